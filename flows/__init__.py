@@ -1,0 +1,1 @@
+"""Prefect flows: one job of a person a file, and the `mucs` command."""

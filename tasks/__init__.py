@@ -1,0 +1,1 @@
+"""Prefect tasks: one verb a file, thin over `mucs` and the tools."""

@@ -1,0 +1,137 @@
+"""Serve: a real S3 (SeaweedFS, from its wheel) on loopback, for the demo and the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mucs import InputError
+
+STARTUP_SECONDS = 60
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent ends, however it ends (Linux)."""
+    if sys.platform == "linux":
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_ports(count: int) -> list[int]:
+    """Free loopback ports whose neighbours 10,000 above, which the server takes too, are free as well.
+
+    All lie below the range from which the system picks ports for outgoing connections.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = 10_000 + secrets.randbelow(12_000)
+        with socket.socket() as low, socket.socket() as high, contextlib.suppress(OSError):
+            low.bind(("127.0.0.1", port))
+            high.bind(("127.0.0.1", port + 10_000))
+            if port not in found:
+                found.append(port)
+    return found
+
+
+class S3Server:
+    """A SeaweedFS server over one folder, with credentials of its own."""
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.folder = folder
+        self.port = port
+        self.access_key, self.secret_key = secrets.token_hex(10), secrets.token_hex(20)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client needs, in boto3's usual names."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.port}",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def start(self) -> None:
+        """Start and wait until it answers; InputError if it does not within a minute."""
+        data = self.folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        config = self.folder / "identities.json"
+        config.touch(mode=0o600)
+        keys = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
+        config.write_text(json.dumps({"identities": [{"name": "mucs", "credentials": keys, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}))
+        master, volume, filer, *rest = free_ports(4 if self.port is None else 3)
+        self.port = self.port or rest[0]
+        command = [
+            *(str(Path(sys.executable).parent / "weed"), "-logtostderr=true", "server", f"-dir={data}"),
+            *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"),
+            *("-s3", f"-s3.port={self.port}", f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+            *("-s3.autoCreateBucket=false", "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=1024"),
+        ]
+        with (self.folder / "server.log").open("wb") as log:
+            try:
+                self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509
+            except FileNotFoundError:
+                raise InputError("The embedded S3 server is not installed; run `pip install mucs[demo]`.") from None
+        self._wait()
+
+    def _wait(self) -> None:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{self.port}",
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=2),
+        )
+        deadline = time.monotonic() + STARTUP_SECONDS
+        probe = "mucs-probe"  # always the same one: every bucket takes volumes of its own
+        while time.monotonic() < deadline and self.process is not None and self.process.poll() is None:
+            with contextlib.suppress(BotoCoreError, ClientError):
+                with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
+                    client.create_bucket(Bucket=probe)
+                client.put_object(Bucket=probe, Key="probe", Body=b"probe")  # the first write waits for a volume
+                return
+            time.sleep(0.1)
+        self.stop()
+        raise InputError(f"The embedded S3 server did not come up; see {self.folder / 'server.log'} for the reason.")
+
+    def stop(self) -> None:
+        """End it. Every write that was answered is with the operating system by then; asked politely it takes 15 s."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@contextlib.contextmanager
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    """A running server whose environment is also this process's, until the block ends."""
+    server = S3Server(folder)
+    kept = {name: os.environ.get(name) for name in (*server.environment, "AWS_PROFILE", "AWS_SESSION_TOKEN")}
+    try:
+        server.start()
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            os.environ.pop(name, None)
+        os.environ.update(server.environment)
+        yield server
+    finally:
+        server.stop()
+        for name, value in kept.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
