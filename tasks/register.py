@@ -58,3 +58,7 @@ def register(registry: Path, remote: str, folders: Mapping[str, Path], tag: str)
     if command(registry, "git", "status", "--porcelain"):
         command(registry, "git", "commit", "-q", "-m", f"Register {', '.join(folders)}")
     command(registry, "git", "tag", "-f", tag)
+    # the registry keeps references; the bytes are in S3, and that is where they are pulled from
+    shutil.rmtree(registry / ".dvc" / "cache", ignore_errors=True)
+    for name in folders:
+        shutil.rmtree(registry / name)

@@ -21,7 +21,7 @@ REASONS = {
     "403": "S3 denies access; check the credentials and what they may do",
     "NoSuchBucket": "S3 has no such bucket; check its name",
     "NoSuchKey": "S3 does not hold an object that it should; push it to the remote again",
-    "404": "S3 does not hold the bucket or an object that it should; check the name, and push it to the remote again",
+    "404": "S3 has no such bucket; check its name",
 }
 
 

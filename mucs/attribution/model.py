@@ -53,7 +53,7 @@ class DiffusionModel:
 
     def __init__(self, network: nn.Module, scheduler: Any, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
-        self.network = network.to(self.device, torch.float32, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+        self.network = network.to(device=self.device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
         self.scheduler = scheduler
         self.parameterisation = parameterisation.of(scheduler)
 

@@ -1,0 +1,110 @@
+"""Audit: pull, validate, attribute, publish, load and report, as one Prefect flow."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow
+
+from mucs.canonical import digest
+from mucs.ledger import Ledger
+from tasks.attribute import Manifest, Settings, attribute, manifest
+from tasks.load import load
+from tasks.publish import publish, stage_edges, stage_run
+from tasks.pull import default_cache, pull
+from tasks.report import report
+from tasks.s3 import client, plain_errors, split_url
+from tasks.validate import validate_checkpoint, validate_edges, validate_generated, validate_training
+
+log = logging.getLogger("mucs.audit")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit came to.
+
+    run: the run's SHA-256, None if there was nothing to do. attributed: how many generated items it attributed.
+    held: how many the ledger held already. report: the page of the run.
+    """
+
+    run: str | None
+    attributed: int
+    held: int
+    report: Path | None
+
+
+@flow(name="audit")
+def audit(
+    registry: str,
+    results: str,
+    licences: list[str],
+    revision: str = "main",
+    checkpoint: str = "checkpoint",
+    training_set: str = "train",
+    held_out: str | None = "held_out",
+    batch: str = "generated",
+    ledger: Path = Path("mucs.duckdb"),
+    reports: Path = Path("reports"),
+    settings: Settings = Settings(),
+    device: str = "auto",
+    cache: Path | None = None,
+) -> Audit:
+    """Attribute the generated items that the ledger does not hold yet for this checkpoint, data and settings.
+
+    registry: path or address of a Git repository whose DVC remote is on S3. revision: tag, branch or commit.
+    checkpoint, training_set, held_out, batch: DVC-tracked folders in it; held_out may be None.
+    results: `s3://bucket/prefix` for the evidence. licences: those that a training item may have.
+    Raises InputError for anything that cannot be used, with the ledger as it was.
+    """
+    cache = cache or default_cache()
+    bucket, _ = split_url(results)
+    settings.unlearning()  # refuses what is out of range
+    with plain_errors(f"the bucket of {results}"):
+        client().head_bucket(Bucket=bucket)
+    if ledger.exists():
+        Ledger.open(ledger).connection.close()
+
+    pulled_checkpoint = pull(registry, revision, checkpoint, cache)
+    training = pull(registry, revision, training_set, cache)
+    reserve = pull(registry, revision, held_out, cache) if held_out else None
+    generated = pull(registry, revision, batch, cache)
+
+    validations, shape, classes = validate_checkpoint(pulled_checkpoint)
+    validations += validate_training(training, "training set", shape, classes, licences)
+    if reserve:
+        validations += validate_training(reserve, "held-out set", shape, classes, licences)
+    validations += validate_generated(generated, shape, classes)
+    log.info("validate  %d gates passed", len(validations))
+
+    everything = manifest(generated, "generated batch")
+    rows = not_held(ledger, pulled_checkpoint.digest, training.digest, reserve.digest if reserve else "", settings, everything)
+    held = len(everything) - len(rows)
+    if not rows:
+        log.info("nothing to do: the ledger holds all %d items for this checkpoint, data and settings", held)
+        return Audit(None, 0, held, None)
+    if held:
+        log.info("attribute %d items; the ledger holds the other %d already", len(rows), held)
+
+    outcome = attribute(pulled_checkpoint, training, reserve, generated, rows, settings, device, cache)
+    edges, attributions, expected = stage_edges(outcome, training, rows)
+    validations += validate_edges(edges, expected)
+    inputs = {"checkpoint": pulled_checkpoint, "training_set": training, "held_out": reserve, "batch": generated}
+    run = stage_run(edges, attributions, outcome, settings, inputs, registry, rows, validations, results)
+    log.info("publish   %s", publish(run, outcome.bank))
+    load(ledger, run)
+    log.info("load      %d edges of %d generated items", sum(expected.values()), len(rows))
+    page = report(ledger, run, training, generated, reports)
+    log.info("report    %s", page)
+    return Audit(run.sha256, len(rows), held, page)
+
+
+def not_held(ledger: Path, checkpoint: str, training_set: str, held_out: str, settings: Settings, rows: Manifest) -> Manifest:
+    """The rows that no run in the ledger attributed with these inputs (by digest) and settings."""
+    if not ledger.exists():
+        return rows
+    with Ledger.open(ledger) as opened:
+        asked = {"checkpoint": checkpoint, "training_set": training_set, "held_out": held_out, "settings": digest(settings.record())}
+        held = {row["row_sha256"] for row in opened.ask("covered", **asked)}
+    return [row for row in rows if digest(row) not in held]

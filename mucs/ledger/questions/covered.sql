@@ -1,0 +1,10 @@
+-- Which generated images are attributed already for this checkpoint, training set, held-out set and settings?
+-- $checkpoint, $training_set, $held_out ('' if none), $settings: SHA-256 digests.
+SELECT DISTINCT g.row_sha256
+FROM runs r
+JOIN artifacts c ON c.artifact_id = r.checkpoint_id
+JOIN artifacts t ON t.artifact_id = r.training_set_id
+LEFT JOIN artifacts h ON h.artifact_id = r.held_out_id
+JOIN attributions a USING (run_id)
+JOIN generated_items g USING (generated_id)
+WHERE c.sha256 = $checkpoint AND t.sha256 = $training_set AND coalesce(h.sha256, '') = $held_out AND r.settings_sha256 = $settings;
