@@ -18,7 +18,9 @@ OUT = HERE / "generated"
 
 
 @torch.no_grad()
-def sample(unet: torch.nn.Module, scheduler: DDIMScheduler, noise: torch.Tensor, labels: torch.Tensor, steps: int) -> torch.Tensor:
+def sample(
+    unet: torch.nn.Module, scheduler: DDIMScheduler, noise: torch.Tensor, labels: torch.Tensor, steps: int
+) -> torch.Tensor:
     """Deterministic DDIM from unit noise (N, C, H, W) and class labels (N,) to images (N, C, H, W) in [-1, 1]."""
     scheduler.set_timesteps(steps)
     x = noise
@@ -49,7 +51,17 @@ def main() -> None:
         path = OUT / f"{seed:04d}.png"
         to_pil(sample(unet, scheduler, noise, torch.tensor([label]), steps)[0]).save(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        rows.append({"id": f"{seed:04d}", "file_name": path.name, "sha256": digest, "seed": seed, "steps": steps, "class": label, "prompt": groups[label]})
+        rows.append(
+            {
+                "id": f"{seed:04d}",
+                "file_name": path.name,
+                "sha256": digest,
+                "seed": seed,
+                "steps": steps,
+                "class": label,
+                "prompt": groups[label],
+            }
+        )
     with (OUT / "metadata.csv").open("w", newline="") as f:
         writer = csv.DictWriter(f, rows[0], lineterminator="\n")
         writer.writeheader()

@@ -30,7 +30,9 @@ def choose(table: list[dict[str, str]], groups: list[str], per_group: int) -> li
     members = defaultdict(list)
     for row in table:
         members[row["group"]].append(row)
-    chosen = [row for g in groups for row in sorted(members[g], key=lambda r: lottery("choose", r["hexcode"]))[:per_group]]
+    chosen = [
+        row for g in groups for row in sorted(members[g], key=lambda r: lottery("choose", r["hexcode"]))[:per_group]
+    ]
     return sorted(chosen, key=lambda row: row["hexcode"])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 import sys
 import time
@@ -20,7 +19,7 @@ from generate import sample, to_pil
 from PIL import Image
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (after the backend is chosen)
+from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
 TRAIN = HERE / "openmoji" / "train"
@@ -55,14 +54,18 @@ def build(params: dict[str, Any], size: int, classes: int) -> tuple[UNet2DModel,
         norm_num_groups=16,
         num_class_embeds=classes,
     )
-    scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type=params["prediction_type"], clip_sample=True)
+    scheduler = DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2", prediction_type=params["prediction_type"], clip_sample=True
+    )
     return unet, scheduler
 
 
 def learning_rate(step: int, params: dict[str, Any]) -> float:
     """Rises over the warm-up, stays, and falls in a straight line over the cool-down."""
     cooldown_steps = params["cooldown"] * params["steps"]
-    return float(params["learning_rate"] * min(1, (step + 1) / params["warmup_steps"], (params["steps"] - step) / cooldown_steps))
+    return float(
+        params["learning_rate"] * min(1, (step + 1) / params["warmup_steps"], (params["steps"] - step) / cooldown_steps)
+    )
 
 
 def draw_grid(unet: UNet2DModel, scheduler: DDIMScheduler, classes: int, path: Path) -> None:
@@ -106,7 +109,10 @@ def main() -> None:
         ema.load_state_dict(state["ema"])
         losses = state["losses"]
     RECORD.mkdir(exist_ok=True)
-    print(f"{len(images)} images, {sum(p.numel() for p in unet.parameters()):,} parameters, from step {len(losses)}", flush=True)
+    print(
+        f"{len(images)} images, {sum(p.numel() for p in unet.parameters()):,} parameters, from step {len(losses)}",
+        flush=True,
+    )
 
     began, first = time.monotonic(), len(losses)
     for step in range(first, params["steps"]):
@@ -129,11 +135,20 @@ def main() -> None:
         losses.append(loss.item())
         if (step + 1) % 100 == 0:
             rate = (step + 1 - first) / (time.monotonic() - began)
-            print(f"step {step + 1}/{params['steps']}  loss {sum(losses[-100:]) / 100:.4f}  {rate:.1f} steps/s  {(params['steps'] - step - 1) / rate / 60:.0f} min left", flush=True)
+            print(
+                f"step {step + 1}/{params['steps']}  loss {sum(losses[-100:]) / 100:.4f}  {rate:.1f} steps/s  {(params['steps'] - step - 1) / rate / 60:.0f} min left",
+                flush=True,
+            )
         if (step + 1) % EVERY == 0:
-            state = {"params": params, "unet": unet.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema.state_dict(), "losses": losses}
+            state = {
+                "params": params,
+                "unet": unet.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "ema": ema.state_dict(),
+                "losses": losses,
+            }
             torch.save(state, STATE.with_suffix(".part"))
-            os.replace(STATE.with_suffix(".part"), STATE)
+            STATE.with_suffix(".part").replace(STATE)
             draw_curve(losses, RECORD / "loss")
             ema.store(unet.parameters())
             ema.copy_to(unet.parameters())

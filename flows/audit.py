@@ -79,7 +79,9 @@ def audit(
     log.info("validate  %d gates passed", len(validations))
 
     everything = manifest(generated, "generated batch")
-    rows = not_held(ledger, pulled_checkpoint.digest, training.digest, reserve.digest if reserve else "", settings, everything)
+    rows = not_held(
+        ledger, pulled_checkpoint.digest, training.digest, reserve.digest if reserve else "", settings, everything
+    )
     held = len(everything) - len(rows)
     if not rows:
         log.info("nothing to do: the ledger holds all %d items for this checkpoint, data and settings", held)
@@ -100,11 +102,18 @@ def audit(
     return Audit(run.sha256, len(rows), held, page)
 
 
-def not_held(ledger: Path, checkpoint: str, training_set: str, held_out: str, settings: Settings, rows: Manifest) -> Manifest:
+def not_held(
+    ledger: Path, checkpoint: str, training_set: str, held_out: str, settings: Settings, rows: Manifest
+) -> Manifest:
     """The rows that no run in the ledger attributed with these inputs (by digest) and settings."""
     if not ledger.exists():
         return rows
     with Ledger.open(ledger) as opened:
-        asked = {"checkpoint": checkpoint, "training_set": training_set, "held_out": held_out, "settings": digest(settings.record())}
+        asked = {
+            "checkpoint": checkpoint,
+            "training_set": training_set,
+            "held_out": held_out,
+            "settings": digest(settings.record()),
+        }
         held = {row["row_sha256"] for row in opened.ask("covered", **asked)}
     return [row for row in rows if digest(row) not in held]

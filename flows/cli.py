@@ -17,7 +17,14 @@ from mucs import InputError, __version__
 if TYPE_CHECKING:
     from tasks.attribute import Settings
 
-LEDGER = click.option("--ledger", type=click.Path(path_type=Path), envvar="MUCS_LEDGER", default=Path("mucs.duckdb"), show_default=True, help="The ledger file.")
+LEDGER = click.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    envvar="MUCS_LEDGER",
+    default=Path("mucs.duckdb"),
+    show_default=True,
+    help="The ledger file.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 
 
@@ -52,12 +59,27 @@ def quiet_tools() -> None:
 
 def quiet_loggers() -> None:
     """Once the tools are imported: their own remarks are not for the reader of a command's output."""
-    for name in ("dvc", "dvc_objects", "dvc_data", "great_expectations", "botocore", "aiobotocore", "diffusers", "alembic"):
+    for name in (
+        "dvc",
+        "dvc_objects",
+        "dvc_data",
+        "great_expectations",
+        "botocore",
+        "aiobotocore",
+        "diffusers",
+        "alembic",
+    ):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @cli.command()
-@click.option("--folder", type=click.Path(path_type=Path), default=Path("mucs-demo"), show_default=True, help="Where the demo's world lives.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("mucs-demo"),
+    show_default=True,
+    help="Where the demo's world lives.",
+)
 def demo(folder: Path) -> None:
     """Audit the OpenMoji model that comes with the project, on an S3 server of its own."""
     quiet_tools()
@@ -91,7 +113,9 @@ def read_settings(assignments: tuple[str, ...]) -> Settings:
         return TypeAdapter(Settings).validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"The setting {first['loc'][0] if first['loc'] else '?'} cannot be {first['input']!r}; give a value of the kind of its default.") from None
+        raise InputError(
+            f"The setting {first['loc'][0] if first['loc'] else '?'} cannot be {first['input']!r}; give a value of the kind of its default."
+        ) from None
 
 
 @cli.command()
@@ -102,13 +126,33 @@ def read_settings(assignments: tuple[str, ...]) -> Settings:
 @click.option("--held-out", default="held_out", show_default=True, help="The held-out set's folder; '' for none.")
 @click.option("--generated", "batch", default="generated", show_default=True, help="The generated batch's folder.")
 @click.option("--results", required=True, help="s3://bucket/prefix for the evidence.")
-@click.option("--licence", "licences", multiple=True, required=True, help="A licence that a training item may have; give it once for each.")
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A setting of the method, such as learning_rate=1e-4.")
+@click.option(
+    "--licence",
+    "licences",
+    multiple=True,
+    required=True,
+    help="A licence that a training item may have; give it once for each.",
+)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the method, such as learning_rate=1e-4.",
+)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
-@click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, help="Folder for the page.")
+@click.option(
+    "--reports",
+    type=click.Path(path_type=Path),
+    default=Path("reports"),
+    show_default=True,
+    help="Folder for the page.",
+)
 @LEDGER
 @JSON
-def audit(licences: tuple[str, ...], assignments: tuple[str, ...], held_out: str, as_json: bool, **parameters: Any) -> None:
+def audit(
+    licences: tuple[str, ...], assignments: tuple[str, ...], held_out: str, as_json: bool, **parameters: Any
+) -> None:
     """Attribute the generated items that the ledger does not hold yet.
 
     Credentials and endpoint of S3 come from the usual AWS_* variables.
@@ -117,7 +161,9 @@ def audit(licences: tuple[str, ...], assignments: tuple[str, ...], held_out: str
     from flows.audit import audit as run_audit
 
     quiet_loggers()
-    done = run_audit(licences=list(licences), settings=read_settings(assignments), held_out=held_out or None, **parameters)
+    done = run_audit(
+        licences=list(licences), settings=read_settings(assignments), held_out=held_out or None, **parameters
+    )
     if as_json:
         print_json(dataclasses.asdict(done))
     elif done.run:
@@ -150,7 +196,9 @@ def print_table(rows: list[dict[str, Any]], columns: list[str], title: str | Non
         numeric = all(isinstance(row[column], int | float) or row[column] is None for row in rows)
         table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{row[c]:.4f}" if isinstance(row[c], float) else "" if row[c] is None else str(row[c]) for c in columns))
+        table.add_row(
+            *(f"{row[c]:.4f}" if isinstance(row[c], float) else "" if row[c] is None else str(row[c]) for c in columns)
+        )
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -166,11 +214,17 @@ def why(generated: str, top: int, ledger: Path, as_json: bool) -> None:
     with Ledger.open(ledger) as opened:
         rows = opened.ask("why", generated=generated, top=top)
     if not rows:
-        raise InputError(f"The ledger has no attribution of a generated item {generated!r}; list them with `mucs sql \"SELECT DISTINCT generated FROM lineage\"`.")
+        raise InputError(
+            f'The ledger has no attribution of a generated item {generated!r}; list them with `mucs sql "SELECT DISTINCT generated FROM lineage"`.'
+        )
     if as_json:
         return print_json(rows)
     state = "" if rows[0]["converged"] else ", not converged"
-    print_table(rows, ["rank", "training", "rights_holder", "licence", "score", "standard_error", "p_value"], f"Behind {rows[0]['generated']} (run {rows[0]['run'][:16]}{state})")
+    print_table(
+        rows,
+        ["rank", "training", "rights_holder", "licence", "score", "standard_error", "p_value"],
+        f"Behind {rows[0]['generated']} (run {rows[0]['run'][:16]}{state})",
+    )
 
 
 @cli.command()
@@ -186,12 +240,18 @@ def used(training: str, top: int, ledger: Path, as_json: bool) -> None:
         rows = opened.ask("used", training=training, top=top)
         known = rows or opened.ask("known", training=training)
     if not known:
-        raise InputError(f"The ledger has no training item {training!r}; list them with `mucs sql \"SELECT id, rights_holder FROM training_items\"`.")
+        raise InputError(
+            f'The ledger has no training item {training!r}; list them with `mucs sql "SELECT id, rights_holder FROM training_items"`.'
+        )
     if as_json:
         return print_json(rows)
     if not rows:
         return click.echo(f"{known[0]['training']} by {known[0]['rights_holder']} is in no generated item's ranking.")
-    print_table(rows, ["generated", "rank", "score", "standard_error", "p_value", "run"], f"{rows[0]['training']} by {rows[0]['rights_holder']} is behind")
+    print_table(
+        rows,
+        ["generated", "rank", "score", "standard_error", "p_value", "run"],
+        f"{rows[0]['training']} by {rows[0]['rights_holder']} is behind",
+    )
 
 
 @cli.command()
@@ -221,9 +281,20 @@ def verify(ledger: Path, as_json: bool) -> None:
     with Ledger.open(ledger) as opened:
         fault, entries = opened.first_fault(), opened.entries()
     if as_json:
-        print_json({"holds": fault is None, "fault": fault, "entries": len(entries), "head": entries[-1].sha256 if entries else None})
+        print_json(
+            {
+                "holds": fault is None,
+                "fault": fault,
+                "entries": len(entries),
+                "head": entries[-1].sha256 if entries else None,
+            }
+        )
     else:
-        click.echo(f"It does not hold: {fault}." if fault else f"It holds: {len(entries)} entries, head {entries[-1].sha256 if entries else 'none'}.")
+        click.echo(
+            f"It does not hold: {fault}."
+            if fault
+            else f"It holds: {len(entries)} entries, head {entries[-1].sha256 if entries else 'none'}."
+        )
     if fault:
         sys.exit(1)
 

@@ -22,7 +22,13 @@ FOLDERS = {
     "generated": DATA / "generated",
 }
 BUCKETS = ("registry", "evidence")
-SETTINGS = Settings(num_noises=32, screening=((1, 0.3), (4, 0.12), (12, 0.06)), learning_rate=1e-4, unlearning_batch_size=16, max_steps=150)
+SETTINGS = Settings(
+    num_noises=32,
+    screening=((1, 0.3), (4, 0.12), (12, 0.06)),
+    learning_rate=1e-4,
+    unlearning_batch_size=16,
+    max_steps=150,
+)
 
 
 def demo(folder: Path) -> Audit:
@@ -32,7 +38,9 @@ def demo(folder: Path) -> Audit:
     """
     missing = [str(path) for path in FOLDERS.values() if not path.is_dir()]
     if missing:
-        raise InputError(f"{missing[0]} is missing; run the demo from a clone of the project, or build it with `dvc repro`.")
+        raise InputError(
+            f"{missing[0]} is missing; run the demo from a clone of the project, or build it with `dvc repro`."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     log.info("serve     an S3 server on loopback")
     with s3_server(folder / "s3"):

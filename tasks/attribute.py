@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,14 @@ from prefect.cache_policies import NO_CACHE
 import mucs
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.files import replacing
 from tasks.pull import Pulled
 from tasks.validate import read_manifest
 
 if TYPE_CHECKING:
     import torch
 
-    from mucs.attribution import Attribution, LossTable, NoiseBank, Unlearning
+    from mucs.attribution import Attribution, LossTable, Unlearning
 
 log = logging.getLogger("mucs.attribute")
 
@@ -89,7 +89,10 @@ class Outcome:
 
 def manifest(pulled: Pulled, what: str) -> Manifest:
     """A folder's manifest rows without missing values, in the manifest's order."""
-    return [{str(k): str(v) for k, v in row.items() if v is not None} for row in read_manifest(pulled.folder, what).to_dict("records")]
+    return [
+        {str(k): str(v) for k, v in row.items() if v is not None}
+        for row in read_manifest(pulled.folder, what).to_dict("records")
+    ]
 
 
 def read_images(folder: Path, rows: Sequence[Mapping[str, str]]) -> torch.Tensor:
@@ -112,7 +115,12 @@ def read_labels(rows: Sequence[Mapping[str, str]], classes: int | None) -> torch
 def code_version() -> dict[str, str]:
     """The package's version, and a digest over the source of the method."""
     source = Path(mucs.__file__).parent / "attribution"
-    return {"version": mucs.__version__, "method_sha256": digest({p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(source.glob("*.py"))})}
+    return {
+        "version": mucs.__version__,
+        "method_sha256": digest(
+            {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(source.glob("*.py"))}
+        ),
+    }
 
 
 def device_record(device: str) -> dict[str, Any]:
@@ -120,12 +128,17 @@ def device_record(device: str) -> dict[str, Any]:
     import torch
 
     if device == "cpu":
-        return {"type": "cpu", "name": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+        return {
+            "type": "cpu",
+            "name": torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
     return {"type": device, "name": torch.cuda.get_device_name(device), "threads": 0, "torch": torch.__version__}
 
 
 def choose_device(device: str) -> str:
-    """"auto" is the GPU where there is one; InputError for a device that is not there."""
+    """ "auto" is the GPU where there is one; InputError for a device that is not there."""
     import torch
 
     if device == "auto":
@@ -135,21 +148,21 @@ def choose_device(device: str) -> str:
     return device
 
 
-def save_atomically(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """A safetensors file that is there whole or not at all."""
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".part-{os.getpid()}")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, partial, metadata)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, partial, metadata)
 
 
 def save_item(attribution: Attribution, path: Path) -> None:
     """Keep one generated item's result."""
     values = dataclasses.asdict(attribution)
     tensors = {name: value for name, value in values.items() if hasattr(value, "shape")}
-    save_atomically(tensors, path, {"outcome": json.dumps({name: value for name, value in values.items() if name not in tensors})})
+    save_tensors(
+        tensors, path, {"outcome": json.dumps({name: value for name, value in values.items() if name not in tensors})}
+    )
 
 
 def read_item(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -201,20 +214,31 @@ def attribute(
     screening = Screening(settings.screening) if settings.screening else None
     bank = NoiseBank.draw(model, settings.num_noises, settings.fraction, settings.seed)
     code, machine = code_version(), device_record(device)
-    inputs = {"checkpoint": checkpoint.digest, "training_set": training.digest, "held_out": held_out.digest if held_out else None}
+    inputs = {
+        "checkpoint": checkpoint.digest,
+        "training_set": training.digest,
+        "held_out": held_out.digest if held_out else None,
+    }
     work = cache / "work" / digest({"inputs": inputs, "settings": settings.record(), "code": code, "device": machine})
-    keep_bank(bank, work / "noise_bank.safetensors")
+    with replacing(work / "noise_bank.safetensors") as partial:
+        partial.write_bytes(bank.to_bytes())
 
     training_rows = manifest(training, "training set")
     original = LossTable(
-        model, read_images(training.folder, training_rows), bank, labels=read_labels(training_rows, model.classes), batch_size=settings.batch_size
+        model,
+        read_images(training.folder, training_rows),
+        bank,
+        labels=read_labels(training_rows, model.classes),
+        batch_size=settings.batch_size,
     )
     restore(original, work / "original.safetensors")
     original_held_out = None
     if held_out is not None:
         held_out_rows = manifest(held_out, "held-out set")
         images = read_images(held_out.folder, held_out_rows)
-        original_held_out = LossTable(model, images, bank, labels=read_labels(held_out_rows, model.classes), batch_size=settings.batch_size)
+        original_held_out = LossTable(
+            model, images, bank, labels=read_labels(held_out_rows, model.classes), batch_size=settings.batch_size
+        )
         restore(original_held_out, work / "original_held_out.safetensors")
     if unlearning.null_loss == "auto":
         null_loss = estimate_null_loss(model, original.images, labels=original.labels, seed=settings.seed)
@@ -241,19 +265,10 @@ def attribute(
             original=original,
             original_held_out=original_held_out,
         )
-        save_atomically({"losses": original.values}, work / "original.safetensors")
+        save_tensors({"losses": original.values}, work / "original.safetensors")
         if original_held_out is not None:
-            save_atomically({"losses": original_held_out.values}, work / "original_held_out.safetensors")
+            save_tensors({"losses": original_held_out.values}, work / "original_held_out.safetensors")
         save_item(found, path)
         state = "converged" if found.converged else "not converged"
         log.info("attribute %d of %d: %s, %s after %d steps", k + 1, len(rows), row["id"], state, found.steps)
     return Outcome(work / "noise_bank.safetensors", bank.digest, tuple(paths), machine, code)
-
-
-def keep_bank(bank: NoiseBank, path: Path) -> None:
-    """Write the bank's file unless it is there."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".part-{os.getpid()}")
-        partial.write_bytes(bank.to_bytes())
-        os.replace(partial, path)

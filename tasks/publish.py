@@ -26,11 +26,18 @@ def artifact(kind: str, pulled: Pulled) -> dict[str, Any]:
 
 
 def file_artifact(kind: str, path: Path) -> dict[str, Any]:
-    return {"kind": kind, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "files": 1, "bytes": path.stat().st_size}
+    return {
+        "kind": kind,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "files": 1,
+        "bytes": path.stat().st_size,
+    }
 
 
 @task(cache_policy=NO_CACHE)
-def stage_edges(outcome: Outcome, training: Pulled, rows: Manifest) -> tuple[Path, list[dict[str, Any]], dict[str, int]]:
+def stage_edges(
+    outcome: Outcome, training: Pulled, rows: Manifest
+) -> tuple[Path, list[dict[str, Any]], dict[str, int]]:
     """Write the run's edge file; also gives each item's outcome, and how many edges it must have, by its row's SHA-256."""
     training_rows = manifest(training, "training set")
     row_digests = [digest(row) for row in training_rows]
@@ -41,9 +48,27 @@ def stage_edges(outcome: Outcome, training: Pulled, rows: Manifest) -> tuple[Pat
         generated = digest(row)
         items = tensors["items"].tolist()
         for rank, (i, score, error, p) in enumerate(
-            zip(items, tensors["scores"].tolist(), tensors["standard_errors"].tolist(), tensors["p_values"].tolist(), strict=True), start=1
+            zip(
+                items,
+                tensors["scores"].tolist(),
+                tensors["standard_errors"].tolist(),
+                tensors["p_values"].tolist(),
+                strict=True,
+            ),
+            start=1,
         ):
-            edge = (generated, row["id"], row["sha256"], row_digests[i], training_rows[i]["id"], training_rows[i]["sha256"], rank, score, error, p)
+            edge = (
+                generated,
+                row["id"],
+                row["sha256"],
+                row_digests[i],
+                training_rows[i]["id"],
+                training_rows[i]["sha256"],
+                rank,
+                score,
+                error,
+                p,
+            )
             for name, value in zip(EDGE_SCHEMA.names, edge, strict=True):
                 columns[name].append(value)
         expected[generated] = len(items)
@@ -81,14 +106,18 @@ def stage_run(
 
     table = pq.read_table(edges)
     compared = ["generated_row_sha256", "training_row_sha256", "rank", "score", "standard_error", "p_value"]
-    edge_rows = sorted(zip(*(table[name].to_pylist() for name in compared), strict=True), key=lambda row: (row[0], row[2]))
+    edge_rows = sorted(
+        zip(*(table[name].to_pylist() for name in compared), strict=True), key=lambda row: (row[0], row[2])
+    )
     pulled = {kind: p for kind, p in inputs.items() if p is not None}
     record = {
         "method": "MUCS (arXiv 2605.17938)",
         "code": outcome.code,
         "device": outcome.device,
         "registry": registry,
-        "inputs": {kind: {"path": p.path, "commit": p.commit, "sha256": p.digest} if p else None for kind, p in inputs.items()},
+        "inputs": {
+            kind: {"path": p.path, "commit": p.commit, "sha256": p.digest} if p else None for kind, p in inputs.items()
+        },
         "generated": [{"id": row["id"], "sha256": row["sha256"]} for row in rows],
         "settings": settings.record(),
         "noise_bank": outcome.bank_sha256,
@@ -103,7 +132,11 @@ def stage_run(
     run = digest(record)
     return Run(
         record=record,
-        artifacts=[*(artifact(kind, p) for kind, p in pulled.items()), file_artifact("noise_bank", outcome.bank), file_artifact("edges", edges)],
+        artifacts=[
+            *(artifact(kind, p) for kind, p in pulled.items()),
+            file_artifact("noise_bank", outcome.bank),
+            file_artifact("edges", edges),
+        ],
         training=manifest(pulled["training_set"], "training set"),
         generated=rows,
         attributions=attributions,
@@ -144,4 +177,6 @@ def put_once(bucket: str, key: str, body: bytes) -> None:
             if error.response["Error"]["Code"] != "PreconditionFailed":
                 raise
             if s3.get_object(Bucket=bucket, Key=key)["Body"].read() != body:
-                raise InputError(f"s3://{bucket}/{key} holds other bytes than this run's; find out who wrote them, and publish elsewhere.") from None
+                raise InputError(
+                    f"s3://{bucket}/{key} holds other bytes than this run's; find out who wrote them, and publish elsewhere."
+                ) from None

@@ -46,7 +46,9 @@ class Pulled:
 
 def default_cache() -> Path:
     """`$MUCS_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get("MUCS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mucs")
+    return Path(
+        os.environ.get("MUCS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mucs"
+    )
 
 
 def file_digests(path: Path) -> tuple[str, str]:
@@ -63,7 +65,9 @@ def find(fs: Any, registry: str, revision: str, path: str) -> dict[str, str]:
     """MD5 by name of every file under a path of the registry."""
     found = fs.find(path, detail=True)
     if not found:
-        raise InputError(f"The registry {registry} has no files at {path!r} in revision {revision!r}; check the path, and `dvc list` it.")
+        raise InputError(
+            f"The registry {registry} has no files at {path!r} in revision {revision!r}; check the path, and `dvc list` it."
+        )
     names = {}
     for name, info in found.items():
         relative = name.removeprefix(path.strip("/") + "/") if name != path else Path(name).name
@@ -86,9 +90,11 @@ def fetch(fs: Any, remote_name: str, md5: str, place: Path) -> bool:
         fs.get_file(remote_name, partial)
         found = file_digests(Path(partial))[0]
         if found != md5:
-            raise InputError(f"The bytes of {remote_name} have MD5 {found}, DVC says {md5}; the remote's object was altered: push it again.")
-        os.chmod(partial, 0o444)
-        os.replace(partial, place)
+            raise InputError(
+                f"The bytes of {remote_name} have MD5 {found}, DVC says {md5}; the remote's object was altered: push it again."
+            )
+        Path(partial).chmod(0o444)
+        Path(partial).replace(place)
     finally:
         Path(partial).unlink(missing_ok=True)
     return True
@@ -96,7 +102,9 @@ def fetch(fs: Any, remote_name: str, md5: str, place: Path) -> bool:
 
 def lay_out(objects: dict[str, Path], folder: Path) -> None:
     """Hard links to the cached objects under their own names; an older layout that differs is replaced."""
-    if folder.is_dir() and all((folder / name).exists() and (folder / name).samefile(place) for name, place in objects.items()):
+    if folder.is_dir() and all(
+        (folder / name).exists() and (folder / name).samefile(place) for name, place in objects.items()
+    ):
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent))
@@ -104,7 +112,7 @@ def lay_out(objects: dict[str, Path], folder: Path) -> None:
         (fresh / name).parent.mkdir(parents=True, exist_ok=True)
         os.link(place, fresh / name)
     shutil.rmtree(folder, ignore_errors=True)
-    os.replace(fresh, folder)
+    fresh.replace(folder)
 
 
 def open_registry(registry: str, revision: str) -> Any:
@@ -118,9 +126,13 @@ def open_registry(registry: str, revision: str) -> Any:
         fs.repo.scm.resolve_rev(revision)
         return fs
     except RevError:
-        raise InputError(f"The registry {registry} has no revision {revision!r}; give a tag, branch or commit that it has.") from None
+        raise InputError(
+            f"The registry {registry} has no revision {revision!r}; give a tag, branch or commit that it has."
+        ) from None
     except (NotDvcRepoError, CloneError, SCMError, FileNotFoundError):
-        raise InputError(f"{registry} is not a registry that can be opened; give the path or address of a Git repository with DVC.") from None
+        raise InputError(
+            f"{registry} is not a registry that can be opened; give the path or address of a Git repository with DVC."
+        ) from None
 
 
 def missing(error: Exception, fs: Any, registry: str, path: str) -> InputError | None:
@@ -139,7 +151,9 @@ def missing(error: Exception, fs: Any, registry: str, path: str) -> InputError |
     retries=3,
     retry_delay_seconds=[2, 4, 8],
     # only silence is worth another try; what was fetched before it stays
-    retry_condition_fn=lambda task, run, state: any(isinstance(e, Unreachable) for e in causes(state.data)) if isinstance(state.data, BaseException) else False,
+    retry_condition_fn=lambda task, run, state: (
+        any(isinstance(e, Unreachable) for e in causes(state.data)) if isinstance(state.data, BaseException) else False
+    ),
 )
 def pull(registry: str, revision: str, path: str, cache: Path) -> Pulled:
     """The folder at `path` of the registry at `revision`, in the cache, each file checked against DVC's MD5.

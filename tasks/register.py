@@ -14,12 +14,19 @@ from prefect import task
 from mucs import InputError
 from tasks.s3 import plain_errors, translate
 
-IDENTITY = {"GIT_AUTHOR_NAME": "mucs", "GIT_AUTHOR_EMAIL": "mucs@localhost", "GIT_COMMITTER_NAME": "mucs", "GIT_COMMITTER_EMAIL": "mucs@localhost"}
+IDENTITY = {
+    "GIT_AUTHOR_NAME": "mucs",
+    "GIT_AUTHOR_EMAIL": "mucs@localhost",
+    "GIT_COMMITTER_NAME": "mucs",
+    "GIT_COMMITTER_EMAIL": "mucs@localhost",
+}
 
 
 def command(registry: Path, *words: str) -> str:
     """Run a program in the registry and return what it prints; InputError with its last line if it fails."""
-    done = subprocess.run(words, cwd=registry, env=os.environ | IDENTITY | {"DVC_NO_ANALYTICS": "1"}, capture_output=True, text=True)
+    done = subprocess.run(
+        words, cwd=registry, env=os.environ | IDENTITY | {"DVC_NO_ANALYTICS": "1"}, capture_output=True, text=True
+    )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise InputError(f"`{' '.join(words[:3])}` failed in the registry {registry}: {reason}.")

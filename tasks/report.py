@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from mucs.canonical import digest
+from mucs.files import replacing
 from mucs.ledger import Ledger, Run
 from mucs.report import audit_page
 from tasks.attribute import Manifest, manifest
@@ -35,7 +35,7 @@ def pictures(pulled: Pulled, rows: Manifest) -> dict[str, str]:
 def report(ledger: Path, run: Run, training: Pulled, batch: Pulled, folder: Path) -> Path:
     """Write `<run>.html` into a folder, and a table and a link as Prefect artifacts; gives the page's path."""
     titles = {row["sha256"]: row.get("annotation") or row["id"] for row in run.training}
-    shown = pictures(training, manifest(training, "training set")) | pictures(batch, list(run.generated))
+    shown = pictures(training, manifest(training, "training set")) | pictures(batch, manifest(batch, "generated batch"))
     outcome = {a["row_sha256"]: a for a in run.attributions}
     with Ledger.open(ledger) as opened:
         shares = opened.ask("shares", run=run.sha256, top=COUNTED)
@@ -43,16 +43,19 @@ def report(ledger: Path, run: Run, training: Pulled, batch: Pulled, folder: Path
     items: list[dict[str, Any]] = []
     for row in run.generated:
         mine = [edge for edge in edges if edge["generated"] == row["id"] and edge["generated_sha256"] == row["sha256"]]
-        best = [{**edge, "picture": shown[edge["training_sha256"]], "title": titles[edge["training_sha256"]]} for edge in mine]
+        best = [
+            {**edge, "picture": shown[edge["training_sha256"]], "title": titles[edge["training_sha256"]]}
+            for edge in mine
+        ]
         items.append({"row": row, "picture": shown[row["sha256"]], "edges": best, **outcome[digest(row)]})
     page = audit_page(run=run, items=items, shares=shares, counted=COUNTED)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{run.sha256[:16]}.html"
-    partial = path.with_suffix(f".part-{os.getpid()}")
-    partial.write_text(page)
-    os.replace(partial, path)
-    table = [{"rights holder": s["rights_holder"], "share": f"{s['share']:.1%}", "generated items": s["generated_items"]} for s in shares]
+    with replacing(path) as partial:
+        partial.write_text(page)
+    table = [
+        {"rights holder": s["rights_holder"], "share": f"{s['share']:.1%}", "generated items": s["generated_items"]}
+        for s in shares
+    ]
     create_table_artifact(table, key="audit-shares", description=f"Share by rights holder, run {run.sha256}")
     create_link_artifact(path.resolve().as_uri(), link_text=f"Report of run {run.sha256[:16]}", key="audit-report")
     return path
-

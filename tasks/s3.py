@@ -34,7 +34,9 @@ def client() -> S3Client:
     import boto3
     from botocore.config import Config
 
-    return boto3.client("s3", config=Config(retries={"total_max_attempts": 5, "mode": "standard"}, connect_timeout=5, read_timeout=60))
+    return boto3.client(
+        "s3", config=Config(retries={"total_max_attempts": 5, "mode": "standard"}, connect_timeout=5, read_timeout=60)
+    )
 
 
 def split_url(url: str) -> tuple[str, str]:

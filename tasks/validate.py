@@ -65,16 +65,32 @@ def run_suite(name: str, frame: pd.DataFrame, expectations: Sequence[Expectation
     import great_expectations as gx
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
-    batch = context.data_sources.add_pandas("pandas").add_dataframe_asset("frame").add_batch_definition_whole_dataframe("whole")
-    suite = gx.ExpectationSuite(name=name, expectations=[getattr(gx.expectations, kind)(**arguments) for kind, arguments in expectations])
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
+    batch = (
+        context.data_sources.add_pandas("pandas")
+        .add_dataframe_asset("frame")
+        .add_batch_definition_whole_dataframe("whole")
+    )
+    suite = gx.ExpectationSuite(
+        name=name, expectations=[getattr(gx.expectations, kind)(**arguments) for kind, arguments in expectations]
+    )
     definition = gx.ValidationDefinition(name=name, data=batch, suite=context.suites.add(suite))
     result_format: dict[str, Any] = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
     if index in frame.columns:
         result_format["unexpected_index_column_names"] = [index]
-    outcome = context.validation_definitions.add(definition).run(batch_parameters={"dataframe": frame}, result_format=result_format).to_json_dict()
+    outcome = (
+        context.validation_definitions.add(definition)
+        .run(batch_parameters={"dataframe": frame}, result_format=result_format)
+        .to_json_dict()
+    )
     results = [summary(result, index) for result in outcome["results"]]
-    validation = {"suite": name, "great_expectations": gx.__version__, "rows": len(frame), "success": bool(outcome["success"]), "results": results}
+    validation = {
+        "suite": name,
+        "great_expectations": gx.__version__,
+        "rows": len(frame),
+        "success": bool(outcome["success"]),
+        "results": results,
+    }
     failed = [result for result in results if not result["success"]]
     if failed:
         raise GateFailed(sentence(name, failed[0], len(failed), len(frame)), validation)
@@ -84,7 +100,9 @@ def run_suite(name: str, frame: pd.DataFrame, expectations: Sequence[Expectation
 def summary(result: dict[str, Any], index: str) -> dict[str, Any]:
     """What one expectation asked, and up to ten rows that fail it."""
     config, found = result["expectation_config"], result.get("result", {})
-    arguments = {k: v for k, v in config["kwargs"].items() if k in ("column", "value_set", "min_value", "max_value", "regex")}
+    arguments = {
+        k: v for k, v in config["kwargs"].items() if k in ("column", "value_set", "min_value", "max_value", "regex")
+    }
     rows = [
         {"row": str(row.get(index)), "value": str(next((v for k, v in row.items() if k != index), row.get(index)))}
         for row in (found.get("unexpected_index_list") or [])[:ROWS_SHOWN]
@@ -104,8 +122,14 @@ def summary(result: dict[str, Any], index: str) -> dict[str, Any]:
 def sentence(suite: str, failed: dict[str, Any], failures: int, rows: int) -> str:
     """One sentence for the first expectation that failed."""
     where = f" on column {failed['column']!r}" if "column" in failed else ""
-    many = f": {failed['unexpected_count']} of {rows} rows" if failed["unexpected_count"] else (f": {failed['observed']} rows" if "observed" in failed else "")
-    shown = ", ".join(f"{r['row']} ({r['value']})" if r["value"] != r["row"] else r["row"] for r in failed["unexpected_rows"])
+    many = (
+        f": {failed['unexpected_count']} of {rows} rows"
+        if failed["unexpected_count"]
+        else (f": {failed['observed']} rows" if "observed" in failed else "")
+    )
+    shown = ", ".join(
+        f"{r['row']} ({r['value']})" if r["value"] != r["row"] else r["row"] for r in failed["unexpected_rows"]
+    )
     more = f", and {failures - 1} more expectations failed" if failures > 1 else ""
     return f"The {suite} did not pass its gate, {failed['expectation']}{where}{many}{': ' + shown if shown else ''}{more}; mend it and register it again."
 
@@ -120,7 +144,9 @@ def read_manifest(folder: Path, what: str) -> pd.DataFrame:
         elif (folder / "metadata.csv").exists():
             frame = pd.read_csv(folder / "metadata.csv", dtype=str, keep_default_na=False, na_values=[""])
         else:
-            raise InputError(f"The {what} has no metadata.parquet or metadata.csv; write one row for each image beside the images.")
+            raise InputError(
+                f"The {what} has no metadata.parquet or metadata.csv; write one row for each image beside the images."
+            )
     except (ValueError, OSError) as error:
         if isinstance(error, InputError):
             raise
@@ -136,7 +162,14 @@ def inspect_images(frame: pd.DataFrame, folder: Path, files: dict[str, str]) -> 
     for name, sha256 in zip(frame["file_name"], frame["sha256"], strict=True):
         parts = Path(name or "/").parts
         inside = bool(name) and ".." not in parts and not Path(name).is_absolute() and "\\" not in name
-        fact = {"path stays inside": inside, "file exists": inside and name in files, "image decodes": False, "width": 0, "height": 0, "digest matches": False}
+        fact = {
+            "path stays inside": inside,
+            "file exists": inside and name in files,
+            "image decodes": False,
+            "width": 0,
+            "height": 0,
+            "digest matches": False,
+        }
         if fact["file exists"]:
             fact["digest matches"] = files[name] == sha256
             try:
@@ -150,7 +183,9 @@ def inspect_images(frame: pd.DataFrame, folder: Path, files: dict[str, str]) -> 
         facts.append(fact)
     import pandas as pd
 
-    return pd.concat([frame.reset_index(drop=True), pd.DataFrame(facts, columns=list(IMAGE_FACTS), index=range(len(frame)))], axis=1)
+    return pd.concat(
+        [frame.reset_index(drop=True), pd.DataFrame(facts, columns=list(IMAGE_FACTS), index=range(len(frame)))], axis=1
+    )
 
 
 IMAGE_FACTS = ("path stays inside", "file exists", "image decodes", "width", "height", "digest matches")
@@ -178,12 +213,18 @@ def check_classes(frame: pd.DataFrame, classes: int | None) -> list[Expectation]
 
 
 @task(cache_policy=NO_CACHE)
-def validate_training(pulled: Pulled, what: str, shape: tuple[int, int, int], classes: int | None, licences: Sequence[str]) -> list[Validation]:
+def validate_training(
+    pulled: Pulled, what: str, shape: tuple[int, int, int], classes: int | None, licences: Sequence[str]
+) -> list[Validation]:
     """Gate a training or held-out set: `what` names it; shape and classes are the model's; licences are those allowed."""
     import datetime
 
     frame = read_manifest(pulled.folder, what)
-    columns = [*exists("id", "file_name", "sha256", "rights_holder", "licence", "date"), *(exists("class") if classes else []), *some_rows()]
+    columns = [
+        *exists("id", "file_name", "sha256", "rights_holder", "licence", "date"),
+        *(exists("class") if classes else []),
+        *some_rows(),
+    ]
     first = run_suite(f"{what} manifest", frame, columns, "id")
     frame = inspect_images(frame, pulled.folder, pulled.files)
 
@@ -226,7 +267,14 @@ def validate_checkpoint(pulled: Pulled) -> tuple[list[Validation], tuple[int, in
     from mucs.attribution.model import DiffusionModel, network_from_config, read_json
 
     names = sorted(pulled.files)
-    files = pd.DataFrame({"file": names, "is safe to read": [Path(name).suffix in (".safetensors", ".json", ".md", ".txt", ".model") for name in names]})
+    files = pd.DataFrame(
+        {
+            "file": names,
+            "is safe to read": [
+                Path(name).suffix in (".safetensors", ".json", ".md", ".txt", ".model") for name in names
+            ],
+        }
+    )
     first = run_suite("checkpoint files", files, [*some_rows(), *holds("is safe to read")], "file")
     read_json(pulled.folder / "scheduler" / "scheduler_config.json")
     with torch.device("meta"):
@@ -236,16 +284,22 @@ def validate_checkpoint(pulled: Pulled) -> tuple[list[Validation], tuple[int, in
     try:
         tensors = load_file(weights)
     except FileNotFoundError:
-        raise InputError("The checkpoint has no unet/diffusion_pytorch_model.safetensors; save its network with `save_pretrained`.") from None
+        raise InputError(
+            "The checkpoint has no unet/diffusion_pytorch_model.safetensors; save its network with `save_pretrained`."
+        ) from None
     except (SafetensorError, OSError):
-        raise InputError("The checkpoint's unet/diffusion_pytorch_model.safetensors is not a whole safetensors file; push it again.") from None
+        raise InputError(
+            "The checkpoint's unet/diffusion_pytorch_model.safetensors is not a whole safetensors file; push it again."
+        ) from None
     every = sorted(expected.keys() | tensors.keys())
     frame = pd.DataFrame(
         {
             "tensor": every,
             "is in the configuration": [name in expected for name in every],
             "is in the file": [name in tensors for name in every],
-            "shape fits": [name in tensors and name in expected and tuple(tensors[name].shape) == expected[name] for name in every],
+            "shape fits": [
+                name in tensors and name in expected and tuple(tensors[name].shape) == expected[name] for name in every
+            ],
             "is finite": [name in tensors and bool(tensors[name].isfinite().all()) for name in every],
         }
     )
@@ -261,7 +315,9 @@ def validate_edges(edges: Path, expected: dict[str, int]) -> list[Validation]:
     import pandas as pd
 
     frame = pd.read_parquet(edges)
-    frame["edge"] = [f"{g[:12]}/{t[:12]}" for g, t in zip(frame["generated_row_sha256"], frame["training_row_sha256"], strict=True)]
+    frame["edge"] = [
+        f"{g[:12]}/{t[:12]}" for g, t in zip(frame["generated_row_sha256"], frame["training_row_sha256"], strict=True)
+    ]
     groups = frame.groupby("generated_row_sha256", sort=False)
     frame["rank is right"] = frame["rank"] == groups.cumcount() + 1
     frame["score falls with rank"] = ~(groups["score"].diff() > 0)

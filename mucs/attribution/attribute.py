@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,10 +29,12 @@ class Screening:
 
     def __post_init__(self) -> None:
         entries, keeps = [e for e, _ in self.stages], [k for _, k in self.stages]
-        rising = all(a < b for a, b in zip(entries, entries[1:], strict=False))
-        falling = all(a >= b for a, b in zip(keeps, keeps[1:], strict=False))
+        rising = all(a < b for a, b in itertools.pairwise(entries))
+        falling = all(a >= b for a, b in itertools.pairwise(keeps))
         if not (rising and falling and all(e >= 1 for e in entries) and all(0 < k <= 1 for k in keeps)):
-            raise InputError("Screening stages must have rising numbers of entries and falling shares in (0, 1]; mend them.")
+            raise InputError(
+                "Screening stages must have rising numbers of entries and falling shares in (0, 1]; mend them."
+            )
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,20 @@ def attribute(
 
 
 def _attribute_one(
-    image: Tensor, label: int | None, original: LossTable, held_out: LossTable | None, settings: Unlearning, screening: Screening | None, seed: int
+    image: Tensor,
+    label: int | None,
+    original: LossTable,
+    held_out: LossTable | None,
+    settings: Unlearning,
+    screening: Screening | None,
+    seed: int,
 ) -> Attribution:
-    unlearned = mirrored_unlearning(original.model, image, original.images, settings, label=label, labels=original.labels, seed=seed)
-    after = LossTable(unlearned.model, original.images, original.bank, labels=original.labels, batch_size=original.batch_size)
+    unlearned = mirrored_unlearning(
+        original.model, image, original.images, settings, label=label, labels=original.labels, seed=seed
+    )
+    after = LossTable(
+        unlearned.model, original.images, original.bank, labels=original.labels, batch_size=original.batch_size
+    )
     items = torch.arange(len(original.images))
     survivors = []
     for entries, keep in screening.stages if screening else ():
@@ -121,7 +134,9 @@ def _attribute_one(
         held_out_scores, p_values = torch.empty(0), torch.full(scores.shape, torch.nan, dtype=torch.float64)
     else:
         everyone = torch.arange(len(held_out.images))
-        after_held_out = LossTable(unlearned.model, held_out.images, held_out.bank, labels=held_out.labels, batch_size=held_out.batch_size)
+        after_held_out = LossTable(
+            unlearned.model, held_out.images, held_out.bank, labels=held_out.labels, batch_size=held_out.batch_size
+        )
         held_out_scores = noise_consistent_skew(held_out.rows(everyone, full), after_held_out.rows(everyone, full))
         p_values = look_alike_p_values(scores, held_out_scores)
     order = best(scores, len(scores))

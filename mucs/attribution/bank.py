@@ -33,7 +33,9 @@ class NoiseBank:
 
     def __init__(self, noise: Tensor, levels: Tensor) -> None:
         if noise.ndim != 4 or levels.shape != (len(noise),) or len(noise) == 0:
-            raise InputError(f"A noise bank needs noise (M, C, H, W) and levels (M,), M ≥ 1, not {tuple(noise.shape)} and {tuple(levels.shape)}; mend it.")
+            raise InputError(
+                f"A noise bank needs noise (M, C, H, W) and levels (M,), M ≥ 1, not {tuple(noise.shape)} and {tuple(levels.shape)}; mend it."
+            )
         self.noise = noise.float().contiguous()
         self.levels = levels.float().contiguous()
 
@@ -41,7 +43,9 @@ class NoiseBank:
     def draw(cls, model: DiffusionModel, num_noises: int = 100, fraction: float = 0.7, seed: int = 0) -> NoiseBank:
         """The first M of ⌊M/f⌋ levels of the sampler's schedule, noisiest first, in stratified order, one unit Gaussian each."""
         if num_noises < 1 or not 0 < fraction <= 1:
-            raise InputError(f"A noise bank needs at least one entry and a fraction in (0, 1], not {num_noises} and {fraction}; change them.")
+            raise InputError(
+                f"A noise bank needs at least one entry and a fraction in (0, 1], not {num_noises} and {fraction}; change them."
+            )
         levels = model.parameterisation.schedule(int(num_noises / fraction))[:num_noises]
         noise = torch.randn((num_noises, *model.shape), generator=stream(seed, "noise bank"))
         return cls(noise, levels[stratified_order(num_noises)])

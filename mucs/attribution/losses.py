@@ -10,7 +10,15 @@ from mucs.attribution.bank import NoiseBank
 from mucs.attribution.model import DiffusionModel
 
 
-def pair_losses(model: DiffusionModel, images: Tensor, labels: Tensor | None, bank: NoiseBank, items: Tensor, entries: Tensor, batch_size: int) -> Tensor:
+def pair_losses(
+    model: DiffusionModel,
+    images: Tensor,
+    labels: Tensor | None,
+    bank: NoiseBank,
+    items: Tensor,
+    entries: Tensor,
+    batch_size: int,
+) -> Tensor:
     """Loss of each (item, bank entry) pair: index tensors (P,), (P,) to (P,) float32 on the CPU.
 
     Every micro-batch is full, the last one padded, so that no value depends on how many pairs were asked for.
@@ -27,21 +35,35 @@ def pair_losses(model: DiffusionModel, images: Tensor, labels: Tensor | None, ba
     return torch.cat(found) if found else torch.empty(0)
 
 
-def denoising_losses(model: DiffusionModel, images: Tensor, bank: NoiseBank, *, labels: Tensor | None = None, batch_size: int = 64) -> Tensor:
+def denoising_losses(
+    model: DiffusionModel, images: Tensor, bank: NoiseBank, *, labels: Tensor | None = None, batch_size: int = 64
+) -> Tensor:
     """L_ij = ℓ(x_i; ε_j, σ_j): images (N, C, H, W) in [-1, 1] and M bank entries to (N, M) float32 on the CPU.
 
     Raises InputError if the images, the labels or the bank do not fit the model.
     """
-    return LossTable(model, images, bank, labels=labels, batch_size=batch_size).rows(torch.arange(len(images)), len(bank))
+    return LossTable(model, images, bank, labels=labels, batch_size=batch_size).rows(
+        torch.arange(len(images)), len(bank)
+    )
 
 
 class LossTable:
     """Denoising losses (N, M), computed where they are first asked for and then kept; NaN where not yet."""
 
-    def __init__(self, model: DiffusionModel, images: Tensor, bank: NoiseBank, *, labels: Tensor | None = None, batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        model: DiffusionModel,
+        images: Tensor,
+        bank: NoiseBank,
+        *,
+        labels: Tensor | None = None,
+        batch_size: int = 64,
+    ) -> None:
         model.check(images, labels, "images")
         if tuple(bank.noise.shape[1:]) != model.shape:
-            raise InputError(f"The noise bank is of shape {tuple(bank.noise.shape[1:])}, the model takes {model.shape}; draw the bank for this model.")
+            raise InputError(
+                f"The noise bank is of shape {tuple(bank.noise.shape[1:])}, the model takes {model.shape}; draw the bank for this model."
+            )
         if batch_size < 1:
             raise InputError(f"The batch size is {batch_size}; give at least 1.")
         self.model, self.images, self.bank, self.labels, self.batch_size = model, images, bank, labels, batch_size
@@ -52,5 +74,7 @@ class LossTable:
         unknown = self.values[items, :count].isnan()
         rows, entries = unknown.T.nonzero(as_tuple=True)[::-1]  # entry by entry
         which = items[rows]
-        self.values[which, entries] = pair_losses(self.model, self.images, self.labels, self.bank, which, entries, self.batch_size)
+        self.values[which, entries] = pair_losses(
+            self.model, self.images, self.labels, self.bank, which, entries, self.batch_size
+        )
         return self.values[items, :count]

@@ -70,7 +70,9 @@ class DiffusionModel:
         checkpoint = Path(checkpoint)
         pickles = sorted(p.name for p in checkpoint.rglob("*") if p.suffix in PICKLES)
         if pickles:
-            raise InputError(f"{checkpoint} holds {pickles[0]}, a pickle, which can run code when read; convert the weights to safetensors.")
+            raise InputError(
+                f"{checkpoint} holds {pickles[0]}, a pickle, which can run code when read; convert the weights to safetensors."
+            )
         network = network_from_config(checkpoint)
         weights = checkpoint / "unet" / "diffusion_pytorch_model.safetensors"
         try:
@@ -80,9 +82,13 @@ class DiffusionModel:
         except SafetensorError:
             raise InputError(f"{weights} is not a whole safetensors file; fetch it again.") from None
         except RuntimeError:
-            raise InputError(f"The tensors in {weights} do not fit the network that config.json describes; restore the pair.") from None
+            raise InputError(
+                f"The tensors in {weights} do not fit the network that config.json describes; restore the pair."
+            ) from None
         config = read_json(checkpoint / "scheduler" / "scheduler_config.json")
-        scheduler = _named(diffusers, config.get("_class_name", "?"), parameterisation.FAMILIES, "scheduler").from_config(config)
+        scheduler = _named(
+            diffusers, config.get("_class_name", "?"), parameterisation.FAMILIES, "scheduler"
+        ).from_config(config)
         return cls(network, scheduler, device)
 
     @property
@@ -102,19 +108,29 @@ class DiffusionModel:
     def check(self, images: Tensor, labels: Tensor | None, what: str) -> None:
         """InputError unless images are (N, C, H, W) of this model's size, N ≥ 1, with a label each where it takes labels."""
         if images.ndim != 4 or tuple(images.shape[1:]) != self.shape:
-            raise InputError(f"The {what} are of shape {tuple(images.shape)}, the model takes (N, {', '.join(map(str, self.shape))}); resize them.")
+            raise InputError(
+                f"The {what} are of shape {tuple(images.shape)}, the model takes (N, {', '.join(map(str, self.shape))}); resize them."
+            )
         if len(images) == 0:
             raise InputError(f"There are no {what}; give at least one.")
         if (labels is None) != (self.classes is None):
-            raise InputError(f"The model takes {'no class labels' if self.classes is None else 'class labels'}; {'leave out' if self.classes is None else 'give'} those of the {what}.")
-        if labels is not None and (labels.shape != (len(images),) or labels.min() < 0 or labels.max() >= (self.classes or 0)):
-            raise InputError(f"The labels of the {what} must be {len(images)} whole numbers from 0 to {(self.classes or 0) - 1}; mend them.")
+            raise InputError(
+                f"The model takes {'no class labels' if self.classes is None else 'class labels'}; {'leave out' if self.classes is None else 'give'} those of the {what}."
+            )
+        if labels is not None and (
+            labels.shape != (len(images),) or labels.min() < 0 or labels.max() >= (self.classes or 0)
+        ):
+            raise InputError(
+                f"The labels of the {what} must be {len(images)} whole numbers from 0 to {(self.classes or 0) - 1}; mend them."
+            )
 
     def losses(self, x: Tensor, noise: Tensor, levels: Tensor, labels: Tensor | None = None) -> Tensor:
         """ℓ(x; ε, σ) of each sample: images (B, C, H, W) in [-1, 1], unit noise of that shape, levels (B,), labels (B,) to (B,)."""
         x, noise, levels = (value.to(self.device) for value in (x, noise, levels))
         x, noise = (value.contiguous(memory_format=torch.channels_last) for value in (x, noise))
-        return self.parameterisation.losses(self.network, x, noise, levels, None if labels is None else labels.to(self.device))
+        return self.parameterisation.losses(
+            self.network, x, noise, levels, None if labels is None else labels.to(self.device)
+        )
 
     def copy(self) -> DiffusionModel:
         """The same model with weights of its own."""

@@ -44,7 +44,9 @@ class EDM:
         self.scheduler = scheduler
         self.sigma_data = float(scheduler.config.sigma_data)
         if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
-            raise InputError(f"The EDM scheduler predicts {scheduler.config.prediction_type!r}; use a checkpoint that predicts epsilon or v_prediction.")
+            raise InputError(
+                f"The EDM scheduler predicts {scheduler.config.prediction_type!r}; use a checkpoint that predicts epsilon or v_prediction."
+            )
         self.sign = 1.0 if scheduler.config.prediction_type == "epsilon" else -1.0
 
     def schedule(self, count: int) -> Tensor:
@@ -74,11 +76,15 @@ class DDPM:
         self.alphas_cumprod: Tensor = scheduler.alphas_cumprod.float()
         self.prediction_type = scheduler.config.prediction_type
         if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
-            raise InputError(f"The scheduler predicts {self.prediction_type!r}; use a checkpoint that predicts epsilon, v_prediction or sample.")
+            raise InputError(
+                f"The scheduler predicts {self.prediction_type!r}; use a checkpoint that predicts epsilon, v_prediction or sample."
+            )
 
     def schedule(self, count: int) -> Tensor:
         if count > len(self.alphas_cumprod):
-            raise InputError(f"A schedule of {count} levels is asked of a model with {len(self.alphas_cumprod)} timesteps; draw a smaller noise bank.")
+            raise InputError(
+                f"A schedule of {count} levels is asked of a model with {len(self.alphas_cumprod)} timesteps; draw a smaller noise bank."
+            )
         self.scheduler.set_timesteps(count)
         timesteps: Tensor = self.scheduler.timesteps[:count].float()
         return timesteps
@@ -94,7 +100,7 @@ class DDPM:
         return (predict(network, signal * x + spread * noise, t, labels) - target).square().mean(dim=(1, 2, 3))
 
 
-FAMILIES = {
+FAMILIES: dict[str, type[EDM] | type[DDPM]] = {
     "EDMEulerScheduler": EDM,
     "EDMDPMSolverMultistepScheduler": EDM,
     "DDPMScheduler": DDPM,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,9 @@ from mucs import InputError
 def skews(losses: Tensor, unlearned_losses: Tensor, eps: float) -> Tensor:
     """(Lᵘ − Lᵗ) / (Lᵘ + Lᵗ + eps) for each item and bank entry."""
     if losses.shape != unlearned_losses.shape or losses.ndim != 2:
-        raise InputError(f"Losses of shape {tuple(losses.shape)} and {tuple(unlearned_losses.shape)} cannot be compared; give two of the same (N, M).")
+        raise InputError(
+            f"Losses of shape {tuple(losses.shape)} and {tuple(unlearned_losses.shape)} cannot be compared; give two of the same (N, M)."
+        )
     return (unlearned_losses - losses) / (unlearned_losses + losses + eps)
 
 
@@ -26,7 +30,7 @@ def noise_consistent_skew(losses: Tensor, unlearned_losses: Tensor, eps: float =
 def skew_standard_error(losses: Tensor, unlearned_losses: Tensor, eps: float = 1e-3) -> Tensor:
     """Standard error over the bank of each item's skew: (N, M), (N, M) to (N,); NaN with a single entry."""
     values = skews(losses, unlearned_losses, eps)
-    return values.std(dim=1) / values.shape[1] ** 0.5
+    return values.std(dim=1) / math.sqrt(values.shape[1])
 
 
 def look_alike_p_values(scores: Tensor, held_out_scores: Tensor) -> Tensor:

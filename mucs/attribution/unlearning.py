@@ -44,10 +44,16 @@ class Unlearning:
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0 or self.forget_weight <= 0 or self.weight_decay < 0:
-            raise InputError("The learning rate and the forget weight must be above 0 and the weight decay at least 0; change them.")
+            raise InputError(
+                "The learning rate and the forget weight must be above 0 and the weight decay at least 0; change them."
+            )
         if not 0 <= self.tolerance < 1 or self.max_steps < 0 or self.batch_size < 1:
-            raise InputError("The tolerance must lie in [0, 1), the step cap be at least 0 and the batch size at least 1; change them.")
-        if self.null_loss != "auto" and not (isinstance(self.null_loss, int | float) and math.isfinite(self.null_loss) and self.null_loss > 0):
+            raise InputError(
+                "The tolerance must lie in [0, 1), the step cap be at least 0 and the batch size at least 1; change them."
+            )
+        if self.null_loss != "auto" and not (
+            isinstance(self.null_loss, int | float) and math.isfinite(self.null_loss) and self.null_loss > 0
+        ):
             raise InputError(f'The null loss is {self.null_loss!r}; give "auto" or a number above 0.')
 
 
@@ -71,7 +77,9 @@ def trainable_names(network: nn.Module, trainable: str | Sequence[str]) -> list[
     names = [name for name, _ in network.named_parameters()]
     if isinstance(trainable, str):
         if trainable not in POLICIES:
-            raise InputError(f"The policy {trainable!r} is not known; use one of {', '.join(POLICIES)}, or a list of parameter names.")
+            raise InputError(
+                f"The policy {trainable!r} is not known; use one of {', '.join(POLICIES)}, or a list of parameter names."
+            )
         chosen = [name for name in names if POLICIES[trainable].search(name)]
     else:
         unknown = sorted(set(trainable) - set(names))
@@ -83,18 +91,25 @@ def trainable_names(network: nn.Module, trainable: str | Sequence[str]) -> list[
     return chosen
 
 
-def estimate_null_loss(model: DiffusionModel, images: Tensor, *, labels: Tensor | None = None, samples: int = 256, seed: int = 0) -> float:
+def estimate_null_loss(
+    model: DiffusionModel, images: Tensor, *, labels: Tensor | None = None, samples: int = 256, seed: int = 0
+) -> float:
     """L₀: mean loss, over training items and levels drawn as in training, of a freshly initialised network of the same configuration."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "fresh network").initial_seed())
-        fresh = DiffusionModel(type(model.network).from_config(model.network.config), model.scheduler, model.device)  # type: ignore[attr-defined]
+        fresh = DiffusionModel(type(model.network).from_config(model.network.config), model.scheduler, model.device)
     draws = stream(seed, "null loss")
     which = torch.randint(len(images), (samples,), generator=draws)
     noise = torch.randn((samples, *model.shape), generator=draws)
     levels = model.parameterisation.draw_levels(samples, draws)
     with torch.inference_mode():
         losses = [
-            fresh.losses(images[which[k : k + 64]], noise[k : k + 64], levels[k : k + 64], None if labels is None else labels[which[k : k + 64]])
+            fresh.losses(
+                images[which[k : k + 64]],
+                noise[k : k + 64],
+                levels[k : k + 64],
+                None if labels is None else labels[which[k : k + 64]],
+            )
             for k in range(0, samples, 64)
         ]
     return float(torch.cat(losses).double().mean())
@@ -131,9 +146,15 @@ def mirrored_unlearning(
     """
     model.check(images, labels, "training images")
     model.check(generated[None], None if label is None else torch.tensor([label]), "generated images")
-    null_loss = estimate_null_loss(model, images, labels=labels, seed=seed) if settings.null_loss == "auto" else float(settings.null_loss)
+    null_loss = (
+        estimate_null_loss(model, images, labels=labels, seed=seed)
+        if settings.null_loss == "auto"
+        else float(settings.null_loss)
+    )
     if draws is None:
-        draws = random_draws(model, len(images), settings.batch_size, stream(seed, "unlearning", image_digest(generated)))
+        draws = random_draws(
+            model, len(images), settings.batch_size, stream(seed, "unlearning", image_digest(generated))
+        )
 
     unlearned = model.copy()
     chosen = set(trainable_names(unlearned.network, settings.trainable))
@@ -143,8 +164,14 @@ def mirrored_unlearning(
     steps, converged = 0, False
     for indices, retain_noise, retain_levels, forget_noise, forget_levels in draws:
         x = torch.cat([images[indices], generated.expand(len(forget_noise), *generated.shape)])
-        y = None if labels is None or label is None else torch.cat([labels[indices], torch.full((len(forget_noise),), label)])
-        losses = unlearned.losses(x, torch.cat([retain_noise, forget_noise]), torch.cat([retain_levels, forget_levels]), y)
+        y = (
+            None
+            if labels is None or label is None
+            else torch.cat([labels[indices], torch.full((len(forget_noise),), label)])
+        )
+        losses = unlearned.losses(
+            x, torch.cat([retain_noise, forget_noise]), torch.cat([retain_levels, forget_levels]), y
+        )
         retain, forget = losses[: len(indices)], losses[len(indices) :]
         bounded = forget.clamp(max=null_loss).mean()
         retain_trace.append(retain.detach().cpu())
@@ -157,6 +184,8 @@ def mirrored_unlearning(
         optimizer.step()
         steps += 1
     if not all(p.isfinite().all() for p in parameters):
-        raise InputError(f"Unlearning left numbers that are not finite after {steps} steps; lower the learning rate {settings.learning_rate}.")
+        raise InputError(
+            f"Unlearning left numbers that are not finite after {steps} steps; lower the learning rate {settings.learning_rate}."
+        )
     unlearned.network.requires_grad_(False)
     return Unlearned(unlearned, steps, converged, torch.stack(forget_trace), torch.stack(retain_trace))

@@ -42,7 +42,9 @@ def first_fault(entries: Iterable[Entry]) -> str | None:
         if entry.position != position or content["position"] != position:
             return f"entry {position} is missing: {entry.position} stands in its place"
         if content["previous"] != previous:
-            return f"entry {position} does not follow entry {position - 1}: it names another digest as the one before it"
+            return (
+                f"entry {position} does not follow entry {position - 1}: it names another digest as the one before it"
+            )
         if content["kind"] != entry.kind:
             return f"entry {position} was edited: its kind is {entry.kind!r}, its text says {content['kind']!r}"
         previous = entry.sha256

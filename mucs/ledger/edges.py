@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from mucs.files import replacing
 
 EDGE_SCHEMA = pa.schema(
     [
@@ -27,6 +28,5 @@ EDGE_SCHEMA = pa.schema(
 
 def write_edges(columns: Mapping[str, Sequence[object]], path: Path) -> None:
     """Write edges (columns of EDGE_SCHEMA) in one step; the same edges give the same bytes."""
-    partial = path.with_suffix(".part")
-    pq.write_table(pa.table(dict(columns), schema=EDGE_SCHEMA), partial, compression="zstd", store_schema=False)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        pq.write_table(pa.table(dict(columns), schema=EDGE_SCHEMA), partial, compression="zstd", store_schema=False)

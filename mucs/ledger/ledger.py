@@ -66,14 +66,20 @@ class Ledger:
         path = Path(path)
         new = not path.exists()
         if new and read_only:
-            raise InputError(f"There is no ledger at {path}; run `mucs audit` or `mucs demo`, or point --ledger or MUCS_LEDGER to one.")
+            raise InputError(
+                f"There is no ledger at {path}; run `mucs audit` or `mucs demo`, or point --ledger or MUCS_LEDGER to one."
+            )
         if not path.parent.is_dir():
-            raise InputError(f"The folder {path.parent} of the ledger does not exist; make it, or give another --ledger.")
+            raise InputError(
+                f"The folder {path.parent} of the ledger does not exist; make it, or give another --ledger."
+            )
         try:
             connection = duckdb.connect(str(path), read_only=read_only)
         except duckdb.IOException as error:
             if "lock" in str(error):
-                raise InputError(f"The ledger {path} is in use by another process; try again when it is done.") from None
+                raise InputError(
+                    f"The ledger {path} is in use by another process; try again when it is done."
+                ) from None
             raise InputError(f"{path} is not a DuckDB file; give a ledger, or move this file away.") from None
         except duckdb.Error:
             raise InputError(f"{path} cannot be opened as a DuckDB file; restore it from a copy.") from None
@@ -97,12 +103,16 @@ class Ledger:
             raise InputError(f"{self.path} is a DuckDB file but not a ledger; give another --ledger.") from None
         version = found[0] if found else None
         if version != SCHEMA_VERSION:
-            raise InputError(f"The ledger {self.path} is of schema {version}, this program reads {SCHEMA_VERSION}; use the version of mucs that wrote it.")
+            raise InputError(
+                f"The ledger {self.path} is of schema {version}, this program reads {SCHEMA_VERSION}; use the version of mucs that wrote it."
+            )
 
     def __enter__(self) -> Ledger:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.connection.close()
 
     @contextlib.contextmanager
@@ -128,12 +138,17 @@ class Ledger:
         self.connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         try:
             statements = self.connection.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+            if len(statements) != 1 or statements[0].type not in (
+                duckdb.StatementType.SELECT,
+                duckdb.StatementType.EXPLAIN,
+            ):
                 raise InputError("The query must be one SELECT; write it as such.")
             return self._rows(self.connection.execute(statements[0]))
         except duckdb.Error as error:
             first = str(error).splitlines()[0]
-            raise InputError(f"The query cannot be answered: {first.removesuffix('.')}; see the tables with `mucs sql \"SHOW TABLES\"`.") from None
+            raise InputError(
+                f'The query cannot be answered: {first.removesuffix(".")}; see the tables with `mucs sql "SHOW TABLES"`.'
+            ) from None
 
     @staticmethod
     def _rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
@@ -146,7 +161,12 @@ class Ledger:
 
     def entries(self) -> list[Entry]:
         """The chain, in order."""
-        return [Entry(*row) for row in self.connection.execute("SELECT position, kind, sha256, entry FROM entries ORDER BY position").fetchall()]
+        return [
+            Entry(*row)
+            for row in self.connection.execute(
+                "SELECT position, kind, sha256, entry FROM entries ORDER BY position"
+            ).fetchall()
+        ]
 
     def load(self, run: Run) -> bool:
         """Add a run in one transaction; False, with nothing changed, if it is there already.
@@ -160,7 +180,9 @@ class Ledger:
             self._load(run, now)
             self._append("run", now, {"run": run.sha256, "record": run.record, "location": run.location})
             for validation in run.validations:
-                self._append("validation", now, {"run": run.sha256, "suite": validation["suite"], "result": digest(validation)})
+                self._append(
+                    "validation", now, {"run": run.sha256, "suite": validation["suite"], "result": digest(validation)}
+                )
         return True
 
     def _load(self, run: Run, now: datetime.datetime) -> None:
@@ -174,7 +196,10 @@ class Ledger:
         c.execute("CREATE OR REPLACE TEMP TABLE staged_training (row_sha256 VARCHAR, manifest_row JSON)")
         c.execute("CREATE OR REPLACE TEMP TABLE staged_generated (row_sha256 VARCHAR, manifest_row JSON)")
         for table, rows in (("staged_training", run.training), ("staged_generated", run.generated)):
-            c.executemany(f"INSERT INTO {table} VALUES (?, ?)", [[digest(dict(row)), canonical(dict(row)).decode()] for row in rows])  # noqa: S608
+            c.executemany(
+                f"INSERT INTO {table} VALUES (?, ?)",
+                [[digest(dict(row)), canonical(dict(row)).decode()] for row in rows],
+            )
         c.execute(
             """INSERT INTO training_items
             SELECT (SELECT coalesce(max(training_id), 0) FROM training_items) + row_number() OVER (ORDER BY row_sha256), row_sha256,
@@ -216,12 +241,20 @@ class Ledger:
         )
         loaded = self._one("SELECT count(*) FROM edges WHERE run_id = ?", run_id)
         if expected is None or loaded != expected[0]:
-            raise InputError(f"{run.edges} has {expected and expected[0]} edges, of which {loaded} are between items of the manifests; publish the run again.")
-        doubled = c.execute("SELECT 1 FROM edges WHERE run_id = ? GROUP BY generated_id, training_id HAVING count(*) > 1 LIMIT 1", [run_id]).fetchone()
+            raise InputError(
+                f"{run.edges} has {expected and expected[0]} edges, of which {loaded} are between items of the manifests; publish the run again."
+            )
+        doubled = c.execute(
+            "SELECT 1 FROM edges WHERE run_id = ? GROUP BY generated_id, training_id HAVING count(*) > 1 LIMIT 1",
+            [run_id],
+        ).fetchone()
         if doubled:
             raise InputError(f"{run.edges} names a pair of items twice; publish the run again.")
         for v in run.validations:
-            c.execute("INSERT INTO validations VALUES (?, ?, ?, ?, ?)", [run_id, v["suite"], v["success"], digest(v), json.dumps(v)])
+            c.execute(
+                "INSERT INTO validations VALUES (?, ?, ?, ?, ?)",
+                [run_id, v["suite"], v["success"], digest(v), json.dumps(v)],
+            )
 
     def _one(self, sql: str, *parameters: Any) -> Any:
         found = self.connection.execute(sql, list(parameters)).fetchone()
@@ -234,7 +267,9 @@ class Ledger:
         last = self.connection.execute("SELECT position, sha256 FROM entries ORDER BY position DESC LIMIT 1").fetchone()
         position, previous = (last[0] + 1, last[1]) if last else (1, GENESIS)
         entry = link(position, previous, kind, now.isoformat(timespec="microseconds"), body)
-        self.connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", [entry.position, entry.kind, entry.sha256, entry.entry])
+        self.connection.execute(
+            "INSERT INTO entries VALUES (?, ?, ?, ?)", [entry.position, entry.kind, entry.sha256, entry.entry]
+        )
 
     def first_fault(self) -> str | None:
         """What is wrong with the first thing in the ledger that does not hold; None if all of it holds.
@@ -244,9 +279,17 @@ class Ledger:
         fault = first_fault(self.entries())
         if fault:
             return fault
-        committed = {body["run"]: body for body in (json.loads(e.entry)["body"] for e in self.entries() if e.kind == "run")}
-        for run_id, sha256, record in self.connection.execute("SELECT run_id, sha256, record FROM runs ORDER BY run_id").fetchall():
-            if sha256 not in committed or digest(json.loads(record)) != sha256 or committed[sha256]["record"] != json.loads(record):
+        committed = {
+            body["run"]: body for body in (json.loads(e.entry)["body"] for e in self.entries() if e.kind == "run")
+        }
+        for run_id, sha256, record in self.connection.execute(
+            "SELECT run_id, sha256, record FROM runs ORDER BY run_id"
+        ).fetchall():
+            if (
+                sha256 not in committed
+                or digest(json.loads(record)) != sha256
+                or committed[sha256]["record"] != json.loads(record)
+            ):
                 return f"run {sha256[:12]} is not the one that its entry commits to"
             if self.edges_digest(run_id) != committed[sha256]["record"]["results"]["edge_rows_sha256"]:
                 return f"the edges of run {sha256[:12]} are not those that its entry commits to"

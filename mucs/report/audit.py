@@ -16,7 +16,13 @@ def audit_page(run: Run, items: Sequence[Mapping[str, Any]], shares: Sequence[Ma
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    pages = Environment(loader=PackageLoader("mucs.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    pages = Environment(
+        loader=PackageLoader("mucs.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     held_out = next((a["files"] for a in run.artifacts if a["kind"] == "held_out"), 0)
     return pages.get_template("audit.html").render(
         run=run,

@@ -7,9 +7,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mucs.attribution import DiffusionModel, NoiseBank, Unlearning, denoising_losses, mirrored_unlearning, noise_consistent_skew
+from mucs.attribution import (
+    DiffusionModel,
+    NoiseBank,
+    Unlearning,
+    denoising_losses,
+    mirrored_unlearning,
+    noise_consistent_skew,
+)
 
-CASE = Path(__file__).parents[1] / "golden" / "mucs-reference"
+CASE = Path(__file__).parents[2] / "golden" / "mucs-reference"
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 EXPECTED = json.loads((CASE / "expected.json").read_text())
 
@@ -34,7 +41,9 @@ def test_losses_and_scores(model, figures):
     losses = denoising_losses(model, figures["train_images"], bank, batch_size=7)
     torch.testing.assert_close(losses, figures["losses_original"], **TOLERANCE)
     unlearned_network = DiffusionModel.from_pretrained(CASE / "checkpoint")
-    unlearned_network.network.load_state_dict(load_file(CASE / "unlearned" / "unet" / "diffusion_pytorch_model.safetensors"))
+    unlearned_network.network.load_state_dict(
+        load_file(CASE / "unlearned" / "unet" / "diffusion_pytorch_model.safetensors")
+    )
     unlearned_losses = denoising_losses(unlearned_network, figures["train_images"], bank)
     torch.testing.assert_close(unlearned_losses, figures["losses_unlearned"], **TOLERANCE)
     scores = noise_consistent_skew(losses, unlearned_losses, eps=EXPECTED["skew_epsilon"])
@@ -58,7 +67,8 @@ def test_unlearning(model, figures, trainable):
     draws = zip(*(figures[f"unlearn_{name}"] for name in names), strict=True)
     before = {name: value.clone() for name, value in model.network.named_parameters()}
     done = mirrored_unlearning(model, figures["generated_image"], figures["train_images"], settings, draws=draws)
-    assert done.steps == u["optimizer_steps"] and not done.converged
+    assert done.steps == u["optimizer_steps"]
+    assert not done.converged
     torch.testing.assert_close(done.retain_loss, figures["unlearn_retain_losses"], **TOLERANCE)
     torch.testing.assert_close(done.forget_loss, figures["unlearn_forget_losses"], **TOLERANCE)
     reference = load_file(CASE / "unlearned" / "unet" / "diffusion_pytorch_model.safetensors")

@@ -1,0 +1,178 @@
+"""The world that tests share: a trained tiny model, its data, a registry on a real S3 server, and a Prefect server."""
+
+import csv
+import hashlib
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, UNet2DModel
+from PIL import Image
+
+os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
+os.environ |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "GX_ANALYTICS_ENABLED": "false"}
+
+SIZE = 8
+FAST = {"num_noises": 8, "learning_rate": 3e-4, "unlearning_batch_size": 8, "max_steps": 60, "batch_size": 16}
+
+
+def draw(seed: int, label: int) -> np.ndarray:
+    """A coloured bar (class 0) or block (class 1) on white, (8, 8, 3) uint8."""
+    random = np.random.default_rng(seed)
+    pixels = np.full((SIZE, SIZE, 3), 255, np.uint8)
+    colour, at, width = random.integers(0, 200, 3), random.integers(0, 5), random.integers(2, 4)
+    if label:
+        pixels[at : at + width, random.integers(0, 3) : random.integers(5, 9)] = colour
+    else:
+        pixels[:, at : at + width] = colour
+    return pixels
+
+
+def write_folder(folder: Path, pictures: list[np.ndarray], rows: list[dict]) -> Path:
+    """An image folder with its manifest."""
+    folder.mkdir(parents=True)
+    for pixels, row in zip(pictures, rows, strict=True):
+        path = folder / row["file_name"]
+        Image.fromarray(pixels).save(path)
+        row["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    write_manifest(folder, rows)
+    return folder
+
+
+def write_manifest(folder: Path, rows: list[dict]) -> None:
+    with (folder / "metadata.csv").open("w", newline="") as f:
+        writer = csv.DictWriter(f, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_rows(folder: Path) -> list[dict]:
+    with (folder / "metadata.csv").open(newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def training_rows(prefix: str, count: int) -> list[dict]:
+    return [
+        {
+            "id": f"{prefix}{i:02d}",
+            "file_name": f"{prefix}{i:02d}.png",
+            "rights_holder": ["Ada", "Ben", "Cleo"][i % 3],
+            "licence": "CC-BY-4.0",
+            "date": f"2024-01-{i + 1:02d}",
+            "class": i % 2,
+        }
+        for i in range(count)
+    ]
+
+
+def train_tiny(folder: Path, images: torch.Tensor, labels: torch.Tensor) -> Path:
+    """A class-conditional UNet that has seen these images a few hundred times."""
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=SIZE,
+        block_out_channels=(16, 32),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        attention_head_dim=8,
+        norm_num_groups=8,
+        num_class_embeds=2,
+    )
+    scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=3e-3)
+    random = torch.Generator().manual_seed(0)
+    for _ in range(300):
+        noise = torch.randn(images.shape, generator=random)
+        t = torch.randint(1000, (len(images),), generator=random)
+        predicted = unet(scheduler.add_noise(images, noise, t), t, class_labels=labels).sample
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(predicted, scheduler.get_velocity(images, noise, t)).backward()
+        optimizer.step()
+    unet.save_pretrained(folder / "unet")
+    scheduler.save_pretrained(folder / "scheduler")
+    return folder
+
+
+@dataclass
+class World:
+    """Folders of a tiny model and its data."""
+
+    checkpoint: Path
+    train: Path
+    held_out: Path
+    generated: Path
+
+    def copy(self, name: str, to: Path) -> Path:
+        """A folder of the world that a test may spoil."""
+        return Path(shutil.copytree(getattr(self, name), to))
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> World:
+    """24 training images of three holders, 8 held out, and 3 generated: two near-copies of t03 and t10, one new."""
+    root = tmp_path_factory.mktemp("world")
+    pictures = [draw(i, i % 2) for i in range(24)]
+    train = write_folder(root / "train", pictures, training_rows("t", 24))
+    held_out = write_folder(root / "held_out", [draw(100 + i, i % 2) for i in range(8)], training_rows("h", 8))
+    nearly = [np.clip(pictures[i].astype(int) - 3, 0, 255).astype(np.uint8) for i in (3, 10)]
+    rows = [{"id": f"g{k}", "file_name": f"g{k}.png", "seed": k, "class": label} for k, label in enumerate((1, 0, 1))]
+    generated = write_folder(root / "generated", [*nearly, draw(200, 1)], rows)
+    images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    checkpoint = train_tiny(root / "checkpoint", images, torch.arange(24) % 2)
+    return World(checkpoint, train, held_out, generated)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """A real S3 server; this process's AWS_* variables point to it."""
+    from tasks.s3 import client
+    from tasks.serve import s3_server
+
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        for bucket in ("registry", "evidence"):
+            client().create_bucket(Bucket=bucket)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prefect_server():
+    """A real Prefect server with a database of its own."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="session")
+def registry(world, s3, tmp_path_factory) -> Path:
+    """The world under DVC, tagged v1, its bytes on S3."""
+    from tasks.register import register
+
+    folder = tmp_path_factory.mktemp("registry")
+    folders = {name: getattr(world, name) for name in ("checkpoint", "train", "held_out", "generated")}
+    register.fn(folder, "s3://registry/world", folders, "v1")
+    return folder
+
+
+@pytest.fixture
+def mucs(capsys, monkeypatch):
+    """Run the `mucs` command in this process: words to (exit status, output, error output)."""
+    from flows.cli import main
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mucs", *map(str, words)])
+        capsys.readouterr()
+        try:
+            main()
+            status = 0
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run

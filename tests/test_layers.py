@@ -1,0 +1,56 @@
+"""The arrows run one way, and the library stands alone."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OUTER = {"prefect", "dvc", "boto3", "botocore", "great_expectations", "tasks", "flows"}
+ALONE = {"torch", "diffusers", "numpy", "safetensors"}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def violations(package: str, forbidden: set[str]) -> list[str]:
+    found = []
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for name in imports(path):
+            if any(name == f or name.startswith(f + ".") for f in forbidden):
+                found.append(f"{path.relative_to(ROOT)} imports {name}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [
+        ("mucs", OUTER),
+        ("tasks", {"flows"}),
+        ("mucs/attribution", {"mucs.ledger", "mucs.report", "mucs.canonical", "mucs.files"}),
+        ("mucs/ledger", {"mucs.attribution", "mucs.report"}),
+    ],
+)
+def test_arrows_run_one_way(package, forbidden):
+    assert violations(package, forbidden) == []
+
+
+def test_the_library_needs_only_its_four_packages():
+    direct = {name.split(".")[0] for path in (ROOT / "mucs/attribution").glob("*.py") for name in imports(path)}
+    assert direct - sys.stdlib_module_names - ALONE == {"mucs"}
+
+
+def test_importing_the_library_loads_nothing_of_the_service():
+    code = "import sys, mucs, mucs.attribution; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert not loaded & (OUTER | {"duckdb", "pyarrow", "pandas", "jinja2", "rfc8785", "rich", "click"})
