@@ -1,0 +1,180 @@
+"""The store: whole loads or none, plain refusals, readers that cannot write."""
+
+import subprocess
+import sys
+
+import duckdb
+import pytest
+
+from mucs import InputError
+from mucs.canonical import digest
+from mucs.ledger import EDGE_SCHEMA, Ledger, Run, write_edges
+from mucs.ledger.ledger import edge_rows_digest
+
+TRAINING = [
+    {"id": f"t{i}", "sha256": f"{i:064d}", "rights_holder": ["Ada", "Ben"][i % 2], "licence": "CC0", "date": "2024-01-01"}
+    for i in range(4)
+]
+GENERATED = [{"id": f"g{i}", "sha256": f"{90 + i:064d}", "seed": str(i)} for i in range(2)]
+
+
+def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), **changes) -> Run:
+    """A run of two generated items and four training items."""
+    edges = [
+        (digest(g), g["id"], g["sha256"], digest(t), t["id"], t["sha256"], rank, score, 0.01, 0.5)
+        for g in GENERATED
+        for rank, (t, score) in enumerate(zip(TRAINING, scores, strict=True), start=1)
+    ]
+    path = tmp_path / f"{name}.parquet"
+    write_edges({column: list(values) for column, values in zip(EDGE_SCHEMA.names, zip(*edges, strict=True), strict=True)}, path)
+    stored = duckdb.sql(
+        f"SELECT generated_row_sha256, training_row_sha256, rank, score, standard_error, p_value FROM '{path}' ORDER BY 1, 3"
+    ).fetchall()
+    kinds = ("checkpoint", "training_set", "held_out", "batch")
+    record = {
+        "name": name,
+        "inputs": {kind: {"path": kind, "commit": "c", "sha256": f"{kind:f<64}"} for kind in kinds},
+        "settings": {"num_noises": 2},
+        "results": {"edge_rows_sha256": edge_rows_digest(stored)},
+    }
+    outcome = {"converged": True, "steps": 3, "null_loss": 1.0, "forget_loss": 0.96, "retain_loss": 0.1, "candidates": 4, "survivors": 4}
+    run = {
+        "record": record,
+        "artifacts": [{"kind": kind, "sha256": f"{kind:f<64}", "files": 1, "bytes": 2} for kind in kinds],
+        "training": TRAINING,
+        "generated": GENERATED,
+        "attributions": [{"row_sha256": digest(row), **outcome} for row in GENERATED],
+        "edges": path,
+        "validations": [{"suite": "edges", "success": True, "results": []}],
+        "location": "s3://evidence/x",
+    }
+    return Run(**(run | changes))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "ledger.duckdb"
+
+
+def load(path, run) -> bool:
+    with Ledger.open(path, read_only=False) as ledger:
+        return ledger.load(run)
+
+
+def test_a_run_loads_once(path, tmp_path):
+    run = make_run(tmp_path)
+    assert load(path, run)
+    assert not load(path, run)
+    with Ledger.open(path) as ledger:
+        assert ledger.select("SELECT count(*) AS n FROM edges") == [{"n": 8}]
+        assert [e.kind for e in ledger.entries()] == ["run", "validation"]
+        assert ledger.first_fault() is None
+
+
+def test_questions_answer_from_the_latest_run(path, tmp_path):
+    load(path, make_run(tmp_path))
+    load(path, make_run(tmp_path, "b", scores=(0.9, 0.3, 0.1, 0.0)))
+    with Ledger.open(path) as ledger:
+        rows = ledger.ask("why", generated="g0", top=2)
+        assert [(r["training"], r["rank"], round(r["score"], 3)) for r in rows] == [("t0", 1, 0.9), ("t1", 2, 0.3)]
+        assert [r["generated"] for r in ledger.ask("used", training="t1", top=9)] == ["g0", "g1"]
+        shares = ledger.ask("shares", run=make_run(tmp_path, "b", scores=(0.9, 0.3, 0.1, 0.0)).sha256, top=10)
+        assert [(s["rights_holder"], round(s["share"], 6)) for s in shares] == [("Ada", 0.769231), ("Ben", 0.230769)]
+
+
+@pytest.mark.parametrize(
+    ("select", "message"),
+    [
+        ("SELECT * FROM good UNION ALL SELECT * FROM good WHERE rank = 1", "twice"),
+        ("SELECT * REPLACE ('stranger' AS training_row_sha256) FROM good", "0 are between items"),
+        ("SELECT * REPLACE (NULL::INTEGER AS rank) FROM good", "NOT NULL"),
+        (None, "gone.parquet"),
+    ],
+)
+def test_a_load_that_fails_leaves_nothing(path, tmp_path, select, message):
+    load(path, make_run(tmp_path))
+    bad = make_run(tmp_path, "b", edges=tmp_path / "gone.parquet")
+    if select:
+        good = duckdb.read_parquet(str(tmp_path / "b.parquet"))  # noqa: F841
+        duckdb.sql(select).write_parquet(str(bad.edges))
+    with pytest.raises((InputError, duckdb.Error), match=message):
+        load(path, bad)
+    with Ledger.open(path) as ledger:
+        assert ledger.select("SELECT count(*) AS n FROM runs") == [{"n": 1}]
+    with Ledger.open(path) as ledger:
+        assert ledger.select("SELECT count(*) AS n FROM edges") == [{"n": 8}]
+        assert ledger.first_fault() is None
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ("UPDATE edges SET score = score + 1e-6 WHERE rank = 1", "edges of run"),
+        ("DELETE FROM edges WHERE rank = 4", "edges of run"),
+        ("UPDATE training_items SET row_sha256 = 'x' WHERE training_id = 1", "edges of run"),
+        ("UPDATE runs SET record = '{}'", "is not the one"),
+        ("DELETE FROM runs", "has an entry but no rows"),
+        ("UPDATE entries SET entry = replace(entry, 's3://', 's4://') WHERE position = 1", "entry 1 was edited"),
+        ("DELETE FROM entries WHERE position = 1", "entry 1 is missing"),
+    ],
+)
+def test_a_changed_ledger_is_found_out(path, tmp_path, change, fault):
+    load(path, make_run(tmp_path))
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(change)
+    with Ledger.open(path) as ledger:
+        assert fault in ledger.first_fault()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DELETE FROM edges",
+        "CREATE TABLE x (i INTEGER)",
+        "SELECT 1; SELECT 2",
+        "SELECT * FROM read_csv('/etc/hostname')",
+        "SELECT * FROM '/etc/hostname'",
+        "COPY edges TO '/tmp/stolen.csv'",
+        "ATTACH '/tmp/other.duckdb'",
+        "INSTALL httpfs",
+        "SET enable_external_access = true",
+        "SELECT nothing FROM edges",
+        "not SQL",
+        "",
+    ],
+)
+def test_a_query_can_only_read_the_ledger(path, tmp_path, query):
+    load(path, make_run(tmp_path))
+    with Ledger.open(path) as ledger, pytest.raises(InputError):
+        ledger.select(query)
+
+
+def test_what_is_not_a_ledger_is_refused(path, tmp_path):
+    with pytest.raises(InputError, match="There is no ledger"):
+        Ledger.open(path)
+    with pytest.raises(InputError, match="does not exist"):
+        Ledger.open(tmp_path / "no" / "ledger", read_only=False)
+    (tmp_path / "text").write_text("not a database, but long enough to look at" * 100)
+    with pytest.raises(InputError, match="not a DuckDB file"):
+        Ledger.open(tmp_path / "text", read_only=False)
+    duckdb.connect(str(tmp_path / "other")).close()
+    with pytest.raises(InputError, match="not a ledger"):
+        Ledger.open(tmp_path / "other", read_only=False)
+    load(path, make_run(tmp_path))
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE ledger SET schema_version = 99")
+    with pytest.raises(InputError, match="schema 99"):
+        Ledger.open(path)
+
+
+def test_a_locked_ledger_is_refused(path, tmp_path):
+    load(path, make_run(tmp_path))
+    holder = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="in use by another process"):
+            Ledger.open(path)
+        other.communicate("")
+    Ledger.open(path).connection.close()
