@@ -60,7 +60,7 @@ def audit(
     """
     cache = cache or default_cache()
     bucket, _ = split_url(results)
-    settings.unlearning()  # refuses what is out of range
+    settings.unlearning(), settings.halving()  # refuse what is out of range
     with plain_errors(f"the bucket of {results}"):
         client().head_bucket(Bucket=bucket)
     if ledger.exists():

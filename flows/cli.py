@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -301,6 +302,7 @@ def verify(ledger: Path, as_json: bool) -> None:
 
 def main() -> None:
     """Run the command; bad input is one sentence and status 2."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # so that servers are stopped on the way out
     try:
         cli(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

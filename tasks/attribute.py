@@ -24,7 +24,7 @@ from tasks.validate import read_manifest
 if TYPE_CHECKING:
     import torch
 
-    from mucs.attribution import Attribution, LossTable, Unlearning
+    from mucs.attribution import Attribution, LossTable, Screening, Unlearning
 
 log = logging.getLogger("mucs.attribute")
 
@@ -71,6 +71,13 @@ class Settings:
             batch_size=self.unlearning_batch_size,
             trainable=self.trainable,
         )
+
+
+    def halving(self) -> Screening | None:
+        """The screening as the library takes it; None for exact. InputError if the stages are out of order."""
+        from mucs.attribution import Screening
+
+        return Screening(self.screening) if self.screening else None
 
 
 @dataclass(frozen=True)
@@ -204,14 +211,13 @@ def attribute(
     """
     import torch
 
-    from mucs.attribution import DiffusionModel, LossTable, NoiseBank, Screening, estimate_null_loss
+    from mucs.attribution import DiffusionModel, LossTable, NoiseBank, estimate_null_loss
     from mucs.attribution import attribute as attribute_items
 
     device = choose_device(device)
     torch.use_deterministic_algorithms(True)
     model = DiffusionModel.from_pretrained(checkpoint.folder, device)
     unlearning = settings.unlearning()
-    screening = Screening(settings.screening) if settings.screening else None
     bank = NoiseBank.draw(model, settings.num_noises, settings.fraction, settings.seed)
     code, machine = code_version(), device_record(device)
     inputs = {
@@ -258,7 +264,7 @@ def attribute(
             images[k : k + 1],
             bank,
             unlearning,
-            screening=screening,
+            screening=settings.halving(),
             labels=original.labels,
             generated_labels=None if labels is None else labels[k : k + 1],
             seed=settings.seed,

@@ -48,6 +48,7 @@ def register(registry: Path, remote: str, folders: Mapping[str, Path], tag: str)
         command(registry, "git", "init", "-q", "-b", "main")
         command(registry, *dvc, "init", "-q")
         command(registry, *dvc, "config", "core.analytics", "false")
+        command(registry, *dvc, "config", "core.autostage", "true")
         command(registry, *dvc, "remote", "add", "-q", "-d", "s3", remote)
     for name, folder in folders.items():
         if not folder.is_dir():

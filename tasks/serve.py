@@ -27,28 +27,39 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def free_ports(count: int) -> list[int]:
-    """Free loopback ports whose neighbours 10,000 above, which the server takes too, are free as well.
+def is_free(port: int) -> bool:
+    """Whether a loopback port and its neighbour 10,000 above, which the server takes too, are free."""
+    with socket.socket() as low, socket.socket() as high, contextlib.suppress(OSError):
+        for end, number in ((low, port), (high, port + 10_000)):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            end.bind(("127.0.0.1", number))
+        return True
+    return False
+
+
+def choose_ports(folder: Path) -> list[int]:
+    """Four free ports (S3, master, volume, filer), the same as last time for the same folder if they are still free.
 
     All lie below the range from which the system picks ports for outgoing connections.
     """
-    found: list[int] = []
-    while len(found) < count:
-        port = 10_000 + secrets.randbelow(12_000)
-        with socket.socket() as low, socket.socket() as high, contextlib.suppress(OSError):
-            low.bind(("127.0.0.1", port))
-            high.bind(("127.0.0.1", port + 10_000))
-            if port not in found:
-                found.append(port)
-    return found
+    kept = folder / "ports.json"
+    ports: list[int] = json.loads(kept.read_text()) if kept.exists() else []
+    if not ports or not all(is_free(port) for port in ports):
+        ports = []
+        while len(ports) < 4:
+            port = 10_000 + secrets.randbelow(12_000)
+            if port not in ports and is_free(port):
+                ports.append(port)
+        kept.write_text(json.dumps(ports))
+    return ports
 
 
 class S3Server:
     """A SeaweedFS server over one folder, with credentials of its own."""
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = port
+        self.port: int | None = None
         self.access_key, self.secret_key = secrets.token_hex(10), secrets.token_hex(20)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -78,8 +89,7 @@ class S3Server:
                 }
             )
         )
-        master, volume, filer, *rest = free_ports(4 if self.port is None else 3)
-        self.port = self.port or rest[0]
+        self.port, master, volume, filer = choose_ports(self.folder)
         command = [
             *(str(Path(sys.executable).parent / "weed"), "-logtostderr=true", "server", f"-dir={data}"),
             *(
@@ -93,6 +103,7 @@ class S3Server:
             *(
                 "-s3.autoCreateBucket=false",
                 "-master.telemetry=false",
+                "-master.resumeState=false",  # there is one master; looking for the peers of its last life takes 15 s
                 "-master.volumeSizeLimitMB=256",
                 "-volume.max=1024",
             ),

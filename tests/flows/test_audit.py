@@ -1,0 +1,144 @@
+"""The whole audit, on real parts: S3, DVC, Prefect, DuckDB."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from flows.audit import audit
+from tasks.attribute import Settings
+from tasks.s3 import client
+from tests.conftest import FAST
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+SETTINGS = Settings(**FAST, screening=((2, 0.5),))
+FILES = {"run.json", "noise_bank.safetensors", "edges.parquet", "validations.json"}
+
+
+def evidence(prefix: str) -> dict[str, bytes]:
+    """Everything under a prefix of the evidence bucket, by the name below it."""
+    listed = client().list_objects_v2(Bucket="evidence", Prefix=prefix + "/").get("Contents", [])
+    return {
+        item["Key"].removeprefix(prefix + "/"): client().get_object(Bucket="evidence", Key=item["Key"])["Body"].read()
+        for item in listed
+    }
+
+
+def run_audit(registry, folder: Path, prefix: str, **changes):
+    parameters = {
+        "registry": str(registry),
+        "revision": "v1",
+        "results": f"s3://evidence/{prefix}",
+        "licences": ["CC-BY-4.0"],
+        "ledger": folder / "ledger.duckdb",
+        "reports": folder / "reports",
+        "cache": folder / "cache",
+        "settings": SETTINGS,
+        "device": "cpu",
+    }
+    return audit(**(parameters | changes))
+
+
+@pytest.fixture(scope="module")
+def audited(registry, prefect_server, tmp_path_factory):
+    """One finished audit: (its folder, what it came to)."""
+    folder = tmp_path_factory.mktemp("audited")
+    return folder, run_audit(registry, folder, "once")
+
+
+def test_an_audit_leaves_evidence_edges_and_a_page(audited):
+    folder, done = audited
+    assert (done.attributed, done.held) == (3, 0)
+    published = evidence("once")
+    assert set(published) == {f"{done.run}/{name}" for name in FILES}
+    record = json.loads(published[f"{done.run}/run.json"])
+    assert [item["id"] for item in record["generated"]] == ["g0", "g1", "g2"]
+    assert all(v["success"] for v in json.loads(published[f"{done.run}/validations.json"]))
+    with duckdb.connect(str(folder / "ledger.duckdb"), read_only=True) as ledger:
+        assert ledger.sql("SELECT generated, count(*) FROM lineage GROUP BY 1 ORDER BY 1").fetchall() == [("g0", 12), ("g1", 12), ("g2", 12)]
+        assert ledger.sql("SELECT training FROM lineage WHERE rank = 1 AND generated < 'g2' ORDER BY generated").fetchall() == [("t03",), ("t10",)]
+        assert ledger.sql("SELECT count(*) FROM validations WHERE success").fetchone() == (9,)
+    page = done.report.read_text()
+    assert page.count("data:image/png;base64,") == 3 + 15
+    assert "What it does not mean" in page
+    assert done.run in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_second_identical_audit_is_a_no_op(audited, registry):
+    folder, _ = audited
+    before = (folder / "ledger.duckdb").read_bytes()
+    again = run_audit(registry, folder, "once")
+    assert (again.run, again.attributed, again.held) == (None, 0, 3)
+    assert (folder / "ledger.duckdb").read_bytes() == before
+
+
+def test_other_settings_are_another_run(audited, registry):
+    folder, first = audited
+    other = run_audit(registry, folder, "once", settings=Settings(**FAST | {"max_steps": 2}), held_out=None)
+    assert other.attributed == 3
+    assert other.run != first.run
+    with duckdb.connect(str(folder / "ledger.duckdb"), read_only=True) as ledger:
+        assert ledger.sql("SELECT count(*) FROM attributions WHERE NOT converged AND run_id = 2").fetchone() == (3,)
+        assert ledger.sql("SELECT count(*) FROM edges WHERE run_id = 2 AND p_value IS NULL").fetchone() == (72,)
+
+
+def test_a_run_twice_gives_identical_bytes(audited, registry, tmp_path):
+    _, first = audited
+    second = run_audit(registry, tmp_path, "twice")
+    assert second.run == first.run
+    assert evidence("twice") == evidence("once")
+    assert second.report.read_text() == first.report.read_text().replace("s3://evidence/once", "s3://evidence/twice")
+
+
+def words(registry, folder: Path, prefix: str) -> list[str]:
+    """The `mucs audit` command of this test world."""
+    settings = [word for name, value in FAST.items() for word in ("--set", f"{name}={value}")]
+    return [
+        *("audit", "--registry", str(registry), "--revision", "v1", "--results", f"s3://evidence/{prefix}"),
+        *("--licence", "CC-BY-4.0", "--device", "cpu", "--set", "screening=[[2, 0.5]]", *settings),
+        *("--ledger", str(folder / "ledger.duckdb"), "--reports", str(folder / "reports")),
+    ]
+
+
+def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bytes(audited, registry, tmp_path):
+    _, first = audited
+    command = [sys.executable, "-m", "flows.cli", *words(registry, tmp_path, "killed")]
+    environment = os.environ | {"MUCS_CACHE": str(tmp_path / "cache")}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / "cache").glob("work/*/items/*")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "ledger.duckdb").exists()
+    assert evidence("killed") == {}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "kept from before" in done.stderr
+    assert first.run[:16] in done.stdout
+    assert evidence("killed") == evidence("once")
+
+
+def test_only_new_items_are_attributed(registry, world, tmp_path, s3):
+    from tasks.register import register
+    from tests.conftest import read_rows, write_manifest
+
+    smaller = world.copy("generated", tmp_path / "generated")
+    write_manifest(smaller, read_rows(smaller)[:2])
+    (smaller / "g2.png").unlink()
+    folders = {"checkpoint": world.checkpoint, "train": world.train, "held_out": world.held_out}
+    own = tmp_path / "registry"
+    register.fn(own, "s3://registry/growing", folders | {"generated": smaller}, "v1")
+    first = run_audit(own, tmp_path, "growing")
+    register.fn(own, "s3://registry/growing", folders | {"generated": world.generated}, "v2")
+    second = run_audit(own, tmp_path, "growing", revision="v2")
+    assert (first.attributed, first.held) == (2, 0)
+    assert (second.attributed, second.held) == (1, 2)

@@ -1,0 +1,234 @@
+"""The `mucs` command: answers, and one sentence with status 2 for bad input, the ledger as it was."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from tasks.pull import file_digests
+from tests.conftest import read_rows, write_manifest
+from tests.flows.test_audit import run_audit, words
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture(scope="module")
+def ledger(registry, prefect_server, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    run_audit(registry, folder, "cli")
+    return folder / "ledger.duckdb"
+
+
+def refused(answer: tuple[int, str, str]) -> str:
+    """The one sentence of a refusal."""
+    status, out, err = answer
+    told = [line for line in err.strip().splitlines() if not line.startswith(("pull ", "validate ", "attribute "))]
+    assert (status, out) == (2, "")
+    assert len(told) == 1
+    assert told[0].startswith("mucs: ")
+    assert "Traceback" not in err
+    return told[0]
+
+
+def test_why_and_used_answer_people_and_programs(mucs, ledger):
+    status, out, _ = mucs("why", "g0", "--ledger", ledger)
+    assert status == 0
+    assert "t03" in out
+    rows = json.loads(mucs("why", "g0", "--top", 3, "--ledger", ledger, "--json")[1])
+    assert [(row["rank"], row["generated"]) for row in rows] == [(1, "g0"), (2, "g0"), (3, "g0")]
+    used = json.loads(mucs("used", "t03", "--ledger", ledger, "--json")[1])
+    assert used[0]["generated"] == "g0"
+    assert json.loads(mucs("used", rows[0]["training_sha256"][:12], "--ledger", ledger, "--json")[1]) == used
+
+
+def test_sql_and_verify(mucs, ledger, monkeypatch):
+    monkeypatch.setenv("MUCS_LEDGER", str(ledger))
+    assert json.loads(mucs("sql", "SELECT count(*) AS edges FROM edges", "--json")[1]) == [{"edges": 36}]
+    assert "No rows." in mucs("sql", "SELECT 1 WHERE false")[1]
+    assert mucs("verify")[0] == 0
+
+
+def test_a_changed_score_fails_verification_with_status_1(mucs, ledger, tmp_path):
+    changed = Path(shutil.copy(ledger, tmp_path))
+    with duckdb.connect(str(changed)) as connection:
+        connection.execute("UPDATE edges SET score = 0.5 WHERE rank = 2")
+    status, out, _ = mucs("verify", "--ledger", changed)
+    assert status == 1
+    assert "edges of run" in out
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        (["why", "nobody"], "no attribution of a generated item 'nobody'"),
+        (["used", "nobody"], "no training item 'nobody'"),
+        (["sql", "DELETE FROM edges"], "must be one SELECT"),
+        (["sql", "SELECT nothing FROM edges"], "cannot be answered"),
+        (["why", "g0", "--top", "0"], "--top"),
+        (["nonsense"], "nonsense"),
+        (["audit"], "--registry"),
+    ],
+)
+def test_bad_questions_are_refused(mucs, ledger, question, sentence):
+    where = [] if question[0] in ("nonsense", "audit") else ["--ledger", ledger]
+    assert sentence in refused(mucs(*question, *where))
+
+
+def test_a_missing_ledger_is_refused(mucs, tmp_path):
+    assert "There is no ledger" in refused(mucs("why", "g0", "--ledger", tmp_path / "none.duckdb"))
+
+
+def spoil_tensors(folder: Path, value: float) -> None:
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    tensors["conv_in.weight"][0] = value
+    save_file(tensors, path)
+
+
+def other_network(folder: Path) -> None:
+    path = folder / "unet" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"block_out_channels": [16, 64]}))
+
+
+def other_size(folder: Path) -> None:
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(folder / "g0.png")
+    write_manifest(folder, [row | {"sha256": file_digests(folder / row["file_name"])[1]} for row in read_rows(folder)])
+
+
+def corrupt(folder: Path) -> None:
+    (folder / "t00.png").write_bytes(b"not an image")
+    write_manifest(folder, [row | {"sha256": file_digests(folder / row["file_name"])[1]} for row in read_rows(folder)])
+
+
+def rows(change):
+    return lambda folder: write_manifest(folder, change(read_rows(folder)))
+
+
+SPOILED = {
+    "corrupt image": ("train", corrupt, "'image decodes'"),
+    "missing image": ("train", lambda folder: (folder / "t00.png").unlink(), "'file exists'"),
+    "missing column": ("train", rows(lambda r: [{k: v for k, v in row.items() if k != "licence"} for row in r]), "'licence'"),
+    "duplicate ids": ("train", rows(lambda r: [row | {"id": "same"} for row in r]), "'id'"),
+    "path out of the folder": ("train", rows(lambda r: [r[0] | {"file_name": "../x.png"}, *r[1:]]), "'path stays inside'"),
+    "empty training set": (
+        "train",
+        lambda folder: (folder / "metadata.csv").write_text((folder / "metadata.csv").read_text().splitlines()[0] + "\n"),
+        "0 rows",
+    ),
+    "another size": ("generated", other_size, "'height'"),
+    "pickle": ("checkpoint", lambda folder: torch.save({}, folder / "unet" / "weights.pt"), "weights.pt"),
+    "not finite": ("checkpoint", lambda folder: spoil_tensors(folder, torch.inf), "'is finite'"),
+    "does not fit": ("checkpoint", other_network, "'shape fits'"),
+}
+
+
+@pytest.fixture(scope="module")
+def spoiled_registry(registry, world, tmp_path_factory) -> Path:
+    """The registry with every spoiled folder in it, under its own name, tagged v1."""
+    from tasks.register import register
+
+    root = tmp_path_factory.mktemp("spoiled")
+    folders = {name: getattr(world, name) for name in ("checkpoint", "train", "held_out", "generated")}
+    for name, (kind, spoil, _) in SPOILED.items():
+        folders[name.replace(" ", "-")] = world.copy(kind, root / name.replace(" ", "-"))
+        spoil(folders[name.replace(" ", "-")])
+    register.fn(root / "registry", "s3://registry/spoiled", folders, "v1")
+    return root / "registry"
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_spoiled_input_is_refused_and_the_ledger_is_untouched(mucs, spoiled_registry, ledger, name, tmp_path, monkeypatch):
+    monkeypatch.setenv("MUCS_CACHE", str(tmp_path / "cache"))
+    own = tmp_path / "ledger.duckdb"
+    shutil.copy(ledger, own)
+    kind, _, sentence = SPOILED[name]
+    assert sentence in refused(mucs(*words(spoiled_registry, tmp_path, "spoiled"), f"--{kind.replace('_', '-')}", name.replace(" ", "-")))
+    assert own.read_bytes() == ledger.read_bytes()
+    assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (["--revision", "v99"], "no revision 'v99'"),
+        (["--train", "nowhere"], "no files at 'nowhere'"),
+        (["--registry", "/nowhere"], "not a registry"),
+        (["--results", "s3://no-such-bucket/runs"], "no such bucket"),
+        (["--results", "elsewhere"], "not an S3 address"),
+        (["--licence", "CC-BY-4.0", "--set", "learning_rate=0"], "learning rate"),
+        (["--set", "learning_rat=1"], "not a setting"),
+        (["--set", "max_steps=many"], "max_steps cannot be 'many'"),
+        (["--set", "screening=[[4, 0.5], [2, 0.1]]"], "rising"),
+        (["--set", "trainable=nothing"], "policy 'nothing'"),
+        (["--set", "num_noises=5000"], "smaller noise bank"),
+        (["--set", "batch_size=0"], "batch size"),
+        (["--device", "tpu"], "'tpu'"),
+    ],
+)
+def test_bad_options_are_refused(mucs, registry, tmp_path, monkeypatch, change, sentence):
+    monkeypatch.setenv("MUCS_CACHE", str(tmp_path / "cache"))
+    assert sentence in refused(mucs(*words(registry, tmp_path, "options"), *change))
+    assert not (tmp_path / "ledger.duckdb").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9", "does not answer"),
+        ("AWS_ACCESS_KEY_ID", "nobody", "denies access"),
+        ("AWS_SECRET_ACCESS_KEY", "wrong", "denies access"),
+    ],
+)
+def test_s3_that_does_not_answer_or_refuses(mucs, registry, tmp_path, monkeypatch, variable, value, sentence):
+    monkeypatch.setenv(variable, value)
+    assert sentence in refused(mucs(*words(registry, tmp_path, "s3")))
+    assert not (tmp_path / "ledger.duckdb").exists()
+
+
+def test_ledgers_that_cannot_be_used(mucs, registry, ledger, tmp_path):
+    command = words(registry, tmp_path, "ledgers")
+    own = tmp_path / "ledger.duckdb"
+    own.write_text("text " * 5000)
+    assert "not a DuckDB file" in refused(mucs(*command))
+    shutil.copy(ledger, own)
+    with duckdb.connect(str(own)) as connection:
+        connection.execute("UPDATE ledger SET schema_version = 2")
+    assert "schema 2" in refused(mucs(*command))
+    holder = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", holder, own], stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        assert "in use by another process" in refused(mucs(*command))
+        other.communicate("")
+
+
+def test_every_command_has_help(mucs):
+    from flows.cli import cli
+
+    for name, command in cli.commands.items():
+        assert command.help, name
+        assert mucs(name, "--help")[0] == 0
+        assert all(getattr(option, "help", "argument") for option in command.params), name
+
+
+def test_a_prefect_deployment_names_a_flow_with_its_parameters():
+    import inspect
+
+    import yaml
+
+    from flows.audit import audit
+
+    (deployment,) = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
+    path, _, name = deployment["entrypoint"].partition(":")
+    assert (path, name) == ("flows/audit.py", audit.fn.__name__)
+    assert set(deployment["parameters"]) <= set(inspect.signature(audit.fn).parameters)
+    assert audit.validate_parameters(deployment["parameters"])["settings"].learning_rate == 1e-4
+    assert deployment["schedules"][0]["cron"]

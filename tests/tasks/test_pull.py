@@ -1,0 +1,115 @@
+"""Pulling, against a real DVC repository on a real S3 server."""
+
+import shutil
+import threading
+import time
+
+import pytest
+
+from mucs import InputError
+from tasks.pull import file_digests, pull
+from tasks.register import register
+from tasks.s3 import client
+from tasks.serve import S3Server, s3_server
+from tests.conftest import draw, training_rows, write_folder
+
+
+def test_files_are_fetched_once_and_digested(registry, world, tmp_path):
+    first = pull.fn(str(registry), "v1", "train", tmp_path)
+    again = pull.fn(str(registry), "v1", "train", tmp_path)
+    assert (first.fetched, again.fetched) == (25, 0)
+    assert first.digest == again.digest
+    assert first.files == {path.name: file_digests(path)[1] for path in sorted(world.train.iterdir())}
+    assert first.files == {path.name: file_digests(path)[1] for path in sorted(first.folder.iterdir())}
+
+
+def test_a_spoiled_cache_is_mended(registry, tmp_path):
+    pulled = pull.fn(str(registry), "v1", "train", tmp_path)
+    spoiled = pulled.folder / "t00.png"
+    spoiled.chmod(0o644)
+    spoiled.write_bytes(b"spoiled")
+    (pulled.folder / "t01.png").unlink()
+    again = pull.fn(str(registry), "v1", "train", tmp_path)
+    assert again.fetched == 1
+    assert {path.name: file_digests(path)[1] for path in sorted(again.folder.iterdir())} == pulled.files
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"path": "nowhere"}, "no files at 'nowhere'"),
+        ({"revision": "v99"}, "no revision 'v99'"),
+        ({"registry": "/nowhere"}, "not a registry"),
+    ],
+)
+def test_what_is_not_there_is_named(registry, tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        pull.fn(**({"registry": str(registry), "revision": "v1", "path": "train", "cache": tmp_path} | change))
+
+
+@pytest.fixture
+def own_registry(s3, world, tmp_path):
+    """A registry that a test may spoil, and the keys of its training images on S3."""
+    remote = tmp_path.name.lower().replace("_", "-")
+    register.fn(tmp_path / "registry", f"s3://registry/{remote}", {"train": world.train}, "v1")
+    listed = client().list_objects_v2(Bucket="registry", Prefix=f"{remote}/")["Contents"]
+    return tmp_path / "registry", [item["Key"] for item in listed if not item["Key"].endswith(".dir")]
+
+
+def test_altered_bytes_stop_the_pull(own_registry, tmp_path):
+    folder, keys = own_registry
+    client().put_object(Bucket="registry", Key=keys[0], Body=b"altered")
+    with pytest.raises(InputError, match="was altered"):
+        pull.fn(str(folder), "v1", "train", tmp_path / "cache")
+    pieces = [p for p in (tmp_path / "cache").rglob("*") if p.is_file() and p.name.startswith(".part")]
+    assert pieces == []
+
+
+def test_a_missing_object_is_named(own_registry, tmp_path):
+    folder, keys = own_registry
+    client().delete_object(Bucket="registry", Key=keys[0])
+    with pytest.raises(InputError, match="does not hold all of 'train'"):
+        pull.fn(str(folder), "v1", "train", tmp_path / "cache")
+
+
+def test_a_missing_bucket_is_named(own_registry, tmp_path):
+    folder, _ = own_registry
+    config = folder / ".dvc" / "config"
+    config.write_text(config.read_text().replace("s3://registry", "s3://no-such-bucket"))
+    with pytest.raises(InputError, match="no such bucket"):
+        pull.fn(str(folder), "v1", "train", tmp_path / "cache")
+
+
+def test_a_pull_survives_a_restart_of_s3(tmp_path, s3, prefect_server, monkeypatch):
+    rows = training_rows("r", 28)
+    folder = write_folder(tmp_path / "train", [draw(i, 0) for i in range(28)], rows)
+    server = S3Server(tmp_path / "s3")
+    server.start()
+    try:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        client().create_bucket(Bucket="registry")
+        register.fn(tmp_path / "registry", "s3://registry/dvc", {"train": folder}, "v1")
+        server.stop()
+        outcome = []
+        pulling = threading.Thread(target=lambda: outcome.append(pull(str(tmp_path / "registry"), "v1", "train", tmp_path / "cache")))
+        pulling.start()
+        time.sleep(3)
+        assert not outcome
+        server.start()
+        pulling.join(timeout=120)
+        assert outcome[0].fetched == 29
+    finally:
+        server.stop()
+
+
+def test_the_server_ends_with_its_block_and_keeps_its_data(tmp_path, s3):
+    """`s3` keeps the environment that this test leaves behind."""
+    with s3_server(tmp_path) as server:
+        client().create_bucket(Bucket="kept")
+        client().put_object(Bucket="kept", Key="a", Body=b"a")
+        process = server.process
+    assert process.poll() is not None
+    with s3_server(tmp_path):
+        assert client().get_object(Bucket="kept", Key="a")["Body"].read() == b"a"
+    shutil.rmtree(tmp_path)

@@ -1,0 +1,151 @@
+"""Each gate stops what it must, and says which expectation failed on which rows."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from mucs import InputError
+from tasks.pull import Pulled, file_digests
+from tasks.validate import GateFailed, to_json, validate_checkpoint, validate_generated, validate_training
+from tests.conftest import read_rows, write_manifest
+
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+
+
+def pulled(folder) -> Pulled:
+    files = {str(p.relative_to(folder)): file_digests(p)[1] for p in sorted(folder.rglob("*")) if p.is_file()}
+    return Pulled("path", "commit", folder, files, 0, "digest", 0)
+
+
+def check_training(folder, licences=("CC-BY-4.0",)):
+    return validate_training.fn(pulled(folder), "training set", (3, 8, 8), 2, licences)
+
+
+def test_good_data_pass_and_the_result_is_the_same_twice(world):
+    first, again = check_training(world.train), check_training(world.train)
+    assert all(v["success"] for v in first)
+    assert to_json(first) == to_json(again)
+    assert validate_checkpoint.fn(pulled(world.checkpoint))[1:] == ((3, 8, 8), 2)
+    assert all(v["success"] for v in validate_generated.fn(pulled(world.generated), (3, 8, 8), 2))
+
+
+def edit(rows, k, **values):
+    return [{**row, **values} if i == k else row for i, row in enumerate(rows)]
+
+
+def without(rows, column):
+    return [{name: value for name, value in row.items() if name != column} for row in rows]
+
+
+MANIFESTS = {
+    "a missing column": (lambda rows: without(rows, "licence"), "expect_column_to_exist on column 'licence'"),
+    "duplicate ids": (lambda rows: edit(rows, 0, id="t01"), "be_unique on column 'id': 2 of 24 rows: t01"),
+    "a path that leaves the folder": (lambda rows: edit(rows, 0, file_name="../t00.png"), "'path stays inside': 1 of 24 rows: t00"),
+    "an absolute path": (lambda rows: edit(rows, 0, file_name="/etc/hostname"), "'path stays inside': 1 of 24 rows: t00"),
+    "a missing image": (lambda rows: edit(rows, 0, file_name="gone.png"), "'file exists': 1 of 24 rows: t00"),
+    "another digest": (lambda rows: edit(rows, 0, sha256="0" * 64), "'digest matches': 1 of 24 rows: t00"),
+    "no rights holder": (lambda rows: edit(rows, 0, rights_holder=""), "not_be_null on column 'rights_holder': 1 of 24"),
+    "another licence": (lambda rows: edit(rows, 0, licence="none"), "'licence': 1 of 24 rows: t00 (none)"),
+    "a date in the future": (lambda rows: edit(rows, 0, date="2999-01-01"), "'date is sane': 1 of 24 rows: t00"),
+    "no date at all": (lambda rows: edit(rows, 0, date="soon"), "'date is sane': 1 of 24 rows: t00"),
+    "an unknown class": (lambda rows: edit(rows, 0, **{"class": 7}), "'class is known': 1 of 24 rows: t00"),
+    "no rows": (lambda rows: [dict.fromkeys(rows[0])], ""),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), MANIFESTS.values(), ids=MANIFESTS)
+def test_a_bad_manifest_is_stopped(world, tmp_path, spoil, message):
+    folder = world.copy("train", tmp_path / "train")
+    write_manifest(folder, spoil(read_rows(folder)))
+    with pytest.raises(GateFailed) as stopped:
+        check_training(folder)
+    assert message in str(stopped.value)
+    assert not stopped.value.validation["success"]
+
+
+def test_an_empty_set_and_a_missing_or_broken_manifest_are_stopped(world, tmp_path):
+    folder = world.copy("train", tmp_path / "train")
+    header = (folder / "metadata.csv").read_text().splitlines()[0]
+    (folder / "metadata.csv").write_text(header + "\n")
+    with pytest.raises(GateFailed, match="expect_table_row_count_to_be_between: 0 rows"):
+        check_training(folder)
+    (folder / "metadata.csv").write_bytes(b'id,"\n\xff\xfe')
+    with pytest.raises(InputError, match="cannot be read as a table"):
+        check_training(folder)
+    (folder / "metadata.csv").unlink()
+    with pytest.raises(InputError, match=r"no metadata\.parquet or metadata\.csv"):
+        check_training(folder)
+
+
+def test_at_most_ten_rows_are_shown(world, tmp_path):
+    with pytest.raises(GateFailed) as stopped:
+        check_training(world.train, licences=["MIT"])
+    assert "24 of 24 rows" in str(stopped.value)
+    assert str(stopped.value).count("(CC-BY-4.0)") == 10
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", "truncated"])
+def test_a_corrupt_image_is_stopped(world, tmp_path, content):
+    folder = world.copy("train", tmp_path / "train")
+    path = folder / "t00.png"
+    path.write_bytes(path.read_bytes()[:50] if content == "truncated" else content)
+    write_manifest(folder, edit(read_rows(folder), 0, sha256=file_digests(path)[1]))
+    with pytest.raises(GateFailed, match="'image decodes': 1 of 24 rows: t00"):
+        check_training(folder)
+
+
+def test_a_generated_image_of_another_size_is_stopped(world, tmp_path):
+    folder = world.copy("generated", tmp_path / "generated")
+    Image.fromarray(np.zeros((16, 8, 3), np.uint8)).save(folder / "g1.png")
+    write_manifest(folder, edit(read_rows(folder), 1, sha256=file_digests(folder / "g1.png")[1]))
+    with pytest.raises(GateFailed, match=r"'height': 1 of 3 rows: g1 \(16\)"):
+        validate_generated.fn(pulled(folder), (3, 8, 8), 2)
+
+
+def spoil_tensors(change):
+    def spoil(folder):
+        tensors = load_file(folder / WEIGHTS)
+        change(tensors)
+        save_file(tensors, folder / WEIGHTS)
+
+    return spoil
+
+
+def spoil_config(**values):
+    def spoil(folder):
+        path = folder / "unet" / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return spoil
+
+
+def not_finite(tensors):
+    tensors["conv_in.weight"][0, 0, 0, 0] = torch.nan
+
+
+CHECKPOINTS = {
+    "a pickle": (lambda folder: torch.save({}, folder / "unet" / "model.bin"), "'is safe to read': 1 of 4 rows: unet/model.bin"),
+    "not finite": (spoil_tensors(not_finite), "'is finite': 1 of"),
+    "a tensor too few": (spoil_tensors(lambda t: t.pop("conv_in.bias")), "'is in the file': 1 of"),
+    "a tensor too many": (spoil_tensors(lambda t: t.update(extra=torch.zeros(1))), "'is in the configuration': 1 of"),
+    "another shape": (spoil_tensors(lambda t: t.update({"conv_in.bias": torch.zeros(3)})), "'shape fits': 1 of"),
+    "a truncated file": (lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:999]), "not a whole safetensors"),
+    "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "save_pretrained"),
+    "no configuration": (lambda folder: (folder / "unet" / "config.json").unlink(), "config.json is missing"),
+    "a configuration that is no JSON": (lambda folder: (folder / "unet" / "config.json").write_text("{"), "cannot be read as JSON"),
+    "an unknown network": (spoil_config(_class_name="Evil"), "'Evil' is not known"),
+    "no scheduler": (lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(), "scheduler_config.json is missing"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), CHECKPOINTS.values(), ids=CHECKPOINTS)
+def test_a_bad_checkpoint_is_stopped(world, tmp_path, spoil, message):
+    folder = world.copy("checkpoint", tmp_path / "checkpoint")
+    spoil(folder)
+    with pytest.raises(InputError) as stopped:
+        validate_checkpoint.fn(pulled(folder))
+    assert message in str(stopped.value)
