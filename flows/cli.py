@@ -38,6 +38,13 @@ def cli() -> None:
     """
 
 
+def add_elapsed(record: logging.LogRecord) -> bool:
+    """Gives a log record the minutes and seconds since the command began."""
+    seconds = int(record.relativeCreated / 1000)
+    record.elapsed = f"{seconds // 60:2d}:{seconds % 60:02d}"
+    return True
+
+
 def quiet_tools() -> None:
     """Settings of the tools below that the command wants; whoever set them already is right."""
     for name, value in {
@@ -52,7 +59,8 @@ def quiet_tools() -> None:
     narrator = logging.getLogger("mucs")
     if not narrator.handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(logging.Formatter("%(elapsed)s  %(message)s"))
+        handler.addFilter(add_elapsed)
         narrator.addHandler(handler)
         narrator.setLevel(logging.INFO)
         narrator.propagate = False
@@ -84,7 +92,8 @@ def quiet_loggers() -> None:
 def demo(folder: Path) -> None:
     """Audit the OpenMoji model that comes with the project, on an S3 server of its own."""
     quiet_tools()
-    os.environ.setdefault("PREFECT_HOME", str((folder / "prefect").resolve()))
+    home = Path(os.environ.setdefault("PREFECT_HOME", str((folder / "prefect").resolve())))
+    home.mkdir(parents=True, exist_ok=True)
     from flows.demo import demo as run_demo
 
     quiet_loggers()
@@ -302,7 +311,9 @@ def verify(ledger: Path, as_json: bool) -> None:
 
 def main() -> None:
     """Run the command; bad input is one sentence and status 2."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # so that servers are stopped on the way out
+    signal.signal(
+        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
+    )  # so that servers are stopped on the way out
     try:
         cli(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,9 +23,7 @@ IDENTITY = {
 
 def command(registry: Path, *words: str) -> str:
     """Run a program in the registry and return what it prints; InputError with its last line if it fails."""
-    done = subprocess.run(
-        words, cwd=registry, env=os.environ | IDENTITY | {"DVC_NO_ANALYTICS": "1"}, capture_output=True, text=True
-    )
+    done = subprocess.run(words, cwd=registry, env=os.environ | IDENTITY, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise InputError(f"`{' '.join(words[:3])}` failed in the registry {registry}: {reason}.")
@@ -42,14 +39,12 @@ def register(registry: Path, remote: str, folders: Mapping[str, Path], tag: str)
     """
     from dvc.repo import Repo
 
-    dvc = (sys.executable, "-m", "dvc")
     registry.mkdir(parents=True, exist_ok=True)
     if not (registry / ".git").exists():
         command(registry, "git", "init", "-q", "-b", "main")
-        command(registry, *dvc, "init", "-q")
-        command(registry, *dvc, "config", "core.analytics", "false")
-        command(registry, *dvc, "config", "core.autostage", "true")
-        command(registry, *dvc, "remote", "add", "-q", "-d", "s3", remote)
+        with Repo.init(str(registry)) as repo, repo.config.edit() as config:
+            config["core"] = {"remote": "s3", "analytics": False, "autostage": True}
+            config["remote"] = {"s3": {"url": remote}}
     for name, folder in folders.items():
         if not folder.is_dir():
             raise InputError(f"{folder} is missing; run `dvc repro` to build it.")

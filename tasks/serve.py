@@ -128,7 +128,7 @@ class S3Server:
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name="us-east-1",
-            config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=2),
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=1),
         )
         deadline = time.monotonic() + STARTUP_SECONDS
         probe = "mucs-probe"  # always the same one: every bucket takes volumes of its own

@@ -52,5 +52,7 @@ def test_the_library_needs_only_its_four_packages():
 
 def test_importing_the_library_loads_nothing_of_the_service():
     code = "import sys, mucs, mucs.attribution; print(*sorted({m.split('.')[0] for m in sys.modules}))"
-    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
     assert not loaded & (OUTER | {"duckdb", "pyarrow", "pandas", "jinja2", "rfc8785", "rich", "click"})

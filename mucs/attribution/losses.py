@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import torch
 from torch import Tensor
 
@@ -48,7 +50,10 @@ def denoising_losses(
 
 
 class LossTable:
-    """Denoising losses (N, M), computed where they are first asked for and then kept; NaN where not yet."""
+    """Denoising losses (N, M), computed where they are first asked for and then kept; NaN where not yet.
+
+    Several threads may ask at once.
+    """
 
     def __init__(
         self,
@@ -68,13 +73,15 @@ class LossTable:
             raise InputError(f"The batch size is {batch_size}; give at least 1.")
         self.model, self.images, self.bank, self.labels, self.batch_size = model, images, bank, labels, batch_size
         self.values = torch.full((len(images), len(bank)), torch.nan)
+        self.lock = threading.Lock()
 
     def rows(self, items: Tensor, count: int) -> Tensor:
         """Losses of the items (K,) under the first `count` entries: (K, count)."""
-        unknown = self.values[items, :count].isnan()
-        rows, entries = unknown.T.nonzero(as_tuple=True)[::-1]  # entry by entry
-        which = items[rows]
-        self.values[which, entries] = pair_losses(
-            self.model, self.images, self.labels, self.bank, which, entries, self.batch_size
-        )
-        return self.values[items, :count]
+        with self.lock:
+            unknown = self.values[items, :count].isnan()
+            rows, entries = unknown.T.nonzero(as_tuple=True)[::-1]  # entry by entry
+            which = items[rows]
+            self.values[which, entries] = pair_losses(
+                self.model, self.images, self.labels, self.bank, which, entries, self.batch_size
+            )
+            return self.values[items, :count]

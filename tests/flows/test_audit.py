@@ -62,8 +62,14 @@ def test_an_audit_leaves_evidence_edges_and_a_page(audited):
     assert [item["id"] for item in record["generated"]] == ["g0", "g1", "g2"]
     assert all(v["success"] for v in json.loads(published[f"{done.run}/validations.json"]))
     with duckdb.connect(str(folder / "ledger.duckdb"), read_only=True) as ledger:
-        assert ledger.sql("SELECT generated, count(*) FROM lineage GROUP BY 1 ORDER BY 1").fetchall() == [("g0", 12), ("g1", 12), ("g2", 12)]
-        assert ledger.sql("SELECT training FROM lineage WHERE rank = 1 AND generated < 'g2' ORDER BY generated").fetchall() == [("t03",), ("t10",)]
+        assert ledger.sql("SELECT generated, count(*) FROM lineage GROUP BY 1 ORDER BY 1").fetchall() == [
+            ("g0", 12),
+            ("g1", 12),
+            ("g2", 12),
+        ]
+        assert ledger.sql(
+            "SELECT training FROM lineage WHERE rank = 1 AND generated < 'g2' ORDER BY generated"
+        ).fetchall() == [("t03",), ("t10",)]
         assert ledger.sql("SELECT count(*) FROM validations WHERE success").fetchone() == (9,)
     page = done.report.read_text()
     assert page.count("data:image/png;base64,") == 3 + 15

@@ -92,7 +92,9 @@ def test_a_pull_survives_a_restart_of_s3(tmp_path, s3, prefect_server, monkeypat
         register.fn(tmp_path / "registry", "s3://registry/dvc", {"train": folder}, "v1")
         server.stop()
         outcome = []
-        pulling = threading.Thread(target=lambda: outcome.append(pull(str(tmp_path / "registry"), "v1", "train", tmp_path / "cache")))
+        pulling = threading.Thread(
+            target=lambda: outcome.append(pull(str(tmp_path / "registry"), "v1", "train", tmp_path / "cache"))
+        )
         pulling.start()
         time.sleep(3)
         assert not outcome

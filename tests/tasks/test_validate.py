@@ -44,11 +44,20 @@ def without(rows, column):
 MANIFESTS = {
     "a missing column": (lambda rows: without(rows, "licence"), "expect_column_to_exist on column 'licence'"),
     "duplicate ids": (lambda rows: edit(rows, 0, id="t01"), "be_unique on column 'id': 2 of 24 rows: t01"),
-    "a path that leaves the folder": (lambda rows: edit(rows, 0, file_name="../t00.png"), "'path stays inside': 1 of 24 rows: t00"),
-    "an absolute path": (lambda rows: edit(rows, 0, file_name="/etc/hostname"), "'path stays inside': 1 of 24 rows: t00"),
+    "a path that leaves the folder": (
+        lambda rows: edit(rows, 0, file_name="../t00.png"),
+        "'path stays inside': 1 of 24 rows: t00",
+    ),
+    "an absolute path": (
+        lambda rows: edit(rows, 0, file_name="/etc/hostname"),
+        "'path stays inside': 1 of 24 rows: t00",
+    ),
     "a missing image": (lambda rows: edit(rows, 0, file_name="gone.png"), "'file exists': 1 of 24 rows: t00"),
     "another digest": (lambda rows: edit(rows, 0, sha256="0" * 64), "'digest matches': 1 of 24 rows: t00"),
-    "no rights holder": (lambda rows: edit(rows, 0, rights_holder=""), "not_be_null on column 'rights_holder': 1 of 24"),
+    "no rights holder": (
+        lambda rows: edit(rows, 0, rights_holder=""),
+        "not_be_null on column 'rights_holder': 1 of 24",
+    ),
     "another licence": (lambda rows: edit(rows, 0, licence="none"), "'licence': 1 of 24 rows: t00 (none)"),
     "a date in the future": (lambda rows: edit(rows, 0, date="2999-01-01"), "'date is sane': 1 of 24 rows: t00"),
     "no date at all": (lambda rows: edit(rows, 0, date="soon"), "'date is sane': 1 of 24 rows: t00"),
@@ -128,17 +137,29 @@ def not_finite(tensors):
 
 
 CHECKPOINTS = {
-    "a pickle": (lambda folder: torch.save({}, folder / "unet" / "model.bin"), "'is safe to read': 1 of 4 rows: unet/model.bin"),
+    "a pickle": (
+        lambda folder: torch.save({}, folder / "unet" / "model.bin"),
+        "'is safe to read': 1 of 4 rows: unet/model.bin",
+    ),
     "not finite": (spoil_tensors(not_finite), "'is finite': 1 of"),
     "a tensor too few": (spoil_tensors(lambda t: t.pop("conv_in.bias")), "'is in the file': 1 of"),
     "a tensor too many": (spoil_tensors(lambda t: t.update(extra=torch.zeros(1))), "'is in the configuration': 1 of"),
     "another shape": (spoil_tensors(lambda t: t.update({"conv_in.bias": torch.zeros(3)})), "'shape fits': 1 of"),
-    "a truncated file": (lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:999]), "not a whole safetensors"),
+    "a truncated file": (
+        lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:999]),
+        "not a whole safetensors",
+    ),
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "save_pretrained"),
     "no configuration": (lambda folder: (folder / "unet" / "config.json").unlink(), "config.json is missing"),
-    "a configuration that is no JSON": (lambda folder: (folder / "unet" / "config.json").write_text("{"), "cannot be read as JSON"),
+    "a configuration that is no JSON": (
+        lambda folder: (folder / "unet" / "config.json").write_text("{"),
+        "cannot be read as JSON",
+    ),
     "an unknown network": (spoil_config(_class_name="Evil"), "'Evil' is not known"),
-    "no scheduler": (lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(), "scheduler_config.json is missing"),
+    "no scheduler": (
+        lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(),
+        "scheduler_config.json is missing",
+    ),
 }
 
 

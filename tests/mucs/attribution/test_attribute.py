@@ -65,7 +65,8 @@ def exact(model, data, bank):
 
 def same(a, b):
     return all(
-        torch.equal(getattr(a, n), getattr(b, n)) for n in ("items", "scores", "standard_errors", "p_values", "held_out_scores")
+        torch.equal(getattr(a, n), getattr(b, n))
+        for n in ("items", "scores", "standard_errors", "p_values", "held_out_scores")
     )
 
 
@@ -112,9 +113,7 @@ def test_unlearning_leaves_the_original_and_stops_at_the_cap(model, data):
     (images, labels), _, (generated, generated_labels) = data
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
     capped = Unlearning(learning_rate=1e-6, batch_size=4, max_steps=3)
-    done = mirrored_unlearning(
-        model, generated[0], images, capped, label=int(generated_labels[0]), labels=labels
-    )
+    done = mirrored_unlearning(model, generated[0], images, capped, label=int(generated_labels[0]), labels=labels)
     assert (done.steps, done.converged) == (3, False)
     assert done.forget_loss.shape == (4, 4)
     assert all(torch.equal(value, before[name]) for name, value in model.network.state_dict().items())
@@ -164,8 +163,12 @@ def test_bad_input_is_refused(model, data, bank, tmp_path):
         lambda: NoiseBank.draw(model, num_noises=900),
         lambda: NoiseBank.read(tmp_path / "none"),
         lambda: DiffusionModel.from_pretrained(tmp_path),
-        lambda: mirrored_unlearning(model, generated[0], images, Unlearning(trainable="nothing"), label=0, labels=labels),
-        lambda: mirrored_unlearning(model, generated[0], images, Unlearning(trainable=["no.weight"]), label=0, labels=labels),
+        lambda: mirrored_unlearning(
+            model, generated[0], images, Unlearning(trainable="nothing"), label=0, labels=labels
+        ),
+        lambda: mirrored_unlearning(
+            model, generated[0], images, Unlearning(trainable=["no.weight"]), label=0, labels=labels
+        ),
     ]
     for attempt in refused:
         with pytest.raises(InputError):

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from mucs.ledger import Entry, first_fault, link
 from mucs.ledger.chain import GENESIS
 
-BODIES = st.lists(st.dictionaries(st.text(max_size=5), st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=5), max_size=3), min_size=1, max_size=6)
+BODIES = st.lists(
+    st.dictionaries(st.text(max_size=5), st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=5), max_size=3),
+    min_size=1,
+    max_size=6,
+)
 
 
 def chain(bodies) -> list[Entry]:

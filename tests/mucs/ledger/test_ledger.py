@@ -12,7 +12,13 @@ from mucs.ledger import EDGE_SCHEMA, Ledger, Run, write_edges
 from mucs.ledger.ledger import edge_rows_digest
 
 TRAINING = [
-    {"id": f"t{i}", "sha256": f"{i:064d}", "rights_holder": ["Ada", "Ben"][i % 2], "licence": "CC0", "date": "2024-01-01"}
+    {
+        "id": f"t{i}",
+        "sha256": f"{i:064d}",
+        "rights_holder": ["Ada", "Ben"][i % 2],
+        "licence": "CC0",
+        "date": "2024-01-01",
+    }
     for i in range(4)
 ]
 GENERATED = [{"id": f"g{i}", "sha256": f"{90 + i:064d}", "seed": str(i)} for i in range(2)]
@@ -26,7 +32,9 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), **changes) -> Ru
         for rank, (t, score) in enumerate(zip(TRAINING, scores, strict=True), start=1)
     ]
     path = tmp_path / f"{name}.parquet"
-    write_edges({column: list(values) for column, values in zip(EDGE_SCHEMA.names, zip(*edges, strict=True), strict=True)}, path)
+    write_edges(
+        {column: list(values) for column, values in zip(EDGE_SCHEMA.names, zip(*edges, strict=True), strict=True)}, path
+    )
     stored = duckdb.sql(
         f"SELECT generated_row_sha256, training_row_sha256, rank, score, standard_error, p_value FROM '{path}' ORDER BY 1, 3"
     ).fetchall()
@@ -37,7 +45,15 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), **changes) -> Ru
         "settings": {"num_noises": 2},
         "results": {"edge_rows_sha256": edge_rows_digest(stored)},
     }
-    outcome = {"converged": True, "steps": 3, "null_loss": 1.0, "forget_loss": 0.96, "retain_loss": 0.1, "candidates": 4, "survivors": 4}
+    outcome = {
+        "converged": True,
+        "steps": 3,
+        "null_loss": 1.0,
+        "forget_loss": 0.96,
+        "retain_loss": 0.1,
+        "candidates": 4,
+        "survivors": 4,
+    }
     run = {
         "record": record,
         "artifacts": [{"kind": kind, "sha256": f"{kind:f<64}", "files": 1, "bytes": 2} for kind in kinds],
