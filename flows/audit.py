@@ -10,11 +10,11 @@ from prefect import flow
 
 from mucs.canonical import digest
 from mucs.ledger import Ledger
-from tasks.attribute import Manifest, Settings, attribute, manifest
+from tasks.attribute import Settings, attribute, manifest
 from tasks.load import load
 from tasks.publish import publish, stage_edges, stage_run
 from tasks.pull import default_cache, pull
-from tasks.report import report
+from tasks.report import page_path, report
 from tasks.s3 import client, plain_errors, split_url
 from tasks.validate import validate_checkpoint, validate_edges, validate_generated, validate_training
 
@@ -79,10 +79,14 @@ def audit(
     log.info("validate  %d gates passed", len(validations))
 
     everything = manifest(generated, "generated batch")
-    rows = not_held(
-        ledger, pulled_checkpoint.digest, training.digest, reserve.digest if reserve else "", settings, everything
+    holders = holding_runs(
+        ledger, pulled_checkpoint.digest, training.digest, reserve.digest if reserve else "", settings
     )
+    rows = [row for row in everything if digest(row) not in holders]
     held = len(everything) - len(rows)
+    for run_held in sorted({holders[digest(row)] for row in everything if digest(row) in holders}):
+        if not page_path(reports, run_held).exists():  # lost, or never written because the audit was killed
+            log.info("report    %s", report(ledger, run_held, training, generated, reports))
     if not rows:
         log.info("nothing to do: the ledger holds all %d items for this checkpoint, data and settings", held)
         return Audit(None, 0, held, None)
@@ -97,17 +101,15 @@ def audit(
     log.info("publish   %s", publish(run, outcome.bank))
     load(ledger, run)
     log.info("load      %d edges of %d generated items", sum(expected.values()), len(rows))
-    page = report(ledger, run, training, generated, reports)
+    page = report(ledger, run.sha256, training, generated, reports)
     log.info("report    %s", page)
     return Audit(run.sha256, len(rows), held, page)
 
 
-def not_held(
-    ledger: Path, checkpoint: str, training_set: str, held_out: str, settings: Settings, rows: Manifest
-) -> Manifest:
-    """The rows that no run in the ledger attributed with these inputs (by digest) and settings."""
+def holding_runs(ledger: Path, checkpoint: str, training_set: str, held_out: str, settings: Settings) -> dict[str, str]:
+    """The run that attributed each generated row (both by SHA-256) with these inputs (by digest) and settings."""
     if not ledger.exists():
-        return rows
+        return {}
     with Ledger.open(ledger) as opened:
         asked = {
             "checkpoint": checkpoint,
@@ -115,5 +117,4 @@ def not_held(
             "held_out": held_out,
             "settings": digest(settings.record()),
         }
-        held = {row["row_sha256"] for row in opened.ask("covered", **asked)}
-    return [row for row in rows if digest(row) not in held]
+        return {row["row_sha256"]: row["run"] for row in opened.ask("covered", **asked)}

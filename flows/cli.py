@@ -68,6 +68,8 @@ def quiet_tools() -> None:
 
 def quiet_loggers() -> None:
     """Once the tools are imported: their own remarks are not for the reader of a command's output."""
+    import dvc  # noqa: F401  (it sets levels of its own when it is first imported)
+
     for name in (
         "dvc",
         "dvc_objects",

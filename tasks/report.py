@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs.canonical import digest
 from mucs.files import replacing
-from mucs.ledger import Ledger, Run
+from mucs.ledger import Ledger
 from mucs.report import audit_page
 from tasks.attribute import Manifest, manifest
 from tasks.pull import Pulled
@@ -31,31 +31,42 @@ def pictures(pulled: Pulled, rows: Manifest) -> dict[str, str]:
     return found
 
 
+def page_path(folder: Path, run: str) -> Path:
+    """Where a run's page lies in a folder of reports."""
+    return folder / f"{run[:16]}.html"
+
+
 @task(cache_policy=NO_CACHE)
-def report(ledger: Path, run: Run, training: Pulled, batch: Pulled, folder: Path) -> Path:
-    """Write `<run>.html` into a folder, and a table and a link as Prefect artifacts; gives the page's path."""
-    titles = {row["sha256"]: row.get("annotation") or row["id"] for row in run.training}
-    shown = pictures(training, manifest(training, "training set")) | pictures(batch, manifest(batch, "generated batch"))
-    outcome = {a["row_sha256"]: a for a in run.attributions}
+def report(ledger: Path, sha256: str, training: Pulled, batch: Pulled, folder: Path) -> Path:
+    """Write the page of a loaded run into a folder, and a table and a link as Prefect artifacts; gives the page's path.
+
+    training, batch: folders that hold the run's pictures.
+    """
+    training_rows, batch_rows = manifest(training, "training set"), manifest(batch, "generated batch")
+    shown = pictures(training, training_rows) | pictures(batch, batch_rows)
+    titles = {row["sha256"]: row.get("annotation") or row["id"] for row in training_rows}
     with Ledger.open(ledger) as opened:
-        shares = opened.ask("shares", run=run.sha256, top=COUNTED)
-        edges = opened.ask("edges", run=run.sha256, top=TOP)
+        run = opened.run(sha256)
+        shares = opened.ask("shares", run=sha256, top=COUNTED)
+        edges = opened.ask("edges", run=sha256, top=TOP)
+    outcomes = {outcome["row_sha256"]: outcome for outcome in run["record"]["results"]["attributions"]}
     items: list[dict[str, Any]] = []
-    for row in run.generated:
-        mine = [edge for edge in edges if edge["generated"] == row["id"] and edge["generated_sha256"] == row["sha256"]]
-        best = [
-            {**edge, "picture": shown[edge["training_sha256"]], "title": titles[edge["training_sha256"]]}
-            for edge in mine
-        ]
-        items.append({"row": row, "picture": shown[row["sha256"]], "edges": best, **outcome[digest(row)]})
-    page = audit_page(run=run, items=items, shares=shares, counted=COUNTED)
-    path = folder / f"{run.sha256[:16]}.html"
+    for row in batch_rows:
+        outcome = outcomes.get(digest(row))
+        if outcome:
+            mine = [edge for edge in edges if edge["generated"] == row["id"]]
+            pictured = [
+                {**edge, "picture": shown[edge["training_sha256"]], "title": titles[edge["training_sha256"]]}
+                for edge in mine
+            ]
+            items.append({"row": row, "picture": shown[row["sha256"]], "edges": pictured, **outcome})
+    path = page_path(folder, sha256)
     with replacing(path) as partial:
-        partial.write_text(page)
+        partial.write_text(audit_page(run, training_rows, items, shares, COUNTED))
     table = [
         {"rights holder": s["rights_holder"], "share": f"{s['share']:.1%}", "generated items": s["generated_items"]}
         for s in shares
     ]
-    create_table_artifact(table, key="audit-shares", description=f"Share by rights holder, run {run.sha256}")
-    create_link_artifact(path.resolve().as_uri(), link_text=f"Report of run {run.sha256[:16]}", key="audit-report")
+    create_table_artifact(table, key="audit-shares", description=f"Share by rights holder, run {sha256}")
+    create_link_artifact(path.resolve().as_uri(), link_text=f"Report of run {sha256[:16]}", key="audit-report")
     return path

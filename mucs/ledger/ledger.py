@@ -159,6 +159,26 @@ class Ledger:
         """Whether a run is loaded."""
         return self.connection.execute("SELECT 1 FROM runs WHERE sha256 = ?", [sha256]).fetchone() is not None
 
+    def run(self, sha256: str) -> dict[str, Any]:
+        """A loaded run: its sha256, record, location, validations, and its artifacts' files and bytes by kind."""
+        (found,) = self._rows(
+            self.connection.execute("SELECT run_id, sha256, record, location FROM runs WHERE sha256 = ?", [sha256])
+        )
+        record = json.loads(found["record"])
+        digests = {kind: given["sha256"] for kind, given in record["inputs"].items() if given}
+        digests |= {"noise_bank": record["noise_bank"], "edges": record["results"]["edges_sha256"]}
+        sizes = {(a["kind"], a["sha256"]): a for a in self._rows(self.connection.execute("SELECT * FROM artifacts"))}
+        results = self.connection.execute(
+            "SELECT result FROM validations WHERE run_id = ?", [found["run_id"]]
+        ).fetchall()
+        return {
+            "sha256": sha256,
+            "record": record,
+            "location": found["location"],
+            "validations": [json.loads(result) for (result,) in results],
+            "artifacts": {kind: sizes[kind, sha] for kind, sha in digests.items()},
+        }
+
     def entries(self) -> list[Entry]:
         """The chain, in order."""
         return [

@@ -78,12 +78,14 @@ def test_an_audit_leaves_evidence_edges_and_a_page(audited):
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-def test_a_second_identical_audit_is_a_no_op(audited, registry):
-    folder, _ = audited
-    before = (folder / "ledger.duckdb").read_bytes()
+def test_a_second_identical_audit_is_a_no_op_that_brings_back_a_lost_page(audited, registry):
+    folder, first = audited
+    before, page = (folder / "ledger.duckdb").read_bytes(), first.report.read_text()
+    first.report.unlink()
     again = run_audit(registry, folder, "once")
     assert (again.run, again.attributed, again.held) == (None, 0, 3)
     assert (folder / "ledger.duckdb").read_bytes() == before
+    assert first.report.read_text() == page
 
 
 def test_other_settings_are_another_run(audited, registry):

@@ -1,6 +1,6 @@
--- Which generated images are attributed already for this checkpoint, training set, held-out set and settings?
+-- Which generated items are attributed already, and by which run, for this checkpoint, training set, held-out set and settings?
 -- $checkpoint, $training_set, $held_out ('' if none), $settings: SHA-256 digests.
-SELECT DISTINCT g.row_sha256
+SELECT DISTINCT g.row_sha256, r.sha256 AS run
 FROM runs r
 JOIN artifacts c ON c.artifact_id = r.checkpoint_id
 JOIN artifacts t ON t.artifact_id = r.training_set_id
