@@ -56,14 +56,13 @@ def quiet_tools() -> None:
         "GX_ANALYTICS_ENABLED": "false",
     }.items():
         os.environ.setdefault(name, value)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(elapsed)s  %(message)s"))
+    handler.addFilter(add_elapsed)
     narrator = logging.getLogger("mucs")
-    if not narrator.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(elapsed)s  %(message)s"))
-        handler.addFilter(add_elapsed)
-        narrator.addHandler(handler)
-        narrator.setLevel(logging.INFO)
-        narrator.propagate = False
+    narrator.handlers = [handler]
+    narrator.setLevel(logging.INFO)
+    narrator.propagate = False
 
 
 def quiet_loggers() -> None:

@@ -34,7 +34,8 @@ def client() -> S3Client:
     import boto3
     from botocore.config import Config
 
-    return boto3.client(
+    # a session of its own, because boto3 keeps the first credentials that it finds in the shared one
+    return boto3.Session().client(
         "s3", config=Config(retries={"total_max_attempts": 5, "mode": "standard"}, connect_timeout=5, read_timeout=60)
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from prefect.settings import PREFECT_API_URL
 
 from flows.audit import audit
 from tasks.attribute import Settings
@@ -90,7 +91,7 @@ def test_a_second_identical_audit_is_a_no_op_that_brings_back_a_lost_page(audite
 
 def test_other_settings_are_another_run(audited, registry):
     folder, first = audited
-    other = run_audit(registry, folder, "once", settings=Settings(**FAST | {"max_steps": 2}), held_out=None)
+    other = run_audit(registry, folder, "other", settings=Settings(**FAST | {"max_steps": 2}), held_out=None)
     assert other.attributed == 3
     assert other.run != first.run
     with duckdb.connect(str(folder / "ledger.duckdb"), read_only=True) as ledger:
@@ -119,7 +120,7 @@ def words(registry, folder: Path, prefix: str) -> list[str]:
 def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bytes(audited, registry, tmp_path):
     _, first = audited
     command = [sys.executable, "-m", "flows.cli", *words(registry, tmp_path, "killed")]
-    environment = os.environ | {"MUCS_CACHE": str(tmp_path / "cache")}
+    environment = os.environ | {"MUCS_CACHE": str(tmp_path / "cache"), "PREFECT_API_URL": PREFECT_API_URL.value()}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     while not list((tmp_path / "cache").glob("work/*/items/*")):
         assert process.poll() is None, process.stderr.read()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import duckdb
 import numpy as np
 import pytest
@@ -19,6 +20,14 @@ from tests.conftest import read_rows, write_manifest
 from tests.flows.test_audit import run_audit, words
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A cache that all these tests share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUCS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -156,10 +165,7 @@ def spoiled_registry(registry, world, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", SPOILED)
-def test_a_spoiled_input_is_refused_and_the_ledger_is_untouched(
-    mucs, spoiled_registry, ledger, name, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("MUCS_CACHE", str(tmp_path / "cache"))
+def test_a_spoiled_input_is_refused_and_the_ledger_is_untouched(mucs, spoiled_registry, ledger, name, tmp_path):
     own = tmp_path / "ledger.duckdb"
     shutil.copy(ledger, own)
     kind, _, sentence = SPOILED[name]
@@ -189,7 +195,6 @@ def test_a_spoiled_input_is_refused_and_the_ledger_is_untouched(
     ],
 )
 def test_bad_options_are_refused(mucs, registry, tmp_path, monkeypatch, change, sentence):
-    monkeypatch.setenv("MUCS_CACHE", str(tmp_path / "cache"))
     assert sentence in refused(mucs(*words(registry, tmp_path, "options"), *change))
     assert not (tmp_path / "ledger.duckdb").exists()
 
@@ -231,7 +236,8 @@ def test_every_command_has_help(mucs):
     for name, command in cli.commands.items():
         assert command.help, name
         assert mucs(name, "--help")[0] == 0
-        assert all(getattr(option, "help", "argument") for option in command.params), name
+        options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+        assert all(option.help for option in options), name
 
 
 def test_a_prefect_deployment_names_a_flow_with_its_parameters():
