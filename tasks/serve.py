@@ -108,10 +108,17 @@ class S3Server:
                 "-volume.max=1024",
             ),
         ]
+        # it would take credentials from the environment as those of another owner, and lock this one out of its buckets
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         with (self.folder / "server.log").open("wb") as log:
             try:
                 self.process = subprocess.Popen(
-                    command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent
+                    command,
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
+                    preexec_fn=die_with_parent,
                 )
             except FileNotFoundError:
                 raise InputError("The embedded S3 server is not installed; run `pip install mucs[demo]`.") from None
