@@ -233,7 +233,16 @@ def why(generated: str, top: int, ledger: Path, as_json: bool) -> None:
     state = "" if rows[0]["converged"] else ", not converged"
     print_table(
         rows,
-        ["rank", "training", "rights_holder", "licence", "score", "standard_error", "p_value"],
+        [
+            "rank",
+            "training",
+            *(["annotation"] if rows[0]["annotation"] else []),
+            "rights_holder",
+            "licence",
+            "score",
+            "standard_error",
+            "p_value",
+        ],
         f"Behind {rows[0]['generated']} (run {rows[0]['run'][:16]}{state})",
     )
 

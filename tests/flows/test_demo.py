@@ -1,0 +1,61 @@
+"""The demo as a newcomer runs it: minutes on 2 cores."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def start_demo(folder: Path) -> subprocess.Popen:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PREFECT_"))}
+    command = [sys.executable, "-m", "flows.cli", "demo", "--folder", str(folder)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def answers(folder: Path) -> bool:
+    """Whether the demo's S3 server is up."""
+    ports = folder / "s3" / "ports.json"
+    if not ports.exists() or not ports.read_text():
+        return False
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", json.loads(ports.read_text())[0])) == 0
+
+
+def test_the_demo_finds_what_is_behind_each_image_and_then_nothing_to_do(tmp_path):
+    first = start_demo(tmp_path)
+    out, err = first.communicate()
+    assert first.returncode == 0, err
+    assert "Traceback" not in err
+    assert not answers(tmp_path)
+    with duckdb.connect(str(tmp_path / "ledger.duckdb"), read_only=True) as ledger:
+        best = dict(ledger.sql("SELECT generated, training FROM lineage WHERE rank = 1").fetchall())
+        assert ledger.sql("SELECT bool_and(converged) FROM attributions").fetchone() == (True,)
+    assert len(best) == 16
+    # the flag of Lesotho, a black cat, the heart suit and a telephone: what anyone sees in these four images
+    assert [best[k] for k in ("0001", "0003", "0005", "0014")] == ["1F1F1-1F1F8", "1F408-200D-2B1B", "2665", "260E"]
+    second = start_demo(tmp_path)
+    out, err = second.communicate()
+    assert second.returncode == 0
+    assert "nothing to do" in err
+    assert "reports/" in out
+
+
+def test_a_terminated_demo_leaves_no_server_behind(tmp_path):
+    process = start_demo(tmp_path)
+    while not answers(tmp_path):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in err
+    assert not answers(tmp_path)
