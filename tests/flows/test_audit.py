@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from prefect import get_client
 from prefect.settings import PREFECT_API_URL
 
 from flows.audit import audit
@@ -77,6 +78,15 @@ def test_an_audit_leaves_evidence_edges_and_a_page(audited):
     assert "What it does not mean" in page
     assert done.run in page
     assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_prefect_keeps_a_table_and_a_link(audited):
+    _, done = audited
+    with get_client(sync_client=True) as prefect:
+        artifacts = {artifact.key: artifact for artifact in prefect.read_artifacts()}
+    assert done.run in artifacts["audit-shares"].description
+    assert {row["rights holder"] for row in json.loads(artifacts["audit-shares"].data)} <= {"Ada", "Ben", "Cleo"}
+    assert done.report.resolve().as_uri() in artifacts["audit-report"].data
 
 
 def test_a_second_identical_audit_is_a_no_op_that_brings_back_a_lost_page(audited, registry):
