@@ -77,18 +77,19 @@ def find(fs: Any, registry: str, revision: str, path: str) -> dict[str, str]:
     return names
 
 
-def fetch(fs: Any, remote_name: str, md5: str, place: Path) -> bool:
-    """Bring one object into the cache unless its right bytes are there; say whether it had to be fetched."""
+def fetch(fs: Any, remote_name: str, md5: str, place: Path) -> tuple[str, bool]:
+    """Bring one object into the cache unless its right bytes are there; its SHA-256, and whether it had to be fetched."""
     if place.exists():
-        if file_digests(place)[0] == md5:
-            return False
+        found, sha256 = file_digests(place)
+        if found == md5:
+            return sha256, False
         place.unlink()
     place.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=place.parent, prefix=".part-")
     os.close(handle)
     try:
         fs.get_file(remote_name, partial)
-        found = file_digests(Path(partial))[0]
+        found, sha256 = file_digests(Path(partial))
         if found != md5:
             raise InputError(
                 f"The bytes of {remote_name} have MD5 {found}, DVC says {md5}; the remote's object was altered: push it again."
@@ -97,7 +98,7 @@ def fetch(fs: Any, remote_name: str, md5: str, place: Path) -> bool:
         Path(partial).replace(place)
     finally:
         Path(partial).unlink(missing_ok=True)
-    return True
+    return sha256, True
 
 
 def lay_out(objects: dict[str, Path], folder: Path) -> None:
@@ -167,13 +168,14 @@ def pull(registry: str, revision: str, path: str, cache: Path) -> Pulled:
         commit = str(fs.repo.scm.resolve_rev(revision))
         names = find(fs, registry, revision, path)
         places = {name: cache / "objects" / md5[:2] / md5 for name, md5 in names.items()}
-        fetched, told = 0, time.monotonic()
+        digests, fetched, told = {}, 0, time.monotonic()
         with ThreadPoolExecutor(JOBS) as pool:
             whole = f"{path}/" if list(names) != [Path(path).name] else path.removesuffix(Path(path).name)
             jobs = [pool.submit(fetch, fs, whole + name, md5, places[name]) for name, md5 in names.items()]
             try:
-                for done, job in enumerate(jobs, start=1):
-                    fetched += job.result()
+                for done, (name, job) in enumerate(zip(names, jobs, strict=True), start=1):
+                    digests[name], was_fetched = job.result()
+                    fetched += was_fetched
                     if time.monotonic() - told > SECONDS_BETWEEN_REPORTS:
                         told = time.monotonic()
                         log.info("pull      %s: %d of %d files", path, done, len(jobs))
@@ -183,7 +185,7 @@ def pull(registry: str, revision: str, path: str, cache: Path) -> Pulled:
         raise
     except Exception as error:
         raise translate(error, what) or missing(error, fs, registry, path) or error from error
-    digests = {name: file_digests(place)[1] for name, place in sorted(places.items())}
+    digests = dict(sorted(digests.items()))
     whole_digest = digest(digests)
     folder = cache / "folders" / whole_digest
     lay_out(places, folder)

@@ -80,8 +80,6 @@ def translate(error: BaseException, what: str) -> InputError | None:
         if isinstance(cause, BotoCoreError | ConnectionError | TimeoutError):
             where = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "S3"
             return Unreachable(f"{where} does not answer; check AWS_ENDPOINT_URL_S3 and the network ({what}).")
-        if isinstance(cause, PermissionError) and not isinstance(cause, OSError | InputError):
-            return InputError(f"S3 denies access; check the credentials ({what}).")
     return None
 
 
