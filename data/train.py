@@ -22,18 +22,14 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
-TRAIN = HERE / "openmoji" / "train"
-CHECKPOINT = HERE / "checkpoint"
-RECORD = HERE / "training"  # loss curve and sample grid
-STATE = HERE / "training.state"  # to resume from; removed at the end
 EVERY = 500  # steps between two saved states
 
 
-def load() -> tuple[torch.Tensor, torch.Tensor]:
-    """All training images (N, 3, H, W) in [-1, 1] and their classes (N,)."""
-    with (TRAIN / "metadata.csv").open(newline="") as f:
+def load(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """All images of a rendered folder (N, 3, H, W) in [-1, 1] and their classes (N,)."""
+    with (folder / "metadata.csv").open(newline="") as f:
         rows = list(csv.DictReader(f))
-    pixels = np.stack([np.asarray(Image.open(TRAIN / row["file_name"])) for row in rows])
+    pixels = np.stack([np.asarray(Image.open(folder / row["file_name"])) for row in rows])
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
     return images, torch.tensor([int(row["class"]) for row in rows])
 
@@ -90,25 +86,27 @@ def draw_curve(losses: list[float], path: Path) -> None:
     plt.close(figure)
 
 
-def main() -> None:
-    everything = yaml.safe_load((HERE / "params.yaml").read_text())
-    params, classes = everything["train"], len(everything["render"]["groups"])
-    images, labels = load()
+def train(images: torch.Tensor, labels: torch.Tensor, classes: int, params: dict[str, Any], out: Path) -> None:
+    """Train on images (N, 3, H, W) with labels (N,), into `out`/checkpoint, with the loss curve and samples in `out`/training.
+
+    The state to resume from lies in `out`/training.state, and goes at the end.
+    """
+    checkpoint, record, saved = out / "checkpoint", out / "training", out / "training.state"
     torch.manual_seed(params["seed"])
-    unet, scheduler = build(params, everything["render"]["size"], classes)
+    unet, scheduler = build(params, images.shape[-1], classes)
     unet.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=params["learning_rate"])
     ema = EMAModel(unet.parameters(), decay=params["ema_decay"], use_ema_warmup=True, power=0.75)
     losses: list[float] = []
-    if STATE.exists():
-        state = torch.load(STATE, weights_only=True)
+    if saved.exists():
+        state = torch.load(saved, weights_only=True)
         if state["params"] != params:
-            sys.exit(f"{STATE} is of a training with other parameters: delete it, or restore data/params.yaml.")
+            sys.exit(f"{saved} is of a training with other parameters: delete it, or restore the parameters.")
         unet.load_state_dict(state["unet"])
         optimizer.load_state_dict(state["optimizer"])
         ema.load_state_dict(state["ema"])
         losses = state["losses"]
-    RECORD.mkdir(exist_ok=True)
+    record.mkdir(parents=True, exist_ok=True)
     print(
         f"{len(images)} images, {sum(p.numel() for p in unet.parameters()):,} parameters, from step {len(losses)}",
         flush=True,
@@ -147,21 +145,26 @@ def main() -> None:
                 "ema": ema.state_dict(),
                 "losses": losses,
             }
-            torch.save(state, STATE.with_suffix(".part"))
-            STATE.with_suffix(".part").replace(STATE)
-            draw_curve(losses, RECORD / "loss")
+            torch.save(state, saved.with_suffix(".part"))
+            saved.with_suffix(".part").replace(saved)
+            draw_curve(losses, record / "loss")
             ema.store(unet.parameters())
             ema.copy_to(unet.parameters())
-            draw_grid(unet, scheduler, classes, RECORD / "samples.png")
+            draw_grid(unet, scheduler, classes, record / "samples.png")
             ema.restore(unet.parameters())
 
     ema.copy_to(unet.parameters())
-    shutil.rmtree(CHECKPOINT, ignore_errors=True)
-    unet.to(memory_format=torch.contiguous_format).save_pretrained(CHECKPOINT / "unet")
-    scheduler.save_pretrained(CHECKPOINT / "scheduler")
-    draw_curve(losses, RECORD / "loss")
-    draw_grid(unet, scheduler, classes, RECORD / "samples.png")
-    STATE.unlink(missing_ok=True)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    unet.to(memory_format=torch.contiguous_format).save_pretrained(checkpoint / "unet")
+    scheduler.save_pretrained(checkpoint / "scheduler")
+    draw_curve(losses, record / "loss")
+    draw_grid(unet, scheduler, classes, record / "samples.png")
+    saved.unlink(missing_ok=True)
+
+
+def main() -> None:
+    params = yaml.safe_load((HERE / "params.yaml").read_text())
+    train(*load(HERE / "openmoji" / "train"), len(params["render"]["groups"]), params["train"], HERE)
 
 
 if __name__ == "__main__":
