@@ -1,28 +1,37 @@
 """MUCS: mirrored unlearning and noise-consistent skew (Serrà et al., arXiv 2605.17938).
 
-Needs torch, diffusers, numpy and safetensors, and nothing else.
+Needs torch, diffusers, numpy and safetensors, and nothing else; checkpoints with text encoders need transformers,
+and LoRA adapters need peft.
 """
 
-from mucs.attribution.attribute import Attribution, Screening, attribute
+from mucs.attribution.attribute import Attribution, Screening, attribute, recall
 from mucs.attribution.bank import NoiseBank
-from mucs.attribution.losses import LossTable, denoising_losses
+from mucs.attribution.calibration import Calibration, calibrate
+from mucs.attribution.controls import Controls, controls
+from mucs.attribution.items import Items
+from mucs.attribution.losses import LossStore, Scoring, denoising_losses
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.skew import look_alike_p_values, noise_consistent_skew, skew_standard_error
+from mucs.attribution.skew import noise_consistent_skew
 from mucs.attribution.unlearning import Unlearned, Unlearning, estimate_null_loss, mirrored_unlearning
 
 __all__ = [
     "Attribution",
+    "Calibration",
+    "Controls",
     "DiffusionModel",
-    "LossTable",
+    "Items",
+    "LossStore",
     "NoiseBank",
+    "Scoring",
     "Screening",
     "Unlearned",
     "Unlearning",
     "attribute",
+    "calibrate",
+    "controls",
     "denoising_losses",
     "estimate_null_loss",
-    "look_alike_p_values",
     "mirrored_unlearning",
     "noise_consistent_skew",
-    "skew_standard_error",
+    "recall",
 ]

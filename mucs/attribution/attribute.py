@@ -1,4 +1,4 @@
-"""Attribution of generated items to training items: unlearn, score, rank."""
+"""Attribution of generated items to training items: unlearn, score, rank, and say what chance would do."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ import torch
 from torch import Tensor
 
 from mucs import InputError
+from mucs.attribution import chance
 from mucs.attribution.bank import NoiseBank
-from mucs.attribution.losses import LossTable
+from mucs.attribution.calibration import Calibration, address, compare, second_bank
+from mucs.attribution.items import Items, as_items
+from mucs.attribution.likeness import likeness
+from mucs.attribution.losses import LossStore, LossTable, Scoring, measure
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.skew import look_alike_p_values, noise_consistent_skew, skew_standard_error
-from mucs.attribution.unlearning import Unlearning, estimate_null_loss, mirrored_unlearning
+from mucs.attribution.seeds import stream
+from mucs.attribution.skew import standard_error
+from mucs.attribution.unlearning import Unlearned, Unlearning, estimate_null_loss, mirrored_unlearning
+
+PAIRS = 20  # matched pairs of seen and unseen look-alikes
 
 
 @dataclass(frozen=True)
@@ -41,23 +48,41 @@ class Screening:
 class Attribution:
     """One generated item's answer. K items survive screening (all N if exact), best first.
 
-    items: (K,) indices into the training images. scores: (K,) float32 in (−1, 1). standard_errors: (K,) over the bank.
-    p_values: (K,) look-alike p-values, NaN without held-out items. held_out_scores: (H,).
-    survivors: how many items were left after each screening stage.
-    forget_loss: mean bounded forget loss of the last batch; retain_loss: its mean retain loss.
+    items: (K,) indices into the training images. scores: (K,) float32, in (−1, 1) for the skew.
+    standard_errors: (K,) over the bank.
+    With repeats, scores are their mean, seed_spread is (K,) their standard deviation (NaN without), and all else is
+    of the first.
+    p_values: (K,) against the held-out items, NaN without. held_out_scores: (H,).
+    decoy_p_values, decoy_z: (K,) against the item's own scores for decoys, NaN without a calibration.
+    survivors: how many items were left after each screening stage. recall: of screening, by K, where it was measured.
+    seen_auc: probability that a training item outscores a held-out item that looks as much like the generated one,
+    and its 95 % interval. held_out_ks: distance from uniform of held-out p-values against each other.
+    discoveries, decoy_discoveries: how many items survive Benjamini–Hochberg at 5 % among all N, for each null.
+    forget_loss: mean bounded forget loss of the last batch; retain_loss: its mean retain loss. probe_before,
+    probe_after: mean bounded forget loss under the fixed probe, of the original and the unlearned model.
     """
 
     items: Tensor
     scores: Tensor
     standard_errors: Tensor
+    seed_spread: Tensor
     p_values: Tensor
+    decoy_p_values: Tensor
+    decoy_z: Tensor
     held_out_scores: Tensor
     survivors: tuple[int, ...]
+    recall: dict[str, float] | None
+    seen_auc: tuple[float, float, float] | None
+    held_out_ks: float | None
+    discoveries: int | None
+    decoy_discoveries: int | None
     steps: int
     converged: bool
     null_loss: float
     forget_loss: float
     retain_loss: float
+    probe_before: float
+    probe_after: float
 
 
 def best(scores: Tensor, count: int) -> Tensor:
@@ -65,92 +90,162 @@ def best(scores: Tensor, count: int) -> Tensor:
     return scores.argsort(descending=True, stable=True)[:count]
 
 
+def recall(exact: Tensor, found: Tensor) -> dict[str, float]:
+    """Share of the exact best that was found, for the best 25, 100 and 2 %: scores of all (N,), indices (K,).
+
+    Cases with fewer than as many items are left out.
+    """
+    cases = {"25": 25, "100": 100, "2%": math.ceil(0.02 * len(exact))}
+    return {
+        name: float(torch.isin(best(exact, count), found).double().mean())
+        for name, count in cases.items()
+        if count <= len(exact)
+    }
+
+
 def attribute(
     model: DiffusionModel,
-    images: Tensor,
-    generated_images: Tensor,
+    images: Tensor | Items,
+    generated_images: Tensor | Items,
     bank: NoiseBank,
     settings: Unlearning = Unlearning(),
     *,
     screening: Screening | None = None,
-    labels: Tensor | None = None,
-    generated_labels: Tensor | None = None,
-    held_out: Tensor | None = None,
-    held_out_labels: Tensor | None = None,
-    batch_size: int = 64,
+    scoring: Scoring = Scoring(),
+    held_out: Tensor | Items | None = None,
+    calibration: Calibration | None = None,
+    repeats: int = 1,
+    measure_recall: bool = False,
     seed: int = 0,
-    original: LossTable | None = None,
-    original_held_out: LossTable | None = None,
+    store: LossStore | None = None,
 ) -> list[Attribution]:
     """Score every training image (N, C, H, W) for each generated image (G, C, H, W), all in [-1, 1].
 
-    Without `screening` every item is scored on the full bank. Held-out items always are. `original` and
-    `original_held_out` are loss tables of `model` to read and fill, so that several calls share them.
-    Raises InputError if images, labels, bank or tables do not fit the model.
+    Without `screening` every item is scored on the full bank; held-out items always are. repeats: how many times to
+    unlearn, each with draws of its own. measure_recall: score everything as well, and say what screening lost.
+    store: original losses to read and fill, so that several calls share them.
+    Raises InputError if images, conditioning, bank or calibration do not fit the model.
     """
-    model.check(generated_images, generated_labels, "generated images")
-    if original is None:
-        original = LossTable(model, images, bank, labels=labels, batch_size=batch_size)
-    if original_held_out is None and held_out is not None:
-        original_held_out = LossTable(model, held_out, bank, labels=held_out_labels, batch_size=batch_size)
+    items, generated = as_items(images), as_items(generated_images)
+    reserve = None if held_out is None else as_items(held_out)
+    model.check(generated, "generated images")
+    if repeats < 1:
+        raise InputError(f"{repeats} repeats are asked for; ask for at least 1.")
+    store = store or LossStore()
+    original = store.table(model, items, bank, scoring)
+    original_reserve = None if reserve is None else store.table(model, reserve, bank, scoring)
+    if calibration is not None:
+        prefix = bank.prefix(calibration.entries)
+        if reserve is None or calibration.address != address(model, items, reserve, prefix, settings, scoring):
+            raise InputError(
+                "The calibration was made for another model, training set, held-out set, bank or settings; make it anew."
+            )
     if settings.null_loss == "auto":
-        settings = replace(settings, null_loss=estimate_null_loss(model, images, labels=labels, seed=seed))
-    results = []
-    for k, image in enumerate(generated_images):
-        label = None if generated_labels is None else int(generated_labels[k])
-        results.append(_attribute_one(image, label, original, original_held_out, settings, screening, seed))
-    return results
-
-
-def _attribute_one(
-    image: Tensor,
-    label: int | None,
-    original: LossTable,
-    held_out: LossTable | None,
-    settings: Unlearning,
-    screening: Screening | None,
-    seed: int,
-) -> Attribution:
-    unlearned = mirrored_unlearning(
-        original.model, image, original.images, settings, label=label, labels=original.labels, seed=seed
-    )
-    after = LossTable(
-        unlearned.model, original.images, original.bank, labels=original.labels, batch_size=original.batch_size
-    )
-    items = torch.arange(len(original.images))
-    survivors = []
-    for entries, keep in screening.stages if screening else ():
-        if entries >= len(original.bank):
-            break
-        scores = noise_consistent_skew(original.rows(items, entries), after.rows(items, entries))
-        # in the order of the training set again, so that ties go the same way at every stage
-        items = items[best(scores, max(1, math.ceil(keep * len(original.images))))].sort().values
-        survivors.append(len(items))
-    full = len(original.bank)
-    losses, unlearned_losses = original.rows(items, full), after.rows(items, full)
-    scores = noise_consistent_skew(losses, unlearned_losses)
-    errors = skew_standard_error(losses, unlearned_losses)
-    if held_out is None:
-        held_out_scores, p_values = torch.empty(0), torch.full(scores.shape, torch.nan, dtype=torch.float64)
-    else:
-        everyone = torch.arange(len(held_out.images))
-        after_held_out = LossTable(
-            unlearned.model, held_out.images, held_out.bank, labels=held_out.labels, batch_size=held_out.batch_size
+        settings = replace(settings, null_loss=estimate_null_loss(model, items, seed=seed))
+    return [
+        _Race(original, original_reserve, calibration, settings, screening, seed).run(
+            generated[k : k + 1], repeats, measure_recall
         )
-        held_out_scores = noise_consistent_skew(held_out.rows(everyone, full), after_held_out.rows(everyone, full))
-        p_values = look_alike_p_values(scores, held_out_scores)
-    order = best(scores, len(scores))
-    null_loss = float(settings.null_loss)
-    return Attribution(
-        items=items[order],
-        scores=scores[order],
-        standard_errors=errors[order],
-        p_values=p_values[order],
-        held_out_scores=held_out_scores,
-        survivors=tuple(survivors),
-        steps=unlearned.steps,
-        converged=unlearned.converged,
-        null_loss=null_loss,
-        forget_loss=float(unlearned.forget_loss[-1].clamp(max=null_loss).mean()),
-        retain_loss=float(unlearned.retain_loss[-1].mean()),
-    )
+        for k in range(len(generated))
+    ]
+
+
+@dataclass(frozen=True)
+class _Race:
+    """What all generated items share: the original model's losses, and how to compare."""
+
+    original: LossTable
+    reserve: LossTable | None
+    calibration: Calibration | None
+    settings: Unlearning
+    screening: Screening | None
+    seed: int
+
+    def run(self, generated: Items, repeats: int, measure_recall: bool) -> Attribution:
+        everyone = torch.arange(len(self.original.items))
+        unlearned = self.unlearn(generated, 0)
+        items, values, survivors = self.screen(unlearned)
+        runs = [values.mean(dim=1)]
+        for repeat in range(1, repeats):
+            again = self.unlearn(generated, repeat)
+            runs.append(self.compare(self.original, again, items).mean(dim=1))
+        scores = torch.stack(runs).mean(dim=0)
+        order = best(scores, len(scores))
+        exact = None
+        if measure_recall:
+            exact = recall(self.compare(self.original, unlearned, everyone).mean(dim=1), items)
+        unknown = torch.full(scores.shape, torch.nan, dtype=torch.float64)
+        decoy_p, decoy_z, p, held_out_scores = unknown, unknown, unknown, torch.empty(0)
+        seen_auc, ks = None, None
+        if self.calibration is not None:
+            null = self.calibration.null_scores[items]
+            on_prefix = values[:, : self.calibration.entries].mean(dim=1)
+            decoy_p, decoy_z = chance.own_p_values(on_prefix, null), chance.standing(on_prefix, null)
+        if self.reserve is not None:
+            held_out_scores = self.compare(self.reserve, unlearned, torch.arange(len(self.reserve.items))).mean(dim=1)
+            p = chance.p_values(runs[0], held_out_scores)
+            seen_auc = self.seen_auc(generated, unlearned, held_out_scores)
+            ks = chance.uniformity(held_out_scores, stream(self.seed, "halves", generated.digest))
+        null_loss = float(self.settings.null_loss)
+        return Attribution(
+            items=items[order],
+            scores=scores[order],
+            standard_errors=standard_error(values)[order],
+            seed_spread=torch.stack(runs).std(dim=0)[order] if repeats > 1 else unknown.float(),
+            p_values=p[order],
+            decoy_p_values=decoy_p[order],
+            decoy_z=decoy_z[order],
+            held_out_scores=held_out_scores,
+            survivors=survivors,
+            recall=exact,
+            seen_auc=seen_auc,
+            held_out_ks=ks,
+            discoveries=None if self.reserve is None else chance.discoveries(p, len(everyone)),
+            decoy_discoveries=None if self.calibration is None else chance.discoveries(decoy_p, len(everyone)),
+            steps=unlearned.steps,
+            converged=unlearned.converged,
+            null_loss=null_loss,
+            forget_loss=float(unlearned.forget_loss[-1].clamp(max=null_loss).mean()),
+            retain_loss=float(unlearned.retain_loss[-1].mean()),
+            probe_before=unlearned.probe_before,
+            probe_after=unlearned.probe_after,
+        )
+
+    def unlearn(self, generated: Items, repeat: int) -> Unlearned:
+        # the first is what a run without repeats does
+        seed = self.seed if repeat == 0 else stream(self.seed, f"repeat {repeat}").initial_seed()
+        return mirrored_unlearning(self.original.model, generated, self.original.items, self.settings, seed=seed)
+
+    def compare(self, table: LossTable, unlearned: Unlearned, which: Tensor, entries: range | None = None) -> Tensor:
+        """What the bank's entries say of the items `which` (K,): (K, len(entries))."""
+        entries = range(len(table.bank)) if entries is None else entries
+        bank = second_bank(table.bank, table.scoring)
+        after = measure(unlearned.model, table.items, bank, which, entries, table.scoring)
+        return compare(table.rows(which, entries), after, table.scoring)
+
+    def screen(self, unlearned: Unlearned) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+        """The items that are left (K,), what every bank entry says of them (K, M), and how many were left after each stage."""
+        count, full = len(self.original.items), len(self.original.bank)
+        items, values, survivors = torch.arange(count), torch.empty(count, 0), []
+        for entries, keep in self.screening.stages if self.screening else ():
+            if entries >= full:
+                break
+            new = self.compare(self.original, unlearned, items, range(values.shape[1], entries))
+            values = torch.cat([values, new], dim=1)
+            # in the order of the training set again, so that ties go the same way at every stage
+            left = best(values.mean(dim=1), max(1, math.ceil(keep * count))).sort().values
+            items, values = items[left], values[left]
+            survivors.append(len(items))
+        new = self.compare(self.original, unlearned, items, range(values.shape[1], full))
+        return items, torch.cat([values, new], dim=1), tuple(survivors)
+
+    def seen_auc(self, generated: Items, unlearned: Unlearned, held_out_scores: Tensor) -> tuple[float, float, float]:
+        """Do training items outscore held-out items that look equally like the generated one?"""
+        assert self.reserve is not None
+        image = generated.images[0]
+        seen, unseen = chance.matched(likeness(self.original.items, image), likeness(self.reserve.items, image), PAIRS)
+        return chance.area_under_curve(
+            self.compare(self.original, unlearned, seen).mean(dim=1),
+            held_out_scores[unseen],
+            stream(self.seed, "resamples", generated.digest),
+        )

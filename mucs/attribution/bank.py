@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -46,7 +47,7 @@ class NoiseBank:
             raise InputError(
                 f"A noise bank needs at least one entry and a fraction in (0, 1], not {num_noises} and {fraction}; change them."
             )
-        levels = model.parameterisation.schedule(int(num_noises / fraction))[:num_noises]
+        levels = model.parameterisation.schedule(int(num_noises / fraction), model.shape)[:num_noises]
         noise = torch.randn((num_noises, *model.shape), generator=stream(seed, "noise bank"))
         return cls(noise, levels[stratified_order(num_noises)])
 
@@ -61,7 +62,7 @@ class NoiseBank:
         """The bank as a safetensors file."""
         return save({"noise": self.noise, "levels": self.levels})
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the bank's file, in hexadecimal: its address."""
         return hashlib.sha256(self.to_bytes()).hexdigest()

@@ -1,87 +1,224 @@
-"""Denoising losses of items under a noise bank."""
+"""Denoising losses of items under a noise bank: measured where they are asked for, and kept."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import os
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mucs import InputError
 from mucs.attribution.bank import NoiseBank
+from mucs.attribution.items import Items, as_items
 from mucs.attribution.model import DiffusionModel
+
+PAIRS = 1 << 16  # (item, entry) pairs measured before they are written down
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How losses are measured and compared; the defaults are the paper's.
+
+    score: "skew", the normalised ratio, or "difference", Lᵘ − Lᵗ (its ablation).
+    shared_noise: both models under the same bank; otherwise the unlearned one under a bank of other noise (its ablation).
+    batch_size: (item, noise) pairs a forward pass. precision: of the network's matrix products; "bfloat16" is
+    meant for GPUs. compile: with torch.compile, which takes a minute at first and seconds for every generated item,
+    and so pays where each has many thousand pairs.
+    """
+
+    score: Literal["skew", "difference"] = "skew"
+    eps: float = 1e-3
+    shared_noise: bool = True
+    batch_size: int = 64
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.score not in ("skew", "difference"):
+            raise InputError(f"The score {self.score!r} is not known; use skew or difference.")
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError(f"The precision {self.precision!r} is not known; use float32 or bfloat16.")
+        if self.batch_size < 1:
+            raise InputError(f"The batch size is {self.batch_size}; give at least 1.")
+        if self.eps <= 0:
+            raise InputError(f"The skew's eps is {self.eps}; give a number above 0.")
+
+
+@contextlib.contextmanager
+def memory_for(setting: str, value: int) -> Iterator[None]:
+    """Name the setting to lower when memory runs out."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise InputError(f"The GPU's memory is too small for {setting} = {value}; lower {setting}.") from None
 
 
 def pair_losses(
-    model: DiffusionModel,
-    images: Tensor,
-    labels: Tensor | None,
-    bank: NoiseBank,
-    items: Tensor,
-    entries: Tensor,
-    batch_size: int,
+    model: DiffusionModel, items: Items, bank: NoiseBank, which: Tensor, entries: Tensor, scoring: Scoring
 ) -> Tensor:
     """Loss of each (item, bank entry) pair: index tensors (P,), (P,) to (P,) float32 on the CPU.
 
     Every micro-batch is full, the last one padded, so that no value depends on how many pairs were asked for.
     """
+    size, precision = scoring.batch_size, getattr(torch, scoring.precision)
+    if scoring.compile:
+        model = model.compiled
+    noise, levels = bank.noise.to(model.device), bank.levels.to(model.device)
     found = []
-    with torch.inference_mode():
-        for start in range(0, len(items), batch_size):
-            i, j = items[start : start + batch_size], entries[start : start + batch_size]
-            padding = batch_size - len(i)
+    with torch.inference_mode(), memory_for("batch_size", size):
+        for start in range(0, len(which), size):
+            i, j = which[start : start + size], entries[start : start + size]
+            padding = size - len(i)
             if padding:
                 i, j = torch.cat([i, i[-1:].expand(padding)]), torch.cat([j, j[-1:].expand(padding)])
-            losses = model.losses(images[i], bank.noise[j], bank.levels[j], None if labels is None else labels[i])
-            found.append(losses[: batch_size - padding].float().cpu())
-    return torch.cat(found) if found else torch.empty(0)
+            batch, j = items[i], j.to(model.device)
+            # results stay on the device till the end, so that it computes while the next batch is gathered
+            found.append(
+                model.losses(batch.images, noise[j], levels[j], batch.conditioning, precision)[: size - padding]
+            )
+        return torch.cat(found).cpu() if found else torch.empty(0)
+
+
+def blocks(items: int, entries: range) -> Iterator[tuple[slice, range]]:
+    """Cut a rectangle of items × entries into parts of at most PAIRS pairs, entry by entry where it is large."""
+    columns = max(1, PAIRS // max(1, items))
+    for first in range(entries.start, entries.stop, columns):
+        for start in range(0, items, PAIRS):
+            yield slice(start, min(items, start + PAIRS)), range(first, min(entries.stop, first + columns))
+
+
+def measure(
+    model: DiffusionModel, items: Items, bank: NoiseBank, which: Tensor, entries: range, scoring: Scoring
+) -> Tensor:
+    """Losses of the items `which` (K,) under a range of bank entries: (K, len(entries)) float32 on the CPU."""
+    losses = torch.empty(len(entries), len(which))
+    for rows, columns in blocks(len(which), entries):
+        chosen = which[rows]
+        i = chosen.repeat(len(columns))
+        j = torch.arange(columns.start, columns.stop).repeat_interleave(len(chosen))
+        losses[columns.start - entries.start : columns.stop - entries.start, rows] = pair_losses(
+            model, items, bank, i, j, scoring
+        ).view(len(columns), len(chosen))
+    return losses.T
 
 
 def denoising_losses(
-    model: DiffusionModel, images: Tensor, bank: NoiseBank, *, labels: Tensor | None = None, batch_size: int = 64
+    model: DiffusionModel,
+    images: Tensor | Items,
+    bank: NoiseBank,
+    *,
+    batch_size: int = 64,
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> Tensor:
     """L_ij = ℓ(x_i; ε_j, σ_j): images (N, C, H, W) in [-1, 1] and M bank entries to (N, M) float32 on the CPU.
 
-    Raises InputError if the images, the labels or the bank do not fit the model.
+    Raises InputError if the images, their conditioning or the bank do not fit the model.
     """
-    return LossTable(model, images, bank, labels=labels, batch_size=batch_size).rows(
-        torch.arange(len(images)), len(bank)
-    )
+    items, scoring = as_items(images), Scoring(batch_size=batch_size, precision=precision)
+    check(model, items, bank)
+    return measure(model, items, bank, torch.arange(len(items)), range(len(bank)), scoring)
+
+
+def check(model: DiffusionModel, items: Items, bank: NoiseBank) -> None:
+    """InputError unless items and bank fit the model."""
+    model.check(items, "images")
+    if tuple(bank.noise.shape[1:]) != model.shape:
+        raise InputError(
+            f"The noise bank is of shape {tuple(bank.noise.shape[1:])}, the model takes {model.shape}; draw the bank for this model."
+        )
 
 
 class LossTable:
-    """Denoising losses (N, M), computed where they are first asked for and then kept; NaN where not yet.
+    """Losses of a model, measured where they are first asked for and then kept: values (M, N), NaN where not yet.
 
-    Several threads may ask at once.
+    Several threads may ask at once, and where the values are mapped from a file, several processes.
     """
 
-    def __init__(
-        self,
-        model: DiffusionModel,
-        images: Tensor,
-        bank: NoiseBank,
-        *,
-        labels: Tensor | None = None,
-        batch_size: int = 64,
-    ) -> None:
-        model.check(images, labels, "images")
-        if tuple(bank.noise.shape[1:]) != model.shape:
-            raise InputError(
-                f"The noise bank is of shape {tuple(bank.noise.shape[1:])}, the model takes {model.shape}; draw the bank for this model."
-            )
-        if batch_size < 1:
-            raise InputError(f"The batch size is {batch_size}; give at least 1.")
-        self.model, self.images, self.bank, self.labels, self.batch_size = model, images, bank, labels, batch_size
-        self.values = torch.full((len(images), len(bank)), torch.nan)
+    def __init__(self, model: DiffusionModel, items: Items, bank: NoiseBank, scoring: Scoring, values: Tensor) -> None:
+        self.model, self.items, self.bank, self.scoring, self.values = model, items, bank, scoring, values
         self.lock = threading.Lock()
 
-    def rows(self, items: Tensor, count: int) -> Tensor:
-        """Losses of the items (K,) under the first `count` entries: (K, count)."""
+    def rows(self, which: Tensor, entries: range) -> Tensor:
+        """Losses of the items `which` (K,) under a range of bank entries: (K, len(entries)) float32."""
+        losses = torch.empty(len(entries), len(which))
+        for rows, columns in blocks(len(which), entries):
+            chosen = which[rows]
+            with self.lock:
+                known = self.values[columns.start : columns.stop][:, chosen]
+                column, row = known.isnan().nonzero(as_tuple=True)
+                if len(row):
+                    i, j = chosen[row], columns.start + column
+                    found = pair_losses(self.model, self.items, self.bank, i, j, self.scoring)
+                    known[column, row] = self.values[j, i] = found
+            losses[columns.start - entries.start : columns.stop - entries.start, rows] = known
+        return losses.T
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the bits of a loss can depend on, besides model, items, bank and settings."""
+    if device.type == "cpu":
+        name = f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    else:
+        name = torch.cuda.get_device_name(device)
+    return {"type": device.type, "name": name, "torch": torch.__version__}
+
+
+class LossStore:
+    """Losses of original models by content address, in a folder that any number of runs and processes share.
+
+    Without a folder they live as long as the store. An address covers the model's weights, the items, the bank,
+    the precision and the kind of machine, so that nothing in the store can be stale.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self.tables: dict[str, LossTable] = {}
+        self.lock = threading.Lock()
+
+    def table(self, model: DiffusionModel, items: Items, bank: NoiseBank, scoring: Scoring) -> LossTable:
+        """The losses of a model; InputError if items or bank do not fit it."""
+        check(model, items, bank)
+        address = hashlib.sha256(
+            json.dumps(
+                {
+                    "model": model.digest,
+                    "items": items.digest,
+                    "bank": bank.digest,
+                    "precision": scoring.precision,
+                    "compile": scoring.compile,
+                    "batch_size": scoring.batch_size,
+                    "machine": machine(model.device),
+                },
+                sort_keys=True,
+            ).encode()
+        ).hexdigest()
         with self.lock:
-            unknown = self.values[items, :count].isnan()
-            rows, entries = unknown.T.nonzero(as_tuple=True)[::-1]  # entry by entry
-            which = items[rows]
-            self.values[which, entries] = pair_losses(
-                self.model, self.images, self.labels, self.bank, which, entries, self.batch_size
-            )
-            return self.values[items, :count]
+            if address not in self.tables:
+                values = self._values(address, (len(bank), len(items)))
+                self.tables[address] = LossTable(model, items, bank, scoring, values)
+            return self.tables[address]
+
+    def _values(self, address: str, shape: tuple[int, int]) -> Tensor:
+        if self.folder is None:
+            return torch.full(shape, torch.nan)
+        path = self.folder / f"{address}.f32"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.part-{os.getpid()}")
+            blank = np.memmap(partial, np.float32, "w+", shape=shape)
+            for row in blank:
+                row[:] = np.nan
+            blank.flush()
+            with contextlib.suppress(FileExistsError):  # another process was first, and may have filled some of it
+                os.link(partial, path)
+            partial.unlink()
+        return torch.from_numpy(np.memmap(path, np.float32, "r+", shape=shape))

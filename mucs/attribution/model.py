@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,12 @@ from torch import Tensor, nn
 
 from mucs import InputError
 from mucs.attribution import parameterisation
+from mucs.attribution.items import Items
+from mucs.attribution.networks import NETWORKS
 
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
-NETWORKS = ("UNet2DModel",)
+PARTS = ("unet", "transformer")
+WEIGHTS = "diffusion_pytorch_model"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -30,108 +36,229 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _named(module: Any, name: str, known: tuple[str, ...] | dict[str, Any], what: str) -> Any:
+def refuse_pickles(folder: Path) -> None:
+    """InputError if a folder holds a file that could run code when read."""
+    pickles = sorted(p.name for p in folder.rglob("*") if p.suffix in PICKLES)
+    if pickles:
+        raise InputError(
+            f"{folder} holds {pickles[0]}, a pickle, which can run code when read; convert the weights to safetensors."
+        )
+
+
+def _named(name: str, known: Mapping[str, Any], what: str) -> Any:
+    import diffusers
+
     if name not in known:
         raise InputError(f"The {what} {name!r} is not known; use a checkpoint with one of: {', '.join(known)}.")
-    return getattr(module, name)
+    return getattr(diffusers, name)
+
+
+def network_part(checkpoint: Path) -> Path:
+    """The folder of the checkpoint's network: `unet/` or `transformer/`."""
+    parts = [checkpoint / part for part in PARTS if (checkpoint / part).is_dir()]
+    if not parts:
+        raise InputError(f"{checkpoint} has neither unet/ nor transformer/; give the folder of a diffusers checkpoint.")
+    return parts[0]
 
 
 def network_from_config(checkpoint: Path) -> nn.Module:
     """The checkpoint's network with fresh weights, in the current default device and random state."""
-    import diffusers
-
-    config = read_json(checkpoint / "unet" / "config.json")
-    network: nn.Module = _named(diffusers, config.get("_class_name", "?"), NETWORKS, "network").from_config(config)
+    path = network_part(checkpoint) / "config.json"
+    config = read_json(path)
+    kind = _named(config.get("_class_name", "?"), NETWORKS, "network")
+    try:
+        network: nn.Module = kind.from_config(config)
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"{path} describes no network that can be built ({error}); restore it.") from None
     return network
+
+
+def read_weights(part: Path) -> dict[str, Tensor]:
+    """All tensors of a network's safetensors file, or of its shards."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    index = part / f"{WEIGHTS}.safetensors.index.json"
+    if index.exists():
+        names = sorted(set(read_json(index).get("weight_map", {}).values()))
+    else:
+        names = [f"{WEIGHTS}.safetensors"]
+    weights: dict[str, Tensor] = {}
+    for path in (part / name for name in names):
+        try:
+            weights |= load_file(path)
+        except FileNotFoundError:
+            raise InputError(f"{path} is missing; save the network with `save_pretrained`.") from None
+        except SafetensorError:
+            raise InputError(f"{path} is not a whole safetensors file; fetch it again.") from None
+    return weights
 
 
 class DiffusionModel:
     """A network (in eval mode, float32) with the parameterisation of its scheduler.
 
     `losses` is the paper's ℓ(x; ε, σ) (section 3); everything else is built on it.
+    shape: (C, H, W) of the items that the network takes: pixels, or latents where the checkpoint has a VAE.
+    checkpoint: the folder, if there is one; `encode` reads its VAE and text encoders.
+    adapter: whether the weights include a LoRA adapter.
     """
 
-    def __init__(self, network: nn.Module, scheduler: Any, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        scheduler: Any,
+        device: str | torch.device = "cpu",
+        *,
+        checkpoint: Path | None = None,
+        size: int | None = None,
+    ) -> None:
+        self.kind = NETWORKS[type(network).__name__]
         self.device = torch.device(device)
-        self.network = network.to(device=self.device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+        placed: Any = network.to(self.device)
+        self.network: Any = placed.to(memory_format=self.kind.memory_format).eval().requires_grad_(False)
         self.scheduler = scheduler
         self.parameterisation = parameterisation.of(scheduler)
+        self.checkpoint = checkpoint
+        self.adapter = any(".lora_" in name for name, _ in network.named_parameters())
+        config = self.network.config
+        self.conditioning = self.kind.conditioning(config)
+        self.classes = self.kind.classes(config)
+        side = self.kind.size(config) if size is None else size // self.pixels_per_latent
+        height, width = (side, side) if isinstance(side, int) else side
+        self.shape = (self.kind.channels(config), int(height), int(width))
 
     @classmethod
-    def from_pretrained(cls, checkpoint: str | Path, device: str | torch.device = "cpu") -> DiffusionModel:
-        """Read `unet/` and `scheduler/` of a diffusers folder, safetensors only.
+    def from_pretrained(
+        cls,
+        checkpoint: str | Path,
+        device: str | torch.device = "cpu",
+        *,
+        adapter: str | Path | None = None,
+        size: int | None = None,
+    ) -> DiffusionModel:
+        """Read `unet/` or `transformer/`, and `scheduler/`, of a diffusers folder, safetensors only.
 
+        adapter: folder of a LoRA adapter, as peft or diffusers saves it; `adapter/` of the checkpoint if there is one.
+        size: side of an image in pixels; by default what the network was made for.
         Raises InputError if a part is missing, is a pickle, does not fit its configuration, or is of an unknown kind.
         """
-        import diffusers
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         checkpoint = Path(checkpoint)
-        pickles = sorted(p.name for p in checkpoint.rglob("*") if p.suffix in PICKLES)
-        if pickles:
-            raise InputError(
-                f"{checkpoint} holds {pickles[0]}, a pickle, which can run code when read; convert the weights to safetensors."
-            )
+        refuse_pickles(checkpoint)
         network = network_from_config(checkpoint)
-        weights = checkpoint / "unet" / "diffusion_pytorch_model.safetensors"
+        part = network_part(checkpoint)
         try:
-            network.load_state_dict(load_file(weights))
-        except FileNotFoundError:
-            raise InputError(f"{weights} is missing; save the network with `save_pretrained`.") from None
-        except SafetensorError:
-            raise InputError(f"{weights} is not a whole safetensors file; fetch it again.") from None
+            network.load_state_dict(read_weights(part))
         except RuntimeError:
             raise InputError(
-                f"The tensors in {weights} do not fit the network that config.json describes; restore the pair."
+                f"The tensors in {part} do not fit the network that its config.json describes; restore the pair."
             ) from None
         config = read_json(checkpoint / "scheduler" / "scheduler_config.json")
-        scheduler = _named(
-            diffusers, config.get("_class_name", "?"), parameterisation.FAMILIES, "scheduler"
-        ).from_config(config)
-        return cls(network, scheduler, device)
+        scheduler = _named(config.get("_class_name", "?"), parameterisation.FAMILIES, "scheduler").from_config(config)
+        if adapter is None and (checkpoint / "adapter").is_dir():
+            adapter = checkpoint / "adapter"
+        if adapter is not None:
+            from mucs.attribution.adapter import add_adapter
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the items that the network takes."""
-        config = self.network.config
-        size = config.sample_size
-        height, width = (size, size) if isinstance(size, int) else size
-        return int(config.in_channels), int(height), int(width)
+            refuse_pickles(Path(adapter))
+            add_adapter(network, Path(adapter))
+        return cls(network, scheduler, device, checkpoint=checkpoint, size=size)
 
-    @property
-    def classes(self) -> int | None:
-        """How many class labels the network knows; None if it takes none."""
-        count = self.network.config.num_class_embeds
-        return None if count is None else int(count)
+    @cached_property
+    def pixels_per_latent(self) -> int:
+        """The side, in pixels, of what one place of an item stands for: 1 without a VAE."""
+        if self.checkpoint is None or not (self.checkpoint / "vae").is_dir():
+            return 1
+        blocks = read_json(self.checkpoint / "vae" / "config.json").get("block_out_channels", [0])
+        return int(2 ** (len(blocks) - 1))
 
-    def check(self, images: Tensor, labels: Tensor | None, what: str) -> None:
-        """InputError unless images are (N, C, H, W) of this model's size, N ≥ 1, with a label each where it takes labels."""
-        if images.ndim != 4 or tuple(images.shape[1:]) != self.shape:
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the network's weights, by name, and what turns them into losses, in hexadecimal."""
+        sha = hashlib.sha256(f"{type(self.network).__name__} {self.shape}".encode())
+        for described in (self.network.config, self.scheduler.config):
+            # names with an underscore say which defaults were filled in, and by what version
+            values = {name: value for name, value in described.items() if not name.startswith("_")}
+            sha.update(json.dumps(values, sort_keys=True, default=str).encode())
+        for name, tensor in sorted(self.network.state_dict().items()):
+            sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return sha.hexdigest()
+
+    def encode(
+        self,
+        images: Tensor,
+        *,
+        labels: Tensor | None = None,
+        prompts: Sequence[str] | None = None,
+        cache: Path | None = None,
+    ) -> Items:
+        """Items of this model: images (N, 3, H, W) in [-1, 1], or uint8, with a class label (N,) or a prompt each.
+
+        Latents and prompt embeddings are computed where the checkpoint has a VAE and text encoders, and kept in the
+        folder `cache` by content address, if one is given. Raises InputError for what does not fit the model.
+        """
+        from mucs.attribution.encode import encode
+
+        return encode(self, images, labels, prompts, cache)
+
+    def check(self, items: Items, what: str) -> None:
+        """InputError unless there are items, of this model's shape, with the conditioning that it takes."""
+        if items.images.ndim != 4 or tuple(items.images.shape[1:]) != self.shape:
             raise InputError(
-                f"The {what} are of shape {tuple(images.shape)}, the model takes (N, {', '.join(map(str, self.shape))}); resize them."
+                f"The {what} are of shape {tuple(items.images.shape)}, the model takes (N, {', '.join(map(str, self.shape))}); resize or encode them."
             )
-        if len(images) == 0:
+        if len(items) == 0:
             raise InputError(f"There are no {what}; give at least one.")
-        if (labels is None) != (self.classes is None):
+        if set(items.conditioning) != set(self.conditioning):
             raise InputError(
-                f"The model takes {'no class labels' if self.classes is None else 'class labels'}; {'leave out' if self.classes is None else 'give'} those of the {what}."
+                f"The {what} come with {_listed(items.conditioning)}, the model takes {_listed(self.conditioning)}; make them with `model.encode`."
             )
-        if labels is not None and (
-            labels.shape != (len(images),) or labels.min() < 0 or labels.max() >= (self.classes or 0)
-        ):
+        rows = len(items) if items.condition_of is None else None
+        for name, values in items.conditioning.items():
+            if rows is not None and len(values) != rows:
+                raise InputError(f"There are {rows} {what} and {len(values)} rows of {name}; give one each.")
+        labels = items.conditioning.get("class_labels")
+        if labels is not None and (labels.ndim != 1 or labels.min() < 0 or labels.max() >= (self.classes or 0)):
             raise InputError(
-                f"The labels of the {what} must be {len(images)} whole numbers from 0 to {(self.classes or 0) - 1}; mend them."
+                f"The labels of the {what} must be whole numbers from 0 to {(self.classes or 0) - 1}; mend them."
             )
 
-    def losses(self, x: Tensor, noise: Tensor, levels: Tensor, labels: Tensor | None = None) -> Tensor:
-        """ℓ(x; ε, σ) of each sample: images (B, C, H, W) in [-1, 1], unit noise of that shape, levels (B,), labels (B,) to (B,)."""
-        x, noise, levels = (value.to(self.device) for value in (x, noise, levels))
-        x, noise = (value.contiguous(memory_format=torch.channels_last) for value in (x, noise))
-        return self.parameterisation.losses(
-            self.network, x, noise, levels, None if labels is None else labels.to(self.device)
-        )
+    def losses(
+        self,
+        x: Tensor,
+        noise: Tensor,
+        levels: Tensor,
+        conditioning: Mapping[str, Tensor] | None = None,
+        precision: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """ℓ(x; ε, σ) of each sample: items (B, C, H, W), unit noise of that shape, levels (B,) to (B,) float32.
+
+        precision: of the network's matrix products; all around them stays float32.
+        """
+        x, noise = (v.to(self.device).contiguous(memory_format=self.kind.memory_format) for v in (x, noise))
+        given = {name: value.to(self.device) for name, value in (conditioning or {}).items()}
+
+        def predict(noisy: Tensor, time: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
+                return self.kind.predict(self.network, noisy, time, given).float()
+
+        return self.parameterisation.losses(predict, x, noise, levels.to(self.device))
+
+    @cached_property
+    def compiled(self) -> DiffusionModel:
+        """The same model, weights included, run through torch.compile."""
+        twin = copy.copy(self)
+        twin.network = torch.compile(self.network)
+        return twin
 
     def copy(self) -> DiffusionModel:
         """The same model with weights of its own."""
-        return DiffusionModel(copy.deepcopy(self.network), self.scheduler, self.device)
+        twin = copy.copy(self)
+        for name in ("digest", "compiled"):
+            twin.__dict__.pop(name, None)
+        twin.network = copy.deepcopy(self.network)
+        return twin
+
+
+def _listed(names: Mapping[str, Any] | Sequence[str]) -> str:
+    return " and ".join(names) or "no conditioning"

@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mucs import InputError
+
+Predict = Callable[[Tensor, Tensor], Tensor]  # noisy items (B, C, H, W) and the network's time input (B,) to its output
 
 
 class Parameterisation(Protocol):
     """One family of diffusion training losses."""
 
-    def schedule(self, count: int) -> Tensor:
-        """The sampler's schedule of `count` levels, noisiest first, (count,) float32."""
+    def schedule(self, count: int, shape: tuple[int, int, int]) -> Tensor:
+        """The sampler's schedule of `count` levels for items of that shape, noisiest first, (count,) float32."""
 
     def draw_levels(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` levels as training draws them, (count,) float32."""
 
-    def losses(self, network: nn.Module, x: Tensor, noise: Tensor, levels: Tensor, labels: Tensor | None) -> Tensor:
+    def losses(self, predict: Predict, x: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
         """Training loss of each sample, mean over its pixels: (B, C, H, W), the same, (B,) to (B,)."""
-
-
-def predict(network: nn.Module, x: Tensor, time: Tensor, labels: Tensor | None) -> Tensor:
-    """The network's raw output for noisy inputs (B, C, H, W) and its time input (B,)."""
-    conditioning = {} if labels is None else {"class_labels": labels}
-    output: Tensor = network(x, time, **conditioning).sample
-    return output
 
 
 def per_image(values: Tensor) -> Tensor:
     """(B,) to (B, 1, 1, 1)."""
     return values.view(-1, 1, 1, 1)
+
+
+def known_prediction(scheduler: Any, known: tuple[str, ...]) -> str:
+    """The scheduler's prediction type; InputError if it is none of the known."""
+    kind = scheduler.config.prediction_type
+    if kind not in known:
+        raise InputError(f"The scheduler predicts {kind!r}; use a checkpoint that predicts one of: {', '.join(known)}.")
+    return str(kind)
 
 
 class EDM:
@@ -43,13 +47,9 @@ class EDM:
     def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler
         self.sigma_data = float(scheduler.config.sigma_data)
-        if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
-            raise InputError(
-                f"The EDM scheduler predicts {scheduler.config.prediction_type!r}; use a checkpoint that predicts epsilon or v_prediction."
-            )
-        self.sign = 1.0 if scheduler.config.prediction_type == "epsilon" else -1.0
+        self.sign = 1.0 if known_prediction(scheduler, ("epsilon", "v_prediction")) == "epsilon" else -1.0
 
-    def schedule(self, count: int) -> Tensor:
+    def schedule(self, count: int, shape: tuple[int, int, int]) -> Tensor:
         self.scheduler.set_timesteps(count)
         sigmas: Tensor = self.scheduler.sigmas[:count].float()
         return sigmas
@@ -57,13 +57,13 @@ class EDM:
     def draw_levels(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.exp(self.LOG_MEAN + self.LOG_STD * torch.randn(count, generator=generator))
 
-    def losses(self, network: nn.Module, x: Tensor, noise: Tensor, levels: Tensor, labels: Tensor | None) -> Tensor:
+    def losses(self, predict: Predict, x: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
         s, sigma = self.sigma_data, per_image(levels)
         noisy = x + sigma * noise
         c_skip = s**2 / (sigma**2 + s**2)
         c_out = self.sign * sigma * s / (sigma**2 + s**2).sqrt()
         c_in = 1 / (sigma**2 + s**2).sqrt()
-        denoised = c_skip * noisy + c_out * predict(network, c_in * noisy, levels.log() / 4, labels)
+        denoised = c_skip * noisy + c_out * predict(c_in * noisy, levels.log() / 4)
         weight = (levels**2 + s**2) / (levels * s) ** 2
         return weight * (denoised - x).square().mean(dim=(1, 2, 3))
 
@@ -72,40 +72,76 @@ class DDPM:
     """Ho et al. 2020 (arXiv 2006.11239): a level is a timestep t, a noisy item is √ᾱ x + √(1−ᾱ) ε."""
 
     def __init__(self, scheduler: Any) -> None:
+        if type(scheduler).__name__ == "PNDMScheduler":  # its own schedule repeats levels, for Runge-Kutta steps
+            from diffusers import DDIMScheduler
+
+            scheduler = DDIMScheduler.from_config(scheduler.config)  # type: ignore[no-untyped-call]
         self.scheduler = scheduler
         self.alphas_cumprod: Tensor = scheduler.alphas_cumprod.float()
-        self.prediction_type = scheduler.config.prediction_type
-        if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
-            raise InputError(
-                f"The scheduler predicts {self.prediction_type!r}; use a checkpoint that predicts epsilon, v_prediction or sample."
-            )
+        self.prediction_type = known_prediction(scheduler, ("epsilon", "v_prediction", "sample"))
 
-    def schedule(self, count: int) -> Tensor:
+    def schedule(self, count: int, shape: tuple[int, int, int]) -> Tensor:
         if count > len(self.alphas_cumprod):
             raise InputError(
                 f"A schedule of {count} levels is asked of a model with {len(self.alphas_cumprod)} timesteps; draw a smaller noise bank."
             )
         self.scheduler.set_timesteps(count)
-        timesteps: Tensor = self.scheduler.timesteps[:count].float()
+        timesteps: Tensor = self.scheduler.timesteps[:count].float().round()
         return timesteps
 
     def draw_levels(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.randint(len(self.alphas_cumprod), (count,), generator=generator).float()
 
-    def losses(self, network: nn.Module, x: Tensor, noise: Tensor, levels: Tensor, labels: Tensor | None) -> Tensor:
+    def losses(self, predict: Predict, x: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
         t = levels.long()
         alpha_bar = per_image(self.alphas_cumprod.to(x.device)[t])
         signal, spread = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         target = {"epsilon": noise, "sample": x, "v_prediction": signal * noise - spread * x}[self.prediction_type]
-        return (predict(network, signal * x + spread * noise, t, labels) - target).square().mean(dim=(1, 2, 3))
+        return (predict(signal * x + spread * noise, t) - target).square().mean(dim=(1, 2, 3))
 
 
-FAMILIES: dict[str, type[EDM] | type[DDPM]] = {
+class FlowMatching:
+    """Rectified flow, Esser et al. 2024 (arXiv 2403.03206): a level is σ in (0, 1], a noisy item is (1 − σ) x + σ ε."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self.scheduler = scheduler
+        self.timesteps = int(scheduler.config.num_train_timesteps)
+
+    def schedule(self, count: int, shape: tuple[int, int, int]) -> Tensor:
+        config = self.scheduler.config
+        if config.use_dynamic_shifting:
+            # the shift grows linearly with the number of tokens, patches of 2×2 (as Flux's sampler has it)
+            slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
+            tokens = (shape[1] // 2) * (shape[2] // 2)
+            self.scheduler.set_timesteps(count, mu=config.base_shift + slope * (tokens - config.base_image_seq_len))
+        else:
+            self.scheduler.set_timesteps(count)
+        sigmas: Tensor = self.scheduler.sigmas[:count].float()
+        return sigmas
+
+    def draw_levels(self, count: int, generator: torch.Generator) -> Tensor:
+        """Logit-normal (section 3.1), shifted as the scheduler is (section 5.3.2)."""
+        sigmas = torch.sigmoid(torch.randn(count, generator=generator))
+        shift = 1.0 if self.scheduler.config.use_dynamic_shifting else float(self.scheduler.config.shift)
+        return shift * sigmas / (1 + (shift - 1) * sigmas)
+
+    def losses(self, predict: Predict, x: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
+        sigma = per_image(levels)
+        velocity = predict((1 - sigma) * x + sigma * noise, levels * self.timesteps)
+        return (velocity - (noise - x)).square().mean(dim=(1, 2, 3))
+
+
+FAMILIES: dict[str, Callable[[Any], Parameterisation]] = {
     "EDMEulerScheduler": EDM,
     "EDMDPMSolverMultistepScheduler": EDM,
     "DDPMScheduler": DDPM,
     "DDIMScheduler": DDPM,
+    "PNDMScheduler": DDPM,
     "DPMSolverMultistepScheduler": DDPM,
+    "EulerDiscreteScheduler": DDPM,
+    "EulerAncestralDiscreteScheduler": DDPM,
+    "UniPCMultistepScheduler": DDPM,
+    "FlowMatchEulerDiscreteScheduler": FlowMatching,
 }
 
 

@@ -11,9 +11,3 @@ def stream(seed: int, purpose: str, item: str = "") -> torch.Generator:
     """A CPU generator seeded by SHA-256 over (seed, purpose, item digest)."""
     digest = hashlib.sha256(f"{seed}\n{purpose}\n{item}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
-
-
-def image_digest(image: torch.Tensor) -> str:
-    """SHA-256 of an image's shape and float32 values, in hexadecimal."""
-    values = image.detach().to("cpu", torch.float32).contiguous()
-    return hashlib.sha256(str(tuple(values.shape)).encode() + values.numpy().tobytes()).hexdigest()

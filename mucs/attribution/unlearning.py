@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,13 +14,26 @@ import torch
 from torch import Tensor, nn
 
 from mucs import InputError
+from mucs.attribution.items import Items, as_items
+from mucs.attribution.likeness import likeness
+from mucs.attribution.losses import memory_for
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.seeds import image_digest, stream
+from mucs.attribution.seeds import stream
 
 Draw = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
-# The matching choice for UNets of a transformer's feed-forward matrices: the residual blocks' convolutions.
-POLICIES = {"feedforward": re.compile(r"\.resnets\.\d+\.conv[12]\.weight$|\.ff\.net\..*weight$")}
+POLICIES = {
+    # the matching choice for UNets of a transformer's feed-forward matrices: the residual blocks' convolutions
+    "feedforward": re.compile(
+        r"\.resnets\.\d+\.conv[12]\.weight$|\.ff(_context)?\.net\..*weight$|single_transformer_blocks\.\d+\.proj_(mlp|out)\.weight$"
+    ),
+    "attention": re.compile(r"\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)\.weight$"),
+    "all": re.compile(""),
+    "adapter": re.compile(r"\.lora_"),
+}
+INITIALISING = threading.Lock()
+PROBE = 32  # noises of the probe
+PROBE_EVERY = 4  # steps between two looks at the probe where it decides
 
 
 @dataclass(frozen=True)
@@ -29,8 +44,13 @@ class Unlearning:
     forget_weight: λ, the weight of the forget loss against the retain loss.
     null_loss: L₀, the loss of a model that knows nothing; "auto" estimates it.
     tolerance: unlearning stops when the mean bounded forget loss reaches (1 − tolerance)·L₀.
+    stop: where that mean is taken: over the step's "batch", or over a fixed "probe" of 32 noises, every 4 steps.
     batch_size: training items a step, and as many copies of the generated item.
-    trainable: "feedforward", or the names of the parameters to train.
+    trainable: "feedforward", "attention", "all" or "adapter", or parameter names and patterns (`*`, `?`).
+    shared_noise: training items and generated item under the same draws (the paper's ablation).
+    augment: mirror half of a batch's images, left to right.
+    down_weight: from 0 to 1, how much less a training item that looks like the generated one is retained: its loss is
+    weighed by 1 − down_weight · max(0, likeness).
     """
 
     learning_rate: float = 1e-5
@@ -41,6 +61,10 @@ class Unlearning:
     max_steps: int = 500
     batch_size: int = 100
     trainable: str | Sequence[str] = "feedforward"
+    stop: Literal["batch", "probe"] = "batch"
+    shared_noise: bool = False
+    augment: bool = False
+    down_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0 or self.forget_weight <= 0 or self.weight_decay < 0:
@@ -55,6 +79,10 @@ class Unlearning:
             isinstance(self.null_loss, int | float) and math.isfinite(self.null_loss) and self.null_loss > 0
         ):
             raise InputError(f'The null loss is {self.null_loss!r}; give "auto" or a number above 0.')
+        if self.stop not in ("batch", "probe"):
+            raise InputError(f"The stop rule {self.stop!r} is not known; use batch or probe.")
+        if not 0 <= self.down_weight <= 1:
+            raise InputError(f"The down-weighting is {self.down_weight}; give a number from 0 to 1.")
 
 
 @dataclass(frozen=True)
@@ -63,18 +91,28 @@ class Unlearned:
 
     forget_loss, retain_loss: (batches, batch size) float32, each sample's loss before the step that its batch led to,
     before bounding; the last row was measured after the last step where the stop rule or the cap ended the work.
+    probe_before, probe_after: mean bounded forget loss under the fixed probe, of the original and the unlearned model.
+    trained: names of the parameters that were trained.
     """
 
     model: DiffusionModel
     steps: int
     converged: bool
+    null_loss: float
+    probe_before: float
+    probe_after: float
+    trained: tuple[str, ...]
     forget_loss: Tensor
     retain_loss: Tensor
 
 
 def trainable_names(network: nn.Module, trainable: str | Sequence[str]) -> list[str]:
-    """The parameters that a policy or a list of names chooses; InputError if it chooses none or an unknown one."""
+    """The parameters that a policy, or names and patterns, choose.
+
+    InputError if a policy or pattern chooses none, if patterns choose all, or if there is an adapter and more is chosen.
+    """
     names = [name for name, _ in network.named_parameters()]
+    adapter = [name for name in names if POLICIES["adapter"].search(name)]
     if isinstance(trainable, str):
         if trainable not in POLICIES:
             raise InputError(
@@ -82,110 +120,155 @@ def trainable_names(network: nn.Module, trainable: str | Sequence[str]) -> list[
             )
         chosen = [name for name in names if POLICIES[trainable].search(name)]
     else:
-        unknown = sorted(set(trainable) - set(names))
-        if unknown:
-            raise InputError(f"The network has no parameter {unknown[0]!r}; name parameters as the checkpoint does.")
-        chosen = [name for name in names if name in set(trainable)]
+        for pattern in trainable:
+            if not fnmatch.filter(names, pattern):
+                raise InputError(f"The network has no parameter {pattern!r}; name parameters as the checkpoint does.")
+        chosen = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in trainable)]
+        if len(chosen) == len(names):
+            raise InputError('The patterns choose every parameter; if that is meant, set trainable to "all".')
     if not chosen:
         raise InputError(f"No parameter is chosen by {trainable!r}; name at least one.")
+    if adapter and set(chosen) - set(adapter):
+        raise InputError('The checkpoint has an adapter, and only that is unlearned; set trainable to "adapter".')
     return chosen
 
 
-def estimate_null_loss(
-    model: DiffusionModel, images: Tensor, *, labels: Tensor | None = None, samples: int = 256, seed: int = 0
-) -> float:
+def estimate_null_loss(model: DiffusionModel, images: Tensor | Items, *, samples: int = 256, seed: int = 0) -> float:
     """L₀: mean loss, over training items and levels drawn as in training, of a freshly initialised network of the same configuration."""
-    with torch.random.fork_rng(devices=[]):
+    items = as_items(images)
+    # weights are drawn from torch's one global stream, so one thread at a time
+    with INITIALISING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "fresh network").initial_seed())
-        fresh = DiffusionModel(type(model.network).from_config(model.network.config), model.scheduler, model.device)
+        network = type(model.network).from_config(model.network.config)
+    fresh = DiffusionModel(network, model.scheduler, model.device)
     draws = stream(seed, "null loss")
-    which = torch.randint(len(images), (samples,), generator=draws)
+    which = torch.randint(len(items), (samples,), generator=draws)
     noise = torch.randn((samples, *model.shape), generator=draws)
     levels = model.parameterisation.draw_levels(samples, draws)
+    size = min(samples, 32)
     with torch.inference_mode():
-        losses = [
-            fresh.losses(
-                images[which[k : k + 64]],
-                noise[k : k + 64],
-                levels[k : k + 64],
-                None if labels is None else labels[which[k : k + 64]],
-            )
-            for k in range(0, samples, 64)
-        ]
+        losses = []
+        for k in range(0, samples, size):
+            batch = items[which[k : k + size]]
+            losses.append(fresh.losses(batch.images, noise[k : k + size], levels[k : k + size], batch.conditioning))
     return float(torch.cat(losses).double().mean())
 
 
-def random_draws(model: DiffusionModel, count: int, batch_size: int, generator: torch.Generator) -> Iterator[Draw]:
-    """Endless independent draws: (indices, retain noise, retain levels, forget noise, forget levels)."""
+def random_draws(
+    model: DiffusionModel, count: int, batch_size: int, generator: torch.Generator, shared_noise: bool = False
+) -> Iterator[Draw]:
+    """Endless draws: (indices, retain noise, retain levels, forget noise, forget levels), independent unless shared."""
     size = min(batch_size, count)
     while True:
-        yield (
-            torch.randperm(count, generator=generator)[:size],
-            torch.randn((size, *model.shape), generator=generator),
-            model.parameterisation.draw_levels(size, generator),
+        indices = torch.randperm(count, generator=generator)[:size]
+        retain = (
             torch.randn((size, *model.shape), generator=generator),
             model.parameterisation.draw_levels(size, generator),
         )
+        forget = (
+            retain
+            if shared_noise
+            else (
+                torch.randn((size, *model.shape), generator=generator),
+                model.parameterisation.draw_levels(size, generator),
+            )
+        )
+        yield (indices, *retain, *forget)
+
+
+class Probe:
+    """The generated item under 32 fixed draws that depend on it alone, to tell how far it is forgotten."""
+
+    def __init__(self, model: DiffusionModel, generated: Items, null_loss: float) -> None:
+        draws = stream(0, "probe", generated.digest)
+        self.generated, self.null_loss = generated[torch.zeros(PROBE, dtype=torch.long)], null_loss
+        self.noise = torch.randn((PROBE, *model.shape), generator=draws)
+        self.levels = model.parameterisation.draw_levels(PROBE, draws)
+
+    def __call__(self, model: DiffusionModel) -> float:
+        """Mean bounded forget loss."""
+        with torch.no_grad():
+            losses = model.losses(self.generated.images, self.noise, self.levels, self.generated.conditioning)
+        return float(losses.clamp(max=self.null_loss).mean())
 
 
 def mirrored_unlearning(
     model: DiffusionModel,
-    generated: Tensor,
-    images: Tensor,
+    generated: Tensor | Items,
+    images: Tensor | Items,
     settings: Unlearning = Unlearning(),
     *,
-    label: int | None = None,
-    labels: Tensor | None = None,
     seed: int = 0,
     draws: Iterable[Draw] | None = None,
 ) -> Unlearned:
-    """Unlearn one generated item (C, H, W) from a copy of the model, retaining the training images (N, C, H, W), all in [-1, 1].
+    """Unlearn one generated item, (C, H, W) or Items of one, from a copy of the model, retaining the training images (N, C, H, W), all in [-1, 1].
 
     A step minimises mean ℓ(x_r) − λ·mean min(ℓ(x_g), L₀). Random draws are seeded by (seed, generated item); given
-    draws are used in order, one a step. Raises InputError if images or labels do not fit the model.
+    draws are used in order, one a step. Raises InputError if images do not fit the model, or memory is too small.
     """
-    model.check(images, labels, "training images")
-    model.check(generated[None], None if label is None else torch.tensor([label]), "generated images")
+    items = as_items(images)
+    generated = (generated if isinstance(generated, Items) else Items(generated[None]))[:1]
+    model.check(items, "training images")
+    model.check(generated, "generated images")
     null_loss = (
-        estimate_null_loss(model, images, labels=labels, seed=seed)
-        if settings.null_loss == "auto"
-        else float(settings.null_loss)
+        estimate_null_loss(model, items, seed=seed) if settings.null_loss == "auto" else float(settings.null_loss)
     )
     if draws is None:
-        draws = random_draws(
-            model, len(images), settings.batch_size, stream(seed, "unlearning", image_digest(generated))
-        )
+        source = stream(seed, "unlearning", generated.digest)
+        draws = random_draws(model, len(items), settings.batch_size, source, settings.shared_noise)
+    mirrors = stream(seed, "augmentation", generated.digest)
 
     unlearned = model.copy()
-    chosen = set(trainable_names(unlearned.network, settings.trainable))
-    parameters = [p.requires_grad_() for name, p in unlearned.network.named_parameters() if name in chosen]
-    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    chosen = trainable_names(unlearned.network, settings.trainable)
+    parameters = [unlearned.network.get_parameter(name).requires_grad_() for name in chosen]
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    probe = Probe(model, generated, null_loss)
+    target = (1 - settings.tolerance) * null_loss
     forget_trace, retain_trace = [], []
     steps, converged = 0, False
-    for indices, retain_noise, retain_levels, forget_noise, forget_levels in draws:
-        x = torch.cat([images[indices], generated.expand(len(forget_noise), *generated.shape)])
-        y = (
-            None
-            if labels is None or label is None
-            else torch.cat([labels[indices], torch.full((len(forget_noise),), label)])
+    with memory_for("the unlearning batch size", settings.batch_size):
+        probe_before = probe(model)
+        for indices, retain_noise, retain_levels, forget_noise, forget_levels in draws:
+            retained, copies = items[indices], generated[torch.zeros(len(forget_noise), dtype=torch.long)]
+            x = torch.cat([retained.images, copies.images])
+            if settings.augment:
+                x = torch.where((torch.rand(len(x), generator=mirrors) < 0.5).view(-1, 1, 1, 1), x.flip(-1), x)
+            losses = unlearned.losses(
+                x,
+                torch.cat([retain_noise, forget_noise]),
+                torch.cat([retain_levels, forget_levels]),
+                {name: torch.cat([rows, copies.conditioning[name]]) for name, rows in retained.conditioning.items()},
+            )
+            retain, forget = losses[: len(indices)], losses[len(indices) :]
+            bounded = forget.clamp(max=null_loss).mean()
+            retain_trace.append(retain.detach().cpu())
+            forget_trace.append(forget.detach().cpu())
+            if settings.stop == "batch":
+                converged = bounded.item() >= target
+            elif steps % PROBE_EVERY == 0 or steps == settings.max_steps:
+                converged = probe(unlearned) >= target
+            if converged or steps == settings.max_steps:
+                break
+            if settings.down_weight:
+                weight = 1 - settings.down_weight * likeness(retained, generated.images[0]).clamp(min=0)
+                retain = retain * (weight / weight.mean()).to(retain.device)
+            optimizer.zero_grad()
+            (retain.mean() - settings.forget_weight * bounded).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            steps += 1
+        if not all(p.isfinite().all() for p in parameters):
+            raise InputError(
+                f"Unlearning left numbers that are not finite after {steps} steps; lower the learning rate {settings.learning_rate}."
+            )
+        unlearned.network.requires_grad_(False)
+        return Unlearned(
+            model=unlearned,
+            steps=steps,
+            converged=converged,
+            null_loss=null_loss,
+            probe_before=probe_before,
+            probe_after=probe(unlearned),
+            trained=tuple(chosen),
+            forget_loss=torch.stack(forget_trace),
+            retain_loss=torch.stack(retain_trace),
         )
-        losses = unlearned.losses(
-            x, torch.cat([retain_noise, forget_noise]), torch.cat([retain_levels, forget_levels]), y
-        )
-        retain, forget = losses[: len(indices)], losses[len(indices) :]
-        bounded = forget.clamp(max=null_loss).mean()
-        retain_trace.append(retain.detach().cpu())
-        forget_trace.append(forget.detach().cpu())
-        converged = bounded.item() >= (1 - settings.tolerance) * null_loss
-        if converged or steps == settings.max_steps:
-            break
-        optimizer.zero_grad()
-        (retain.mean() - settings.forget_weight * bounded).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        steps += 1
-    if not all(p.isfinite().all() for p in parameters):
-        raise InputError(
-            f"Unlearning left numbers that are not finite after {steps} steps; lower the learning rate {settings.learning_rate}."
-        )
-    unlearned.network.requires_grad_(False)
-    return Unlearned(unlearned, steps, converged, torch.stack(forget_trace), torch.stack(retain_trace))

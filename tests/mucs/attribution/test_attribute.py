@@ -1,26 +1,45 @@
 """Attribution finds what was planted, and depends on its inputs alone."""
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mucs import InputError
 from mucs.attribution import (
     DiffusionModel,
+    Items,
+    LossStore,
     NoiseBank,
+    Scoring,
     Screening,
     Unlearning,
     attribute,
+    calibrate,
+    controls,
     denoising_losses,
-    look_alike_p_values,
     mirrored_unlearning,
     noise_consistent_skew,
-    skew_standard_error,
+    recall,
 )
 from mucs.attribution.bank import stratified_order
-from tasks.attribute import read_images, read_labels
+from mucs.attribution.calibration import Calibration
+from mucs.attribution.skew import skews, standard_error
+from mucs.attribution.unlearning import trainable_names
 from tests.conftest import read_rows
 
 SETTINGS = Unlearning(learning_rate=3e-4, batch_size=8, max_steps=60)
+SCORING = Scoring(batch_size=16)
+
+
+def read(folder) -> Items:
+    rows = read_rows(folder)
+    pixels = np.stack([np.asarray(Image.open(folder / row["file_name"])) for row in rows])
+    labels = torch.tensor([int(row["class"]) for row in rows])
+    return Items(torch.from_numpy(pixels).permute(0, 3, 1, 2), {"class_labels": labels})
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +49,8 @@ def model(world):
 
 @pytest.fixture(scope="module")
 def data(world):
-    """(images, labels) of the training, held-out and generated items."""
-    folders = (world.train, world.held_out, world.generated)
-    return [(read_images(folder, read_rows(folder)), read_labels(read_rows(folder), 2)) for folder in folders]
+    """Training, held-out and generated items."""
+    return [read(folder) for folder in (world.train, world.held_out, world.generated)]
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +58,10 @@ def bank(model):
     return NoiseBank.draw(model, num_noises=8)
 
 
-def run(model, data, bank, which=(0, 1, 2), screening=None, batch_size=16):
-    (images, labels), (held_out, held_out_labels), (generated, generated_labels) = data
-    which = list(which)
-    return attribute(
-        model,
-        images,
-        generated[which],
-        bank,
-        SETTINGS,
-        screening=screening,
-        labels=labels,
-        generated_labels=generated_labels[which],
-        held_out=held_out,
-        held_out_labels=held_out_labels,
-        batch_size=batch_size,
-    )
+def run(model, data, bank, which=(0, 1, 2), settings=SETTINGS, **named):
+    images, held_out, generated = data
+    named = {"scoring": SCORING, "held_out": held_out, **named}
+    return attribute(model, images, generated[torch.tensor(which)], bank, settings, **named)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +96,25 @@ def test_order_and_company_of_generated_items_do_not_matter(model, data, bank, e
     assert same(exact[1], alone[0])
 
 
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_shards_and_workers_do_not_matter(model, data, bank, exact, tmp_path):
+    store = LossStore(tmp_path)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda k: run(model, data, bank, which=(k,), store=store)[0], (2, 0, 1)))
+        again = [run(model, data, bank, which=(k,), store=LossStore(tmp_path))[0] for k in (2, 0, 1)]
+    assert all(same(a, b) for a, b in zip(found, again, strict=True))
+    for one, k in zip(found, (2, 0, 1), strict=True):
+        torch.testing.assert_close(one.scores, exact[k].scores, rtol=0, atol=1e-4)
+
+
 def test_survivors_of_screening_have_their_exact_scores(model, data, bank, exact):
     screened = run(model, data, bank, screening=Screening([(2, 0.5), (4, 0.25)]))
     for found, full in zip(screened, exact, strict=True):
@@ -101,22 +126,137 @@ def test_survivors_of_screening_have_their_exact_scores(model, data, bank, exact
 
 
 def test_a_loss_does_not_depend_on_what_else_is_asked_for(model, data, bank):
-    images, labels = data[0]
-    whole = denoising_losses(model, images, bank, labels=labels, batch_size=16)
+    images = data[0]
+    whole = denoising_losses(model, images, bank, batch_size=16)
     for rows in ([5], [7, 2, 19], list(range(23, -1, -1))):
-        part = denoising_losses(model, images[rows], bank, labels=labels[rows], batch_size=16)
+        part = denoising_losses(model, images[torch.tensor(rows)], bank, batch_size=16)
         assert torch.equal(part, whole[rows])
-    assert torch.equal(denoising_losses(model, images, bank.prefix(3), labels=labels, batch_size=16), whole[:, :3])
+    assert torch.equal(denoising_losses(model, images, bank.prefix(3), batch_size=16), whole[:, :3])
 
 
 def test_unlearning_leaves_the_original_and_stops_at_the_cap(model, data):
-    (images, labels), _, (generated, generated_labels) = data
+    images, _, generated = data
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
     capped = Unlearning(learning_rate=1e-6, batch_size=4, max_steps=3)
-    done = mirrored_unlearning(model, generated[0], images, capped, label=int(generated_labels[0]), labels=labels)
+    done = mirrored_unlearning(model, generated[:1], images, capped)
     assert (done.steps, done.converged) == (3, False)
     assert done.forget_loss.shape == (4, 4)
     assert all(torch.equal(value, before[name]) for name, value in model.network.state_dict().items())
+
+
+def test_the_probe_tells_how_far_an_item_is_forgotten(model, data):
+    images, _, generated = data
+    done = mirrored_unlearning(model, generated[:1], images, replace(SETTINGS, stop="probe", tolerance=0.3))
+    again = mirrored_unlearning(model, generated[:1], images, replace(SETTINGS, max_steps=4), seed=1)
+    assert done.converged
+    assert done.steps % 4 == 0
+    assert done.probe_before < 0.3 * done.null_loss
+    assert done.probe_after >= 0.7 * done.null_loss
+    assert again.probe_before == done.probe_before  # of the item alone, whatever the seed
+    assert again.probe_after < done.probe_after
+
+
+def weights(unlearned):
+    return torch.cat([unlearned.model.network.get_parameter(name).flatten() for name in unlearned.trained])
+
+
+@pytest.mark.parametrize(
+    "option", [{"shared_noise": True}, {"augment": True}, {"down_weight": 1.0}, {"forget_weight": 0.4}]
+)
+def test_every_choice_of_unlearning_does_something_and_repeats(model, data, option):
+    images, _, generated = data
+    few = replace(SETTINGS, max_steps=2, null_loss=0.9)
+    plain = mirrored_unlearning(model, generated[:1], images, few)
+    one, two = (mirrored_unlearning(model, generated[:1], images, replace(few, **option)) for _ in range(2))
+    assert torch.equal(weights(one), weights(two))
+    assert not torch.equal(weights(one), weights(plain))
+
+
+@pytest.mark.parametrize("scoring", [Scoring(score="difference"), Scoring(shared_noise=False)])
+def test_every_choice_of_scoring_still_finds_the_original(model, data, bank, exact, scoring):
+    (found,) = run(model, data, bank, which=(0,), scoring=replace(scoring, batch_size=16))
+    assert found.items[0] == 3
+    assert not torch.equal(found.scores, exact[0].scores)
+
+
+def test_half_precision_hardly_moves_the_ranking(model, data, bank, exact):
+    (found,) = run(model, data, bank, which=(0,), scoring=replace(SCORING, precision="bfloat16"))
+    assert found.items[0] == 3
+    assert len(set(found.items[:6].tolist()) & set(exact[0].items[:6].tolist())) >= 4
+
+
+def test_policies_and_patterns_choose_parameters(model):
+    network = model.network
+    forward, attention = trainable_names(network, "feedforward"), trainable_names(network, "attention")
+    assert forward
+    assert attention
+    assert not set(forward) & set(attention)
+    assert all("conv" in name for name in forward)
+    assert len(trainable_names(network, "all")) == len(list(network.parameters()))
+    assert trainable_names(network, ["down_blocks.0.resnets.*.conv1.weight", "conv_out.bias"]) == [
+        "down_blocks.0.resnets.0.conv1.weight",
+        "conv_out.bias",
+    ]
+    for wrong, says in {"*": '"all"', "down_blocks.9.*": "no parameter"}.items():
+        with pytest.raises(InputError, match=says):
+            trainable_names(network, [wrong])
+    with pytest.raises(InputError, match="feedforward, attention, all, adapter"):
+        trainable_names(network, "mlp")
+    with pytest.raises(InputError, match="No parameter is chosen"):
+        trainable_names(network, "adapter")
+
+
+def test_recall_of_screening_is_measured(model, data, bank, exact):
+    (found,) = run(model, data, bank, which=(0,), screening=Screening([(2, 0.5)]), measure_recall=True)
+    kept = set(found.items.tolist())
+    assert found.recall == {"2%": float(exact[0].items[0].item() in kept)}
+    assert recall(torch.arange(200.0), torch.arange(180, 200)) == {"25": 0.8, "100": 0.2, "2%": 1.0}
+
+
+def test_repeats_give_the_spread_over_seeds(model, data, bank, exact):
+    (found,) = run(model, data, bank, which=(0,), repeats=2)
+    assert found.items[0] == 3
+    assert (found.seed_spread > 0).all()
+    assert exact[0].seed_spread.isnan().all()
+    one = dict(zip(exact[0].items.tolist(), exact[0].scores.tolist(), strict=True))
+    # two values whose mean and deviation are known: the first lies one deviation / sqrt 2 from the mean
+    for item, score, spread in zip(
+        found.items.tolist(), found.scores.tolist(), found.seed_spread.tolist(), strict=True
+    ):
+        assert abs(one[item] - score) == pytest.approx(spread / 2**0.5, abs=1e-5)
+
+
+def test_decoys_calibrate_the_scores(model, data, bank, tmp_path):
+    images, held_out, _ = data
+    store = LossStore(tmp_path)
+    prefix = bank.prefix(4)
+    made = calibrate(model, images, held_out, prefix, SETTINGS, 5, scoring=SCORING, store=store)
+    assert made.null_scores.shape == (24, 5)
+    assert len(list((tmp_path / "decoys").rglob("*.f32"))) == 5
+    (tmp_path / "made").write_bytes(made.to_bytes())
+    kept = Calibration.read(tmp_path / "made")
+    (found,) = run(model, data, bank, which=(0,), calibration=kept, store=store)
+    null = made.null_scores[3]
+    losses = denoising_losses(model, images[torch.tensor([3])], prefix, batch_size=16)
+    unlearned = mirrored_unlearning(model, data[2][:1], images, SETTINGS).model
+    score = noise_consistent_skew(losses, denoising_losses(unlearned, images[torch.tensor([3])], prefix, batch_size=16))
+    assert found.items[0] == 3
+    assert found.decoy_p_values[0] == pytest.approx((1 + int((null >= score).sum())) / 6)
+    assert found.decoy_z[0] == pytest.approx(float((score - null.mean()) / null.std()), abs=1e-3)
+    for other in ({"settings": replace(SETTINGS, tolerance=0.1)}, {"held_out": held_out[torch.arange(7)]}):
+        with pytest.raises(InputError, match="calibration"):
+            run(model, data, bank, which=(0,), calibration=kept, **other)
+    with pytest.raises(InputError, match="9 decoys are asked of 8"):
+        calibrate(model, images, held_out, prefix, SETTINGS, 9)
+
+
+def test_controls_find_their_source(model, data, bank):
+    planted = controls(data[0], seed=2)
+    found = attribute(model, data[0], planted.generated, bank, SETTINGS, scoring=SCORING)
+    itself, near = planted.ranks(found)
+    assert itself == 1
+    assert near <= 3
+    assert torch.equal(planted.generated.images[0], data[0][planted.source : planted.source + 1].images[0])
 
 
 def test_the_bank_is_its_content(model, tmp_path):
@@ -140,35 +280,50 @@ def test_skew_by_hand():
     before, after = torch.tensor([[1.0, 2.0], [3.0, 1.0]]), torch.tensor([[3.0, 2.0], [1.0, 1.0]])
     expected = torch.tensor([(2 / 4.001 + 0) / 2, (-2 / 4.001 + 0) / 2])
     torch.testing.assert_close(noise_consistent_skew(before, after), expected)
-    torch.testing.assert_close(skew_standard_error(before, after), torch.tensor([1 / 4.001, 1 / 4.001]))
+    torch.testing.assert_close(standard_error(skews(before, after)), torch.tensor([1 / 4.001, 1 / 4.001]))
 
 
-def test_p_values_by_hand():
-    p = look_alike_p_values(torch.tensor([0.9, 0.5, -1.0]), torch.tensor([0.5, 0.1, 0.6]))
-    torch.testing.assert_close(p, torch.tensor([1 / 4, 3 / 4, 1.0], dtype=torch.float64))
+class Greedy(torch.nn.Module):
+    """A network that needs more memory than there is."""
+
+    def forward(self, *given, **named):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_too_little_memory_names_the_setting_to_lower(model, data, bank):
+    greedy = model.copy()
+    greedy.network.conv_in = Greedy()
+    with pytest.raises(InputError, match=r"batch_size = 64; lower batch_size"):
+        denoising_losses(greedy, data[0], bank)
+    small = Unlearning(null_loss=1.0, batch_size=7)
+    with pytest.raises(InputError, match=r"unlearning batch size = 7; lower the unlearning batch size"):
+        mirrored_unlearning(greedy, data[2][:1], data[0], replace(small, trainable=["conv_out.bias"]))
 
 
 def test_bad_input_is_refused(model, data, bank, tmp_path):
-    (images, labels), _, (generated, generated_labels) = data
+    images, _, generated = data
+    pixels, labels = images[:].images, images.conditioning
     refused = [
-        lambda: denoising_losses(model, images[:, :, :4], bank, labels=labels),
-        lambda: denoising_losses(model, images[:0], bank, labels=labels[:0]),
-        lambda: denoising_losses(model, images, bank),
-        lambda: denoising_losses(model, images, bank, labels=labels + 2),
-        lambda: denoising_losses(model, images, NoiseBank(torch.zeros(1, 3, 4, 4), torch.ones(1)), labels=labels),
-        lambda: attribute(model, images, generated[:, :, :4], bank, labels=labels, generated_labels=generated_labels),
+        lambda: denoising_losses(model, Items(pixels[:, :, :4], labels), bank),
+        lambda: denoising_losses(model, images[:0], bank),
+        lambda: denoising_losses(model, pixels, bank),
+        lambda: denoising_losses(model, Items(pixels, {"class_labels": labels["class_labels"] + 2}), bank),
+        lambda: denoising_losses(model, Items(pixels, {"class_labels": labels["class_labels"][:3]}), bank),
+        lambda: denoising_losses(model, images, NoiseBank(torch.zeros(1, 3, 4, 4), torch.ones(1))),
+        lambda: attribute(model, images, generated.images[:, :, :4], bank),
+        lambda: attribute(model, images, generated, bank, repeats=0),
         lambda: Unlearning(learning_rate=0),
         lambda: Unlearning(null_loss=-1.0),
+        lambda: Unlearning(stop="never"),
+        lambda: Unlearning(down_weight=2.0),
+        lambda: Scoring(score="ratio"),
+        lambda: Scoring(precision="float16"),
         lambda: Screening([(4, 0.5), (2, 0.2)]),
         lambda: NoiseBank.draw(model, num_noises=900),
         lambda: NoiseBank.read(tmp_path / "none"),
+        lambda: Calibration.read(tmp_path / "none"),
         lambda: DiffusionModel.from_pretrained(tmp_path),
-        lambda: mirrored_unlearning(
-            model, generated[0], images, Unlearning(trainable="nothing"), label=0, labels=labels
-        ),
-        lambda: mirrored_unlearning(
-            model, generated[0], images, Unlearning(trainable=["no.weight"]), label=0, labels=labels
-        ),
+        lambda: mirrored_unlearning(model, generated[:1], images, Unlearning(trainable="nothing")),
     ]
     for attempt in refused:
         with pytest.raises(InputError):

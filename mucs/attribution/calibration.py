@@ -1,0 +1,145 @@
+"""Calibration: what every training item scores for images that it has nothing to do with."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mucs import InputError
+from mucs.attribution.bank import NoiseBank
+from mucs.attribution.items import Items, as_items, kept
+from mucs.attribution.losses import LossStore, Scoring, measure
+from mucs.attribution.model import DiffusionModel
+from mucs.attribution.seeds import stream
+from mucs.attribution.skew import differences, skews
+from mucs.attribution.unlearning import Unlearning, estimate_null_loss, mirrored_unlearning
+
+log = logging.getLogger("mucs.attribution")
+
+
+def compare(losses: Tensor, unlearned_losses: Tensor, scoring: Scoring) -> Tensor:
+    """What each bank entry says of each item: (N, M), (N, M) to (N, M); its mean over the bank is the score."""
+    if scoring.score == "difference":
+        return differences(losses, unlearned_losses)
+    return skews(losses, unlearned_losses, scoring.eps)
+
+
+def second_bank(bank: NoiseBank, scoring: Scoring) -> NoiseBank:
+    """The bank that the unlearned model is scored under: the same, or with noise of its own at the same levels."""
+    if scoring.shared_noise:
+        return bank
+    return NoiseBank(torch.randn(bank.noise.shape, generator=stream(0, "second bank", bank.digest)), bank.levels)
+
+
+def address(
+    model: DiffusionModel, images: Items, held_out: Items, bank: NoiseBank, settings: Unlearning, scoring: Scoring
+) -> str:
+    """SHA-256 of what a calibration depends on, in hexadecimal; micro-batches and precision are left out."""
+    return hashlib.sha256(
+        json.dumps(
+            {
+                "model": model.digest,
+                "images": images.digest,
+                "held_out": held_out.digest,
+                "bank": bank.digest,
+                "settings": dataclasses.asdict(settings),
+                "score": [scoring.score, scoring.eps, scoring.shared_noise],
+            },
+            sort_keys=True,
+        ).encode()
+    ).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Scores of the training items for decoys: held-out images, unlearned as if they had been generated.
+
+    null_scores: (N, D) float32, over the bank's first `entries`. decoys: (D,) indices into the held-out images.
+    address: of what it was made from; it speaks for that alone.
+    """
+
+    null_scores: Tensor
+    decoys: Tensor
+    entries: int
+    address: str
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file."""
+        return save(
+            {"null_scores": self.null_scores.contiguous(), "decoys": self.decoys},
+            {"entries": str(self.entries), "address": self.address},
+        )
+
+    @classmethod
+    def read(cls, path: str | Path) -> Calibration:
+        """A calibration from its file; InputError if it is not one."""
+        try:
+            with safe_open(path, "pt") as f:
+                about = f.metadata()
+                return cls(f.get_tensor("null_scores"), f.get_tensor("decoys"), int(about["entries"]), about["address"])
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            raise InputError(f"{path} is not a calibration; make it anew with `mucs calibrate`.") from None
+
+
+def choose_decoys(held_out: Items, count: int) -> Tensor:
+    """Indices of `count` held-out items, the same for every model; InputError if there are not as many."""
+    if not 1 <= count <= len(held_out):
+        raise InputError(f"{count} decoys are asked of {len(held_out)} held-out images; ask for 1 to {len(held_out)}.")
+    return torch.randperm(len(held_out), generator=stream(0, "decoys"))[:count].sort().values
+
+
+def calibrate(
+    model: DiffusionModel,
+    images: Tensor | Items,
+    held_out: Tensor | Items,
+    bank: NoiseBank,
+    settings: Unlearning = Unlearning(),
+    decoys: int = 32,
+    *,
+    scoring: Scoring = Scoring(),
+    seed: int = 0,
+    store: LossStore | None = None,
+    executor: Executor | None = None,
+) -> Calibration:
+    """Score all training images (N, C, H, W) for `decoys` of the held-out images (H, C, H, W), under all of the bank.
+
+    A prefix of the audits' bank makes it cheaper: items are then compared with their decoys on that prefix. Each
+    decoy is kept in the store when it is done. With an executor several decoys are worked on at once.
+    Raises InputError if images, conditioning or bank do not fit the model.
+    """
+    items, reserve = as_items(images), as_items(held_out)
+    store = store or LossStore()
+    table = store.table(model, items, bank, scoring)
+    model.check(reserve, "held-out images")
+    chosen = choose_decoys(reserve, decoys)
+    place = address(model, items, reserve, bank, settings, scoring)
+    if settings.null_loss == "auto":
+        settings = dataclasses.replace(settings, null_loss=estimate_null_loss(model, items, seed=seed))
+    everyone, entries = torch.arange(len(items)), range(len(bank))
+    null_scores = torch.empty(len(items), decoys)
+
+    def one(d: int) -> None:
+        decoy = reserve[chosen[d : d + 1]]
+
+        def fill(scores: Tensor) -> None:
+            unlearned = mirrored_unlearning(model, decoy, items, settings, seed=seed)
+            after = measure(unlearned.model, items, second_bank(bank, scoring), everyone, entries, scoring)
+            scores.copy_(compare(table.rows(everyone, entries), after, scoring).mean(dim=1))
+
+        folder = store.folder and store.folder / "decoys" / place
+        null_scores[:, d] = kept(folder and folder / f"{decoy.digest}-{seed}.f32", (len(items),), fill)
+
+    done = executor.map(one, range(decoys)) if executor else map(one, range(decoys))
+    for d, _ in enumerate(done, start=1):
+        log.info("decoy %d of %d", d, decoys)
+    return Calibration(null_scores, chosen, len(bank), place)

@@ -1,0 +1,73 @@
+"""Chance: what a score is worth against items that cannot have caused anything."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def p_values(scores: Tensor, null: Tensor) -> Tensor:
+    """(1 + how many null scores are at least as high) / (1 + how many there are): (K,), (H,) to (K,) in [1/(H+1), 1]."""
+    ordered = null.sort().values
+    at_least = len(ordered) - torch.searchsorted(ordered, scores.contiguous(), right=False)
+    return (1 + at_least).double() / (1 + len(ordered))
+
+
+def own_p_values(scores: Tensor, null: Tensor) -> Tensor:
+    """As `p_values`, each item against null scores of its own: (K,), (K, D) to (K,) in [1/(D+1), 1]."""
+    return (1 + (null >= scores[:, None]).sum(dim=1)).double() / (1 + null.shape[1])
+
+
+def standing(scores: Tensor, null: Tensor) -> Tensor:
+    """How many standard deviations each item stands above its own null scores: (K,), (K, D) to (K,); NaN if D < 2."""
+    return ((scores - null.mean(dim=1)) / null.std(dim=1)).double()
+
+
+def discoveries(p: Tensor, tests: int, rate: float = 0.05) -> int:
+    """How many p-values (K,) survive at that false discovery rate, of `tests` ≥ K tests whose others were all failed.
+
+    Benjamini and Hochberg 1995: the largest k with p₍ₖ₎ ≤ rate · k / tests.
+    """
+    ordered = p.sort().values
+    below = (ordered <= rate * torch.arange(1, len(p) + 1) / tests).nonzero()
+    return int(below.max()) + 1 if len(below) else 0
+
+
+def matched(seen: Tensor, unseen: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Pairs of a training and a held-out item that look equally like something.
+
+    seen (N,), unseen (H,): likeness. The `count` most alike held-out items, best first, each with the training item
+    of the nearest likeness that is still free: indices (n,), (n,), n = min(count, N, H).
+    """
+    held_out = unseen.argsort(descending=True, stable=True)[: min(count, len(seen))]
+    free = seen.clone()
+    training = []
+    for h in held_out.tolist():
+        nearest = int((free - unseen[h]).abs().argmin())
+        training.append(nearest)
+        free[nearest] = torch.inf
+    return torch.tensor(training), held_out
+
+
+def area_under_curve(
+    seen: Tensor, unseen: Tensor, generator: torch.Generator, resamples: int = 1000
+) -> tuple[float, float, float]:
+    """Probability that a seen item outscores an unseen one, ties counting half, and its 95 % interval.
+
+    seen, unseen: (n,) scores of matched pairs; the interval is a bootstrap over the pairs.
+    """
+    wins = (seen[:, None] > unseen).double() + 0.5 * (seen[:, None] == unseen).double()
+    drawn = torch.randint(len(seen), (resamples, len(seen)), generator=generator)
+    means = np.array([float(wins[rows][:, rows].mean()) for rows in drawn])
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(wins.mean()), float(low), float(high)
+
+
+def uniformity(null: Tensor, generator: torch.Generator) -> float:
+    """Control: p-values of one random half of the null scores (H,) against the other, as their Kolmogorov–Smirnov distance from uniform."""
+    order = torch.randperm(len(null), generator=generator)
+    half = len(null) // 2
+    p = np.sort(p_values(null[order[:half]], null[order[half:]]).numpy())
+    steps = np.arange(1, half + 1) / half
+    return float(max((steps - p).max(), (p - steps + 1 / half).max())) if half else float("nan")

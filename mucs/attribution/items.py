@@ -1,0 +1,77 @@
+"""Items: images with what the network is conditioned on for each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mucs.files import replacing
+
+BLOCK = 1024  # items read at once where all of them are gone through
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """N images, or their latents, and their conditioning. Both may be mapped from a file larger than memory.
+
+    images: (N, C, H, W), float in [-1, 1] (or latents), or uint8 in 0..255, which becomes float where it is read.
+    conditioning: tensors (N, …) by the name of the network's argument; with `condition_of`, (U, …), shared by items.
+    condition_of: (N,) which of the U rows is each item's; None if row i is item i's.
+    """
+
+    images: Tensor
+    conditioning: Mapping[str, Tensor] = field(default_factory=dict)
+    condition_of: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, which: Tensor | slice) -> Items:
+        """The chosen items in memory, images float32, one row of conditioning each."""
+        images = self.images[which]
+        images = images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images.float()
+        rows = which if self.condition_of is None else self.condition_of[which]
+        return Items(images, {name: values[rows] for name, values in self.conditioning.items()})
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of shapes, images (as float32) and conditioning, in hexadecimal."""
+        sha = hashlib.sha256(f"{len(self)} {tuple(self.images.shape[1:])}".encode())
+        for start in range(0, len(self), BLOCK):
+            block = self[start : start + BLOCK]
+            sha.update(block.images.contiguous().numpy().tobytes())
+            for name in sorted(block.conditioning):
+                values = block.conditioning[name]
+                sha.update(f"{name} {values.dtype} {tuple(values.shape[1:])}".encode())
+                sha.update(values.contiguous().numpy().tobytes())
+        return sha.hexdigest()
+
+
+def as_items(images: Tensor | Items) -> Items:
+    """Images without conditioning as items."""
+    return images if isinstance(images, Items) else Items(images)
+
+
+def kept(
+    path: Path | None, shape: tuple[int, ...], fill: Callable[[Tensor], None], dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """A tensor that `fill` writes once; with a path it is mapped from that file, where a later call finds it."""
+    if path is None:
+        values = torch.empty(shape, dtype=dtype)
+        fill(values)
+        return values
+    kind = torch.empty(0, dtype=dtype).numpy().dtype
+    size = int(np.prod(shape)) * kind.itemsize
+    if not path.exists() or path.stat().st_size != size:
+        with replacing(path) as partial:
+            writable = np.memmap(partial, kind, "w+", shape=shape)
+            fill(torch.from_numpy(writable))
+            writable.flush()
+    return torch.from_numpy(np.memmap(path, kind, "c", shape=shape))

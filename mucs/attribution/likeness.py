@@ -1,0 +1,19 @@
+"""How alike two items look."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mucs.attribution.items import BLOCK, Items
+
+
+def likeness(items: Items, image: Tensor) -> Tensor:
+    """Cosine similarity of each item with an image (C, H, W), both less their own mean: (N,) in [-1, 1], 0 for a flat one."""
+
+    def direction(images: Tensor) -> Tensor:
+        flat = images.flatten(1)
+        return torch.nn.functional.normalize(flat - flat.mean(dim=1, keepdim=True), dim=1)
+
+    towards = direction(image[None].float())[0]
+    return torch.cat([direction(items[k : k + BLOCK].images) @ towards for k in range(0, len(items), BLOCK)])

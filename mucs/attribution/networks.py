@@ -1,0 +1,109 @@
+"""How each kind of network is called: the items it takes, its conditioning, and its raw prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mucs import InputError
+
+Conditioning = Mapping[str, Tensor]
+
+GUIDANCE = 3.5  # what diffusers' fine-tuning gives to networks that take their guidance scale as an input
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One class of network.
+
+    channels: of an item, from the configuration. conditioning: names of the tensors that go with an item.
+    predict: raw output (B, C, H, W) for noisy items of that shape and the time input (B,) of the parameterisation.
+    classes: how many class labels there are, None if it takes none.
+    """
+
+    predict: Callable[[Any, Tensor, Tensor, Conditioning], Tensor]
+    conditioning: Callable[[Any], tuple[str, ...]]
+    classes: Callable[[Any], int | None] = lambda config: None
+    channels: Callable[[Any], int] = lambda config: int(config.in_channels)
+    size: Callable[[Any], Any] = lambda config: config.sample_size
+    memory_format: torch.memory_format = torch.contiguous_format
+
+
+def unet(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    output: Tensor = network(x, time, **conditioning).sample
+    return output
+
+
+def unet_conditioning(config: Any) -> tuple[str, ...]:
+    if config.class_embed_type is not None:
+        raise InputError(
+            f"The network embeds classes as {config.class_embed_type!r}; use a checkpoint with plain class labels."
+        )
+    return () if config.num_class_embeds is None else ("class_labels",)
+
+
+def unet_classes(config: Any) -> int | None:
+    return None if config.num_class_embeds is None else int(config.num_class_embeds)
+
+
+def text_unet(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    added = {name: conditioning[name] for name in ("text_embeds", "time_ids") if name in conditioning}
+    rest = {name: value for name, value in conditioning.items() if name not in added}
+    output: Tensor = network(x, time, added_cond_kwargs=added or None, **rest).sample
+    return output
+
+
+def text_unet_conditioning(config: Any) -> tuple[str, ...]:
+    if config.addition_embed_type not in (None, "text_time") or config.encoder_hid_dim_type is not None:
+        what = config.addition_embed_type if config.encoder_hid_dim_type is None else config.encoder_hid_dim_type
+        raise InputError(f"The network adds {what!r} to its prompts; use a Stable Diffusion 1, 2 or XL checkpoint.")
+    added = ("text_embeds", "time_ids") if config.addition_embed_type == "text_time" else ()
+    return (*unet_conditioning(config), "encoder_hidden_states", *added)
+
+
+def dit(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    output: Tensor = network(x, time, **conditioning).sample
+    return output[:, : x.shape[1]]  # the other half, if there is one, is the learned variance
+
+
+def stable_diffusion_3(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    output: Tensor = network(x, timestep=time, **conditioning).sample
+    return output
+
+
+def flux(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    batch, channels, height, width = x.shape
+    h, w = height // 2, width // 2
+    # patches of 2×2 become tokens
+    tokens = x.view(batch, channels, h, 2, w, 2).permute(0, 2, 4, 1, 3, 5).reshape(batch, h * w, channels * 4)
+    places = torch.zeros(h, w, 3, device=x.device)
+    places[..., 1], places[..., 2] = torch.arange(h, device=x.device)[:, None], torch.arange(w, device=x.device)
+    output: Tensor = network(
+        tokens,
+        timestep=time / 1000,
+        img_ids=places.view(h * w, 3),
+        txt_ids=torch.zeros(conditioning["encoder_hidden_states"].shape[1], 3, device=x.device),
+        guidance=torch.full((batch,), GUIDANCE, device=x.device) if network.config.guidance_embeds else None,
+        **conditioning,
+    ).sample
+    return output.view(batch, h, w, channels, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape(x.shape)
+
+
+NETWORKS: dict[str, Kind] = {
+    "UNet2DModel": Kind(unet, unet_conditioning, unet_classes, memory_format=torch.channels_last),
+    "UNet2DConditionModel": Kind(text_unet, text_unet_conditioning, unet_classes, memory_format=torch.channels_last),
+    "DiTTransformer2DModel": Kind(
+        dit, lambda config: ("class_labels",), lambda config: int(config.num_embeds_ada_norm)
+    ),
+    "SD3Transformer2DModel": Kind(stable_diffusion_3, lambda config: ("encoder_hidden_states", "pooled_projections")),
+    "FluxTransformer2DModel": Kind(
+        flux,
+        lambda config: ("encoder_hidden_states", "pooled_projections"),
+        channels=lambda config: int(config.in_channels) // 4,
+        size=lambda config: 128,  # not in its configuration: the pipeline's default, 1024 pixels
+    ),
+}

@@ -1,0 +1,146 @@
+"""Original losses are kept by content address: never stale, shared by processes, whole after a kill, and on disk."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from mucs.attribution import DiffusionModel, Items, LossStore, NoiseBank, Scoring, denoising_losses
+
+ITEMS = 40
+SCORING = Scoring(batch_size=4)
+PROCESS = """
+import sys, torch
+from mucs.attribution import DiffusionModel, Items, LossStore, NoiseBank, Scoring
+torch.set_num_threads(1)
+model = DiffusionModel.from_pretrained(sys.argv[1])
+items = Items(torch.rand((40, 3, 8, 8), generator=torch.Generator().manual_seed(0)), {"class_labels": torch.zeros(40, dtype=torch.long)})
+table = LossStore(sys.argv[2]).table(model, items, NoiseBank.draw(model, 16), Scoring(batch_size=4))
+print("ready", flush=True)
+for j in range(16):
+    table.rows(torch.arange(40), range(j, j + 1))
+"""
+
+
+@pytest.fixture(scope="module")
+def model(world):
+    return DiffusionModel.from_pretrained(world.checkpoint)
+
+
+@pytest.fixture(scope="module")
+def items():
+    pixels = torch.rand((ITEMS, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    return Items(pixels, {"class_labels": torch.zeros(ITEMS, dtype=torch.long)})
+
+
+@pytest.fixture
+def expected(model, items):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield denoising_losses(model, items, NoiseBank.draw(model, 16), batch_size=4)
+    torch.set_num_threads(threads)
+
+
+def start(world, store):
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROCESS, world.checkpoint, store], stdout=subprocess.PIPE, text=True
+    )
+    return process
+
+
+def read(store):
+    (path,) = store.glob("*.f32")
+    return torch.from_numpy(np.fromfile(path, np.float32)).view(16, ITEMS).T
+
+
+def test_two_processes_fill_one_table(world, expected, tmp_path):
+    processes = [start(world, tmp_path) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert torch.equal(read(tmp_path), expected)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".f32"]
+
+
+def test_a_killed_process_leaves_what_it_measured(world, model, items, expected, tmp_path):
+    process = start(world, tmp_path)
+    assert process.stdout.readline() == "ready\n"
+    while read(tmp_path).isnan().all():
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    left = read(tmp_path)
+    known = ~left.isnan()
+    assert known.any()
+    assert torch.equal(left[known], expected[known])
+    table = LossStore(tmp_path).table(model, items, NoiseBank.draw(model, 16), SCORING)
+    assert torch.equal(table.rows(torch.arange(ITEMS), range(16)), expected)
+    assert torch.equal(read(tmp_path), expected)
+
+
+def test_what_is_known_is_not_measured_again(model, items, tmp_path):
+    bank = NoiseBank.draw(model, 16)
+    LossStore(tmp_path).table(model, items, bank, SCORING).rows(torch.arange(10), range(3))
+    table = LossStore(tmp_path).table(model, items, bank, SCORING)
+    table.model = None  # nothing left to measure with
+    assert table.rows(torch.tensor([9, 0, 5]), range(1, 3)).isfinite().all()
+    with pytest.raises(AttributeError):
+        table.rows(torch.tensor([10]), range(1))
+
+
+def test_nothing_in_the_store_can_be_stale(model, items, tmp_path):
+    bank = NoiseBank.draw(model, 4)
+    store = LossStore(tmp_path)
+    other = model.copy()
+    with torch.no_grad():
+        other.network.conv_in.bias[0] += 1e-3
+    pixels = items.images.clone()
+    pixels[7, 0, 0, 0] += 1e-6
+    labels = items.conditioning["class_labels"].clone()
+    labels[3] = 1
+    cases = [
+        (model, items, bank, SCORING),
+        (other, items, bank, SCORING),
+        (model, Items(pixels, items.conditioning), bank, SCORING),
+        (model, Items(items.images, {"class_labels": labels}), bank, SCORING),
+        (model, items, NoiseBank.draw(model, 4, seed=1), SCORING),
+        (model, items, bank, Scoring(batch_size=8)),
+        (model, items, bank, Scoring(batch_size=4, precision="bfloat16")),
+    ]
+    tables = [store.table(*case) for case in cases]
+    assert len({id(table) for table in tables}) == len(cases) == len(list(tmp_path.glob("*.f32")))
+    assert store.table(*cases[0]) is tables[0]
+
+
+MILLION = """
+import json, resource, sys, torch
+from diffusers import DDIMScheduler, UNet2DModel
+from mucs.attribution import *
+torch.manual_seed(0)
+network = UNet2DModel(sample_size=2, in_channels=1, out_channels=1, block_out_channels=(2,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), layers_per_block=1, norm_num_groups=1, mid_block_type=None)
+model = DiffusionModel(network, DDIMScheduler(prediction_type="v_prediction"))
+count = int(sys.argv[1])
+items = Items(torch.randint(256, (count, 1, 2, 2), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)))
+(found,) = attribute(model, items, items[:1], NoiseBank.draw(model, 100), Unlearning(max_steps=2, batch_size=64, null_loss=10.0), screening=Screening([(1, 0.001)]), scoring=Scoring(batch_size=8192), store=LossStore(sys.argv[2]))
+print(json.dumps([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, len(found.items)]))
+"""
+
+
+@pytest.mark.slow
+def test_a_million_items_take_little_memory(tmp_path):
+    def peak(count):
+        done = subprocess.run(
+            [sys.executable, "-c", MILLION, str(count), tmp_path / str(count)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout)
+
+    (few, _), (many, survivors) = peak(10_000), peak(1_000_000)
+    assert survivors == 1000
+    print(f"a million items take {(many - few) / 1e9:.2f} GB more than ten thousand")
+    assert many - few < 2e9
