@@ -11,6 +11,7 @@ from mucs.attribution.controls import Controls, controls
 from mucs.attribution.items import Items
 from mucs.attribution.losses import LossStore, Scoring, denoising_losses
 from mucs.attribution.model import DiffusionModel
+from mucs.attribution.replay import replay_verdict
 from mucs.attribution.skew import noise_consistent_skew
 from mucs.attribution.unlearning import Unlearned, Unlearning, estimate_null_loss, mirrored_unlearning
 
@@ -34,4 +35,5 @@ __all__ = [
     "mirrored_unlearning",
     "noise_consistent_skew",
     "recall",
+    "replay_verdict",
 ]

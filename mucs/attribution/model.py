@@ -65,7 +65,10 @@ def network_from_config(checkpoint: Path) -> nn.Module:
     """The checkpoint's network with fresh weights, in the current default device and random state."""
     path = network_part(checkpoint) / "config.json"
     config = read_json(path)
-    kind = _named(config.get("_class_name", "?"), NETWORKS, "network")
+    name = config.get("_class_name", "?")
+    if (name, config.get("norm_type")) == ("Transformer2DModel", "ada_norm_zero"):
+        name = "DiTTransformer2DModel"  # which had the other name before diffusers 0.28
+    kind = _named(name, NETWORKS, "network")
     try:
         network: nn.Module = kind.from_config(config)
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
@@ -144,10 +147,12 @@ class DiffusionModel:
         """
         checkpoint = Path(checkpoint)
         refuse_pickles(checkpoint)
-        network = network_from_config(checkpoint)
+        network: Any = network_from_config(checkpoint)
         part = network_part(checkpoint)
+        weights = read_weights(part)
+        network._fix_state_dict_keys_on_load(weights)  # attention had other names before diffusers 0.12
         try:
-            network.load_state_dict(read_weights(part))
+            network.load_state_dict(weights)
         except RuntimeError:
             raise InputError(
                 f"The tensors in {part} do not fit the network that its config.json describes; restore the pair."
@@ -182,6 +187,9 @@ class DiffusionModel:
         for name, tensor in sorted(self.network.state_dict().items()):
             sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        for name, module in self.network.named_modules():
+            if isinstance(strength := getattr(module, "scaling", None), dict):  # of a LoRA layer
+                sha.update(f"{name} {strength}".encode())
         return sha.hexdigest()
 
     def encode(

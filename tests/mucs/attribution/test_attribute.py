@@ -1,5 +1,8 @@
 """Attribution finds what was planted, and depends on its inputs alone."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -24,6 +27,7 @@ from mucs.attribution import (
     mirrored_unlearning,
     noise_consistent_skew,
     recall,
+    replay_verdict,
 )
 from mucs.attribution.bank import stratified_order
 from mucs.attribution.calibration import Calibration
@@ -113,6 +117,36 @@ def test_shards_and_workers_do_not_matter(model, data, bank, exact, tmp_path):
     assert all(same(a, b) for a, b in zip(found, again, strict=True))
     for one, k in zip(found, (2, 0, 1), strict=True):
         torch.testing.assert_close(one.scores, exact[k].scores, rtol=0, atol=1e-4)
+
+
+OTHER_MACHINE = """
+import sys, torch
+from mucs.attribution import *
+torch.set_num_threads(1)
+model = DiffusionModel.from_pretrained(sys.argv[1])
+case = torch.load(sys.argv[2], weights_only=True)
+images, generated = (Items(case[name], {"class_labels": case[name + " labels"]}) for name in ("images", "generated"))
+(found,) = attribute(model, images, generated, NoiseBank.draw(model, 8), Unlearning(learning_rate=3e-4, batch_size=8, max_steps=60), scoring=Scoring(batch_size=16))
+torch.save((torch.backends.cpu.get_cpu_capability(), found.items, found.scores), sys.argv[3])
+"""
+
+
+def test_another_kind_of_machine_gives_the_same_within_the_tolerance(world, data, exact, tmp_path):
+    images, _, generated = data
+    case = {"images": images.images, "images labels": images.conditioning["class_labels"]}
+    case |= {"generated": generated.images[:1], "generated labels": generated.conditioning["class_labels"][:1]}
+    torch.save(case, tmp_path / "case")
+    other = {**os.environ, "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+    words = [sys.executable, "-c", OTHER_MACHINE, world.checkpoint, tmp_path / "case", tmp_path / "found"]
+    subprocess.run(words, env=other, check=True)
+    kind, items, scores = torch.load(tmp_path / "found", weights_only=True)
+    assert kind != torch.backends.cpu.get_cpu_capability()
+    again = replace(exact[0], items=items, scores=scores)
+    verdict, gap = replay_verdict(exact[0], again)
+    assert verdict == "equal"
+    assert gap < 1e-3
+    assert replay_verdict(exact[0], exact[0]) == ("identical", 0.0)
+    assert replay_verdict(exact[0], exact[1])[0] == "different"
 
 
 def test_survivors_of_screening_have_their_exact_scores(model, data, bank, exact):

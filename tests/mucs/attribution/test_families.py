@@ -1,0 +1,600 @@
+"""Every family of networks is read, given its conditioning, unlearned and scored; what is not known is refused."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import diffusers
+import peft
+import pytest
+import torch
+from diffusers.utils import convert_state_dict_to_diffusers
+from safetensors.torch import load_file, save_file
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
+
+from mucs import InputError
+from mucs.attribution import DiffusionModel, Items, NoiseBank, Scoring, Unlearning, attribute, mirrored_unlearning
+from mucs.attribution.model import network_from_config
+
+COUNT = 12
+PLANTED = 4
+LETTERS = [chr(code) for code in range(97, 123)]
+LABELS = torch.arange(COUNT) % 2
+PROMPTS = [f"a {'bar' if i % 2 else 'box'}" for i in range(COUNT)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def pictures(size: int) -> torch.Tensor:
+    """Twelve pictures of four coloured quarters, (12, 3, size, size) in [-1, 1]."""
+    quarters = torch.rand((COUNT, 3, 2, 2), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return torch.nn.functional.interpolate(quarters.round(), size=size)
+
+
+UNET = {
+    "sample_size": 8,
+    "block_out_channels": (16,),
+    "layers_per_block": 1,
+    "mid_block_type": None,
+    "norm_num_groups": 4,
+}
+
+
+def pixel_unet(folder: Path, scheduler: str, prediction: str) -> None:
+    blocks = {"down_block_types": ("AttnDownBlock2D",), "up_block_types": ("AttnUpBlock2D",), "attention_head_dim": 16}
+    diffusers.UNet2DModel(**UNET, **blocks).save_pretrained(folder / "unet")
+    kind = getattr(diffusers, scheduler)
+    kind(beta_schedule="squaredcos_cap_v2", prediction_type=prediction).save_pretrained(folder / "scheduler")
+
+
+def vae(channels: int, **options) -> diffusers.AutoencoderKL:
+    """Halves the side of an image once."""
+    return diffusers.AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=channels,
+        norm_num_groups=4,
+        scaling_factor=4.0,  # brings the latents of fresh weights near unit variance
+        **options,
+    )
+
+
+def clip(kind=CLIPTextModel):
+    config = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    words = {"vocab_size": 54, "max_position_embeddings": 8, "bos_token_id": 0, "eos_token_id": 1}
+    return kind(CLIPTextConfig(**config, **words, projection_dim=16))
+
+
+def clip_tokenizer() -> CLIPTokenizer:
+    tokens = ["<|startoftext|>", "<|endoftext|>", *LETTERS, *(f"{letter}</w>" for letter in LETTERS)]
+    return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=8)
+
+
+def t5():
+    return T5EncoderModel(T5Config(vocab_size=30, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2))
+
+
+def t5_tokenizer() -> T5Tokenizer:
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    return T5Tokenizer(vocab=[*special, *((letter, -3.0) for letter in LETTERS)], extra_ids=0)
+
+
+def text_unet(**options) -> diffusers.UNet2DConditionModel:
+    blocks = {
+        "down_block_types": ("CrossAttnDownBlock2D",),
+        "up_block_types": ("CrossAttnUpBlock2D",),
+        "attention_head_dim": 1,
+    }
+    return diffusers.UNet2DConditionModel(**UNET, **blocks, in_channels=4, out_channels=4, **options)
+
+
+def stable_diffusion(folder: Path) -> None:
+    diffusers.StableDiffusionPipeline(
+        vae=vae(4),
+        text_encoder=clip(),
+        tokenizer=clip_tokenizer(),
+        unet=text_unet(cross_attention_dim=16),
+        scheduler=diffusers.PNDMScheduler(beta_schedule="squaredcos_cap_v2", steps_offset=1, skip_prk_steps=True),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+
+
+def stable_diffusion_xl(folder: Path) -> None:
+    diffusers.StableDiffusionXLPipeline(
+        vae=vae(4, latents_mean=[0.1] * 4, latents_std=[1.2] * 4),
+        text_encoder=clip(),
+        tokenizer=clip_tokenizer(),
+        text_encoder_2=clip(CLIPTextModelWithProjection),
+        tokenizer_2=clip_tokenizer(),
+        unet=text_unet(
+            cross_attention_dim=32,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=4,
+            projection_class_embeddings_input_dim=16 + 6 * 4,
+        ),
+        scheduler=diffusers.EulerDiscreteScheduler(beta_schedule="squaredcos_cap_v2"),
+    ).save_pretrained(folder)
+
+
+def stable_diffusion_3(folder: Path) -> None:
+    diffusers.StableDiffusion3Pipeline(
+        transformer=diffusers.SD3Transformer2DModel(
+            sample_size=8,
+            in_channels=4,
+            out_channels=4,
+            num_layers=2,
+            attention_head_dim=32,
+            num_attention_heads=1,
+            joint_attention_dim=32,
+            caption_projection_dim=32,
+            pooled_projection_dim=32,
+            pos_embed_max_size=8,
+        ),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=vae(4, shift_factor=0.1),
+        text_encoder=clip(CLIPTextModelWithProjection),
+        tokenizer=clip_tokenizer(),
+        text_encoder_2=clip(CLIPTextModelWithProjection),
+        tokenizer_2=clip_tokenizer(),
+        text_encoder_3=None,
+        tokenizer_3=None,
+    ).save_pretrained(folder)
+
+
+def flux(folder: Path) -> None:
+    diffusers.FluxPipeline(
+        transformer=diffusers.FluxTransformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=1,
+            joint_attention_dim=16,
+            pooled_projection_dim=16,
+            guidance_embeds=True,
+            axes_dims_rope=(4, 6, 6),
+        ),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=vae(4, shift_factor=0.1),
+        text_encoder=clip(),
+        tokenizer=clip_tokenizer(),
+        text_encoder_2=t5(),
+        tokenizer_2=t5_tokenizer(),
+    ).save_pretrained(folder)
+
+
+def dit(folder: Path) -> None:
+    diffusers.DiTTransformer2DModel(
+        num_attention_heads=4,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=8,
+        num_layers=2,
+        norm_num_groups=4,
+        sample_size=8,
+        num_embeds_ada_norm=2,
+    ).save_pretrained(folder / "transformer")
+    vae(4).save_pretrained(folder / "vae")
+    diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2").save_pretrained(folder / "scheduler")
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a tiny checkpoint of it is written, what it takes, and how it is trained."""
+
+    write: Callable[[Path], None]
+    pixels: int = 16
+    labels: bool = False
+    prompts: bool = False
+    steps: int = 120
+    learning_rate: float = 5e-3
+    size: int | None = None
+
+    def read(self, folder: Path, **options) -> DiffusionModel:
+        return DiffusionModel.from_pretrained(folder, size=self.size, **options)
+
+    def encode(self, model: DiffusionModel, cache: Path | None = None, images: torch.Tensor | None = None) -> Items:
+        return model.encode(
+            pictures(self.pixels) if images is None else images,
+            labels=LABELS if self.labels else None,
+            prompts=PROMPTS if self.prompts else None,
+            cache=cache,
+        )
+
+
+def pixels(scheduler: str, prediction: str) -> Family:
+    return Family(lambda folder: pixel_unet(folder, scheduler, prediction), 8)
+
+
+FAMILIES = {
+    "epsilon": pixels("DDPMScheduler", "epsilon"),
+    "v_prediction": pixels("DDIMScheduler", "v_prediction"),
+    "sample": pixels("DPMSolverMultistepScheduler", "sample"),
+    "dit": Family(dit, labels=True),
+    "stable-diffusion": Family(stable_diffusion, prompts=True),
+    "stable-diffusion-xl": Family(stable_diffusion_xl, prompts=True),
+    "stable-diffusion-3": Family(stable_diffusion_3, prompts=True, learning_rate=1e-2),
+    "flux": Family(flux, prompts=True, size=16, steps=80, learning_rate=3e-3),
+}
+TEXT = [name for name, family in FAMILIES.items() if family.prompts]
+SETTINGS = Unlearning(learning_rate=1e-3, forget_weight=1.0, batch_size=8, max_steps=30)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory) -> Callable[[str], Path]:
+    """Folders of untrained checkpoints by family, each written where it is first asked for."""
+    root = tmp_path_factory.mktemp("families")
+
+    def checkpoint(name: str) -> Path:
+        if not (root / name).exists():
+            torch.manual_seed(0)
+            FAMILIES[name].write(root / name)
+        return root / name
+
+    return checkpoint
+
+
+def train(model: DiffusionModel, items: Items, steps: int, learning_rate: float, only: str = "") -> None:
+    """Until it knows its items: steps over all of them, of the parameters that have `only` in their names."""
+    chosen = [p.requires_grad_() for name, p in model.network.named_parameters() if only in name]
+    optimizer = torch.optim.AdamW(chosen, lr=learning_rate, fused=True)
+    random = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        batch = items[torch.randperm(len(items), generator=random)[:6]]
+        noise = torch.randn(batch.images.shape, generator=random)
+        levels = model.parameterisation.draw_levels(len(batch), random)
+        optimizer.zero_grad()
+        model.losses(batch.images, noise, levels, batch.conditioning).mean().backward()
+        torch.nn.utils.clip_grad_norm_(chosen, 1.0)
+        optimizer.step()
+    model.network.requires_grad_(False)
+
+
+def best(model: DiffusionModel, items: Items, settings: Unlearning) -> int:
+    """The item that is found for a copy of the planted one."""
+    bank = NoiseBank.draw(model, num_noises=8)
+    (found,) = attribute(model, items, items[[PLANTED]], bank, settings, scoring=Scoring(batch_size=32))
+    assert len(found.items) == COUNT
+    return int(found.items[0])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_planted_copy_ranks_its_original_first(name, checkpoints):
+    family = FAMILIES[name]
+    model = family.read(checkpoints(name))
+    items = family.encode(model)
+    train(model, items, family.steps, family.learning_rate)
+    assert best(model, items, SETTINGS) == PLANTED
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_embeddings_are_what_the_pipeline_makes(name, checkpoints):
+    family = FAMILIES[name]
+    model = family.read(checkpoints(name))
+    items = family.encode(model)
+    assert all(len(rows) == 2 for rows in items.conditioning.values())  # two different prompts
+    absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "stable-diffusion-3" else {}
+    pipe = diffusers.DiffusionPipeline.from_pretrained(checkpoints(name), **absent)
+    options = {"prompt_2": None, "prompt_3": None} if name == "stable-diffusion-3" else {}
+    if name == "stable-diffusion":
+        options = {"num_images_per_prompt": 1, "do_classifier_free_guidance": False}
+    with torch.no_grad():
+        made = pipe.encode_prompt(PROMPTS[PLANTED], device="cpu", **options)
+    expected = {"encoder_hidden_states": made[0]}
+    if name == "stable-diffusion-xl":
+        sizes = pipe._get_add_time_ids((16, 16), (0, 0), (16, 16), torch.float32, 16)
+        expected |= {"text_embeds": made[2], "time_ids": sizes}
+    elif name != "stable-diffusion":
+        expected["pooled_projections"] = made[1] if name == "flux" else made[2]
+    given = items[[PLANTED]].conditioning
+    assert set(given) == set(expected)
+    for key, value in expected.items():
+        torch.testing.assert_close(given[key], value)
+
+
+@pytest.mark.parametrize("name", ["stable-diffusion", "stable-diffusion-xl", "flux", "dit"])
+def test_latents_are_what_training_scripts_make(name, checkpoints):
+    family = FAMILIES[name]
+    made = family.encode(family.read(checkpoints(name))).images
+    vae = diffusers.AutoencoderKL.from_pretrained(checkpoints(name) / "vae")
+    with torch.no_grad():
+        mode = vae.encode(pictures(16)).latent_dist.mode()
+    expected = {"flux": (mode - 0.1) * 4, "stable-diffusion-xl": (mode - 0.1) * 4 / 1.2}.get(name, mode * 4)
+    torch.testing.assert_close(made, expected)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+def forbid(monkeypatch, *kinds):
+    """No such part may be read from now on."""
+    for kind in kinds:
+        monkeypatch.setattr(kind, "from_pretrained", lambda *_, **__: pytest.fail("was read again"))
+
+
+def test_latents_and_embeddings_are_computed_once(checkpoints, tmp_path, monkeypatch):
+    family = FAMILIES["stable-diffusion-xl"]
+    folder = Path(shutil.copytree(checkpoints("stable-diffusion-xl"), tmp_path / "checkpoint"))
+    cache, images = tmp_path / "cache", pictures(16)
+    plain, first = family.encode(family.read(folder)), family.encode(family.read(folder), cache)
+    kept = files(cache)
+    assert len(kept) == 2
+    with monkeypatch.context() as patch:
+        forbid(patch, diffusers.AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer)
+        second = family.encode(family.read(folder), cache)
+    for items in (first, second):
+        assert items.digest == plain.digest
+    assert files(cache) == kept
+
+    changed = images.clone()
+    changed[3, 0, 0, 0] += 0.5
+    family.encode(family.read(folder), cache, changed)
+    assert len(files(cache)) == 3
+    weights = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
+    weights["encoder.conv_in.bias"] += 1
+    save_file(weights, folder / "vae" / "diffusion_pytorch_model.safetensors")
+    other = family.encode(family.read(folder), cache)
+    assert len(files(cache)) == 4
+    assert not torch.equal(other.images, first.images)
+    weights = load_file(folder / "text_encoder_2" / "model.safetensors")
+    weights["text_projection.weight"] += 1
+    save_file(weights, folder / "text_encoder_2" / "model.safetensors", metadata={"format": "pt"})
+    other = family.encode(family.read(folder), cache)
+    assert len(files(cache)) == 5
+    assert not torch.equal(other.conditioning["text_embeds"], first.conditioning["text_embeds"])
+
+
+def test_an_item_does_not_depend_on_its_company(checkpoints):
+    model = FAMILIES["stable-diffusion"].read(checkpoints("stable-diffusion"))
+    images = ((pictures(16) + 1) * 127.5).byte()
+    whole = model.encode(images, prompts=PROMPTS)
+    alone = model.encode(images[9:10].float() / 127.5 - 1, prompts=PROMPTS[9:10])
+    assert whole[[9]].digest == alone.digest
+
+
+LORA = {"r": 4, "target_modules": ["to_q", "to_v", "conv1"], "init_lora_weights": False}
+
+
+def write_adapter(form: str, checkpoint: Path, folder: Path) -> torch.nn.Module:
+    """An adapter of random weights in one of the formats, and the network that it is in."""
+    torch.manual_seed(1)
+    network = DiffusionModel.from_pretrained(checkpoint).network
+    if form == "peft":
+        wrapped = peft.get_peft_model(network, peft.LoraConfig(**LORA, lora_alpha=6))
+        wrapped.save_pretrained(folder)
+        return network
+    config = peft.LoraConfig(**LORA, lora_alpha=6 if form == "diffusers" else 4)
+    network.add_adapter(config)
+    weights = peft.get_peft_model_state_dict(network)
+    if form == "diffusers":
+        metadata = {"unet_lora_adapter_metadata": network.peft_config["default"].to_dict()}
+        diffusers.StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=weights, **metadata)
+    else:
+        diffusers.StableDiffusionPipeline.save_lora_weights(
+            folder, unet_lora_layers=convert_state_dict_to_diffusers(weights)
+        )
+    return network
+
+
+FORMATS = {"peft": "sample", "diffusers": "stable-diffusion", "older diffusers": "stable-diffusion"}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_only_the_adapter_is_unlearned(form, checkpoints, tmp_path):
+    family, checkpoint = FAMILIES[FORMATS[form]], checkpoints(FORMATS[form])
+    network = write_adapter(form, checkpoint, tmp_path)
+    model = family.read(checkpoint, adapter=tmp_path)
+    items = family.encode(model)
+    noise, levels = torch.randn(items.images.shape), torch.ones(COUNT) * 0.5
+    written = DiffusionModel(network, model.scheduler, checkpoint=checkpoint)
+    losses = [m.losses(items.images, noise, levels, items[:].conditioning) for m in (model, written)]
+    assert model.adapter
+    assert torch.equal(*losses)
+    assert model.digest != family.read(checkpoint).digest
+
+    few = replace(SETTINGS, max_steps=2, null_loss=1000.0)
+    done = mirrored_unlearning(model, items[[PLANTED]], items, replace(few, trainable="adapter"))
+    after = done.model.network.state_dict()
+    changed = {name for name, value in model.network.state_dict().items() if not torch.equal(value, after[name])}
+    assert changed == {name for name in after if ".lora_" in name}
+    with pytest.raises(InputError, match="adapter"):
+        mirrored_unlearning(model, items[[PLANTED]], items, few)
+
+
+def test_unlearning_an_adapter_finds_what_it_learned(checkpoints, tmp_path):
+    family = FAMILIES["sample"]
+    write_adapter("peft", checkpoints("sample"), tmp_path)
+    model = family.read(checkpoints("sample"), adapter=tmp_path)
+    items = family.encode(model)
+    train(model, items, 150, 1e-2, only=".lora_")
+    assert best(model, items, replace(SETTINGS, trainable="adapter")) == PLANTED
+
+
+def test_the_strength_of_an_adapter_is_part_of_the_model(checkpoints, tmp_path):
+    write_adapter("peft", checkpoints("sample"), tmp_path)
+    read = [DiffusionModel.from_pretrained(checkpoints("sample"), adapter=tmp_path)]
+    edit(tmp_path / "adapter_config.json", lora_alpha=12)
+    read.append(DiffusionModel.from_pretrained(checkpoints("sample"), adapter=tmp_path))
+    assert read[0].digest != read[1].digest
+
+
+def edit(path: Path, **values) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def zero(weights: dict[str, torch.Tensor], part: str) -> None:
+    for name in weights:
+        if part in name:
+            weights[name] = torch.zeros_like(weights[name])
+
+
+def drop(weights: dict[str, torch.Tensor], part: str) -> None:
+    del weights[next(name for name in weights if part in name)]
+
+
+PEFT, DIFFUSERS = "adapter_model.safetensors", "pytorch_lora_weights.safetensors"
+BAD_ADAPTERS = {
+    "half": ("peft", lambda f: rewrite(f / PEFT, lambda w: drop(w, "lora_B")), "lacks .*lora_B"),
+    "too much": ("peft", lambda f: edit(f / "adapter_config.json", target_modules=["to_q", "conv1"]), "no place for"),
+    "too little": ("peft", lambda f: edit(f / "adapter_config.json", target_modules=["to_q", "to_v", "to_k", "conv1"]), "lacks"),
+    "another size": ("peft", lambda f: edit(f / "adapter_config.json", r=2), "does not fit"),
+    "untrained": ("peft", lambda f: rewrite(f / PEFT, lambda w: zero(w, "lora_B")), "never trained"),
+    "another kind": ("peft", lambda f: edit(f / "adapter_config.json", peft_type="LOHA"), "'LOHA' is not known; use one of: LORA"),
+    "no description": ("peft", lambda f: (f / "adapter_config.json").unlink(), "adapter_config.json is missing"),
+    "no file": ("peft", lambda f: (f / PEFT).unlink(), "neither adapter_model.safetensors nor pytorch_lora"),
+    "broken": ("peft", lambda f: (f / PEFT).write_bytes(b"none"), "not a whole safetensors file"),
+    "a pickle": ("peft", lambda f: (f / "adapter_model.bin").write_bytes(b""), "adapter_model.bin, a pickle"),
+    "half, diffusers": ("diffusers", lambda f: rewrite(f / DIFFUSERS, lambda w: drop(w, "lora_A")), "lora_A|does not fit"),
+    "text encoder too": ("diffusers", lambda f: rewrite(f / DIFFUSERS, lambda w: w.update({"text_encoder.x.lora_A.weight": torch.ones(1)})), "no place for text_encoder.x.lora_A.weight"),
+    "of another network": ("diffusers", lambda f: rewrite(f / DIFFUSERS, lambda w: w.update({"unet.other.lora_A.weight": torch.ones(4, 4), "unet.other.lora_B.weight": torch.ones(4, 4)})), "does not fit"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BAD_ADAPTERS)
+def test_an_adapter_that_does_not_fit_is_refused(fault, checkpoints, tmp_path):
+    form, spoil, says = BAD_ADAPTERS[fault]
+    write_adapter(form, checkpoints(FORMATS[form]), tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(InputError, match=says) as refused:
+        DiffusionModel.from_pretrained(checkpoints(FORMATS[form]), adapter=tmp_path)
+    assert str(refused.value).endswith(".")
+
+
+def test_an_adapter_needs_peft_and_a_network_that_knows_its_format(checkpoints, tmp_path, monkeypatch):
+    write_adapter("diffusers", checkpoints("stable-diffusion"), tmp_path)
+    with pytest.raises(InputError, match="UNet2DModel takes adapters in the format of peft alone"):
+        DiffusionModel.from_pretrained(checkpoints("sample"), adapter=tmp_path)
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(InputError, match=r"pip install 'mucs\[families\]'"):
+        DiffusionModel.from_pretrained(checkpoints("sample"), adapter=tmp_path)
+
+
+def test_names_of_older_versions_are_read(checkpoints, tmp_path):
+    def rename(path, name_of):
+        rewrite(path, lambda weights: [weights.update({name_of(name): weights.pop(name)}) for name in list(weights)])
+
+    def attention(name):
+        for new, old in {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}.items():
+            name = name.replace(f".{new}.", f".{old}.")
+        return name
+
+    folders = {name: tmp_path / name for name in ("sample", "dit", "stable-diffusion")}
+    for name, folder in folders.items():
+        shutil.copytree(checkpoints(name), folder)
+    text = folders["stable-diffusion"]
+    for file in (folders["sample"] / "unet", text / "vae"):
+        rename(file / "diffusion_pytorch_model.safetensors", attention)
+    edit(folders["dit"] / "transformer" / "config.json", _class_name="Transformer2DModel")
+    rename(text / "text_encoder" / "model.safetensors", "text_model.{}".format)
+    tokenizer = text / "tokenizer" / "tokenizer.json"
+    (text / "tokenizer" / "vocab.json").write_text(json.dumps(json.loads(tokenizer.read_text())["model"]["vocab"]))
+    (text / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer.unlink()
+    for name, folder in folders.items():
+        old, new = (FAMILIES[name].read(f) for f in (folder, checkpoints(name)))
+        weights = new.network.state_dict()
+        assert all(torch.equal(value, weights[key]) for key, value in old.network.state_dict().items())
+        assert FAMILIES[name].encode(old).digest == FAMILIES[name].encode(new).digest
+
+
+UNKNOWN = {
+    "network": ("sample", "unet/config.json", {"_class_name": "UNet1DModel"}, "'UNet1DModel' is not known.*UNet2DModel.*FluxTransformer2DModel"),
+    "scheduler": ("sample", "scheduler/scheduler_config.json", {"_class_name": "LCMScheduler"}, "'LCMScheduler' is not known.*DDPMScheduler.*FlowMatch"),
+    "prediction": ("sample", "scheduler/scheduler_config.json", {"prediction_type": "flow"}, "'flow'.*epsilon, v_prediction, sample"),
+    "class embedding": ("sample", "unet/config.json", {"class_embed_type": "timestep"}, "'timestep'.*plain class labels"),
+    "added conditioning": ("stable-diffusion", "unet/config.json", {"encoder_hid_dim": 16, "encoder_hid_dim_type": "image_proj"}, "'image_proj'.*Stable Diffusion 1, 2 or XL"),
+    "vae": ("stable-diffusion", "vae/config.json", {"_class_name": "VQModel"}, "'VQModel' is not known.*AutoencoderKL"),
+    "latents": ("stable-diffusion", "vae/config.json", {"latent_channels": 16}, "16 channels and the network takes 4"),
+    "text encoder": ("stable-diffusion", "model_index.json", {"text_encoder": ["transformers", "ChatGLMModel"]}, "transformers.ChatGLMModel.*CLIPTextModel"),
+    "remote code": ("stable-diffusion", "model_index.json", {"tokenizer": ["mine", "CLIPTokenizer"]}, "mine.CLIPTokenizer.*of transformers"),
+    "no text encoder": ("stable-diffusion", "model_index.json", {"text_encoder": [None, None]}, "text_encoder .* is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_what_is_not_known_is_refused_by_name(what, checkpoints, tmp_path):
+    name, file, values, says = UNKNOWN[what]
+    folder = Path(shutil.copytree(checkpoints(name), tmp_path / "checkpoint"))
+    edit(folder / file, **values)
+    if what in ("class embedding", "added conditioning"):
+        network_from_config(folder).save_pretrained(folder / "unet")
+    with pytest.raises(InputError, match=says):
+        FAMILIES[name].encode(FAMILIES[name].read(folder))
+
+
+BROKEN = {
+    "no vae": (lambda f: shutil.rmtree(f / "vae"), "vae is missing"),
+    "vae without weights": (lambda f: (f / "vae/diffusion_pytorch_model.safetensors").unlink(), "vae cannot be read"),
+    "half a vae": (lambda f: rewrite(f / "vae/diffusion_pytorch_model.safetensors", lambda w: drop(w, "encoder.conv_in")), "vae cannot be read .it lacks the tensor encoder.conv_in"),
+    "broken vae": (lambda f: (f / "vae/diffusion_pytorch_model.safetensors").write_bytes(b"none"), "vae cannot be read"),
+    "no text encoder": (lambda f: shutil.rmtree(f / "text_encoder"), "text_encoder is missing"),
+    "text encoder without weights": (lambda f: (f / "text_encoder/model.safetensors").unlink(), "text_encoder cannot be read"),
+    "half a text encoder": (lambda f: rewrite(f / "text_encoder/model.safetensors", lambda w: drop(w, "layer_norm1")), "text_encoder cannot be read .it lacks the tensor"),
+    "broken text encoder": (lambda f: (f / "text_encoder/model.safetensors").write_bytes(b"none"), "text_encoder cannot be read"),
+    "no vocabulary": (lambda f: (f / "tokenizer/tokenizer.json").unlink(), "tokenizer cannot be read .it has no vocabulary"),
+    "broken vocabulary": (lambda f: (f / "tokenizer/tokenizer.json").write_text("{"), "tokenizer cannot be read"),
+    "no index": (lambda f: (f / "model_index.json").unlink(), "model_index.json is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_part_is_refused(fault, checkpoints, tmp_path):
+    spoil, says = BROKEN[fault]
+    folder = Path(shutil.copytree(checkpoints("stable-diffusion"), tmp_path / "checkpoint"))
+    model = FAMILIES["stable-diffusion"].read(folder)
+    spoil(folder)
+    with pytest.raises(InputError, match=says) as refused:
+        FAMILIES["stable-diffusion"].encode(model)
+    assert str(refused.value).endswith("restore the checkpoint.") or fault == "no index"
+
+
+def test_what_goes_with_the_images_must_fit_the_model(checkpoints, monkeypatch):
+    plain, dit, text = (FAMILIES[name].read(checkpoints(name)) for name in ("epsilon", "dit", "stable-diffusion"))
+    small, images = pictures(8), pictures(16)
+    for attempt, says in {
+        lambda: dit.encode(images): "takes a label for each image; give them as `labels`",
+        lambda: text.encode(images): "takes a prompt for each image; give them as `prompts`",
+        lambda: plain.encode(small, labels=LABELS): "takes no labels; leave `labels` out",
+        lambda: plain.encode(small, prompts=PROMPTS): "takes no prompts; leave `prompts` out",
+        lambda: text.encode(images, prompts=PROMPTS[:5]): "12 images and 5 prompts; give one each",
+        lambda: text.encode(images, prompts=[*PROMPTS[:11], None]): "A prompt is not text",
+        lambda: dit.encode(images, labels=LABELS[:5]): "12 images and 5 labels; give one each",
+        lambda: dit.encode(images, labels=LABELS + 1): "whole numbers from 0 to 1",
+        lambda: dit.encode(small, labels=LABELS): r"\(12, 3, 8, 8\), the model takes \(N, 3, 16, 16\); resize",
+        lambda: plain.encode(images): r"\(12, 3, 16, 16\), the model takes \(N, 3, 8, 8\)",
+        lambda: plain.encode(small[:0]): "There are no images",
+        lambda: plain.encode(small.int()): "give uint8, or floats",
+        lambda: DiffusionModel(text.network, text.scheduler).encode(images, prompts=PROMPTS): "from_pretrained",
+    }.items():
+        with pytest.raises(InputError, match=says):
+            attempt()
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(InputError, match=r"pip install 'mucs\[families\]'"):
+        text.encode(images, prompts=PROMPTS)
