@@ -81,10 +81,9 @@ def pair_losses(
             if padding:
                 i, j = torch.cat([i, i[-1:].expand(padding)]), torch.cat([j, j[-1:].expand(padding)])
             batch, j = items[i], j.to(model.device)
+            images = batch.images.pin_memory() if model.device.type == "cuda" else batch.images
             # results stay on the device till the end, so that it computes while the next batch is gathered
-            found.append(
-                model.losses(batch.images, noise[j], levels[j], batch.conditioning, precision)[: size - padding]
-            )
+            found.append(model.losses(images, noise[j], levels[j], batch.conditioning, precision)[: size - padding])
         return torch.cat(found).cpu() if found else torch.empty(0)
 
 

@@ -243,7 +243,9 @@ class DiffusionModel:
 
         precision: of the network's matrix products; all around them stays float32.
         """
-        x, noise = (v.to(self.device).contiguous(memory_format=self.kind.memory_format) for v in (x, noise))
+        x, noise = (
+            v.to(self.device, non_blocking=True).contiguous(memory_format=self.kind.memory_format) for v in (x, noise)
+        )
         given = {name: value.to(self.device) for name, value in (conditioning or {}).items()}
 
         def predict(noisy: Tensor, time: Tensor) -> Tensor:
