@@ -27,11 +27,9 @@ from mucs.attribution.unlearning import mirrored_unlearning
 WAYS = {
     "the paper's: batches of 100, rate 1e-4": REFERENCE,
     "the demo's: batches of 8, rate 2e-4": FAST,
+    "batches of 8, rate 4e-4": replace(FAST, learning_rate=4e-4),
     "the demo's, stopped by the probe at 18 %": replace(FAST, stop="probe", tolerance=0.18),
     "the demo's, stopped by the probe at 26 %": replace(FAST, stop="probe", tolerance=0.26),
-    "batches of 16, rate 2e-4": replace(FAST, batch_size=16),
-    "batches of 4, rate 2e-4": replace(FAST, batch_size=4),
-    "the demo's, attention": replace(FAST, trainable="attention"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ from prefect import flow
 
 from mucs.canonical import digest
 from mucs.ledger import Ledger
-from tasks.attribute import Settings, attribute, manifest
+from tasks.attribute import Settings, attribute
+from tasks.calibrate import find_calibration
 from tasks.load import load
+from tasks.prepare import manifest
 from tasks.publish import publish, stage_edges, stage_run
-from tasks.pull import default_cache, pull
+from tasks.pull import Pulled, default_cache, pull
 from tasks.report import page_path, report
 from tasks.s3 import client, plain_errors, split_url
 from tasks.validate import validate_checkpoint, validate_edges, validate_generated, validate_training
@@ -51,16 +54,16 @@ def audit(
     device: str = "auto",
     cache: Path | None = None,
 ) -> Audit:
-    """Attribute the generated items that the ledger does not hold yet for this checkpoint, data and settings.
+    """Attribute the generated items that the ledger does not hold yet for this checkpoint, data, calibration and settings.
 
     registry: path or address of a Git repository whose DVC remote is on S3. revision: tag, branch or commit.
     checkpoint, training_set, held_out, batch: DVC-tracked folders in it; held_out may be None.
-    results: `s3://bucket/prefix` for the evidence. licences: those that a training item may have.
+    results: `s3://bucket/prefix` for the evidence; a calibration is looked for there. licences: those that a training item may have.
     Raises InputError for anything that cannot be used, with the ledger as it was.
     """
     cache = cache or default_cache()
     bucket, _ = split_url(results)
-    settings.unlearning(), settings.halving()  # refuse what is out of range
+    settings.check()
     with plain_errors(f"the bucket of {results}"):
         client().head_bucket(Bucket=bucket)
     if ledger.exists():
@@ -71,32 +74,35 @@ def audit(
     reserve = pull(registry, revision, held_out, cache) if held_out else None
     generated = pull(registry, revision, batch, cache)
 
-    validations, shape, classes = validate_checkpoint(pulled_checkpoint)
-    validations += validate_training(training, "training set", shape, classes, licences)
+    validations, takes = validate_checkpoint(pulled_checkpoint)
+    validations += validate_training(training, "training set", takes, licences)
     if reserve:
-        validations += validate_training(reserve, "held-out set", shape, classes, licences)
-    validations += validate_generated(generated, shape, classes)
+        validations += validate_training(reserve, "held-out set", takes, licences)
+    validations += validate_generated(generated, takes)
     log.info("validate  %d gates passed", len(validations))
 
+    calibration = None
+    if reserve:
+        calibration = find_calibration(pulled_checkpoint, training, reserve, settings, device, cache, results)
+        if not calibration:
+            log.info("calibrate there is no calibration for these inputs and settings; `mucs calibrate` makes it")
     everything = manifest(generated, "generated batch")
-    holders = holding_runs(
-        ledger, pulled_checkpoint.digest, training.digest, reserve.digest if reserve else "", settings
-    )
+    inputs = {"checkpoint": pulled_checkpoint, "training_set": training, "held_out": reserve, "batch": generated}
+    holders = holding_runs(ledger, inputs, calibration, settings)
     rows = [row for row in everything if digest(row) not in holders]
     held = len(everything) - len(rows)
     for run_held in sorted({holders[digest(row)] for row in everything if digest(row) in holders}):
         if not page_path(reports, run_held).exists():  # lost, or never written because the audit was killed
             log.info("report    %s", report(ledger, run_held, training, generated, reports))
     if not rows:
-        log.info("nothing to do: the ledger holds all %d items for this checkpoint, data and settings", held)
+        log.info("nothing to do: the ledger holds all %d items for these inputs and settings", held)
         return Audit(None, 0, held, None)
     if held:
         log.info("attribute %d items; the ledger holds the other %d already", len(rows), held)
 
-    outcome = attribute(pulled_checkpoint, training, reserve, generated, rows, settings, device, cache)
+    outcome = attribute(pulled_checkpoint, training, reserve, generated, rows, settings, device, cache, calibration)
     edges, attributions, expected = stage_edges(outcome, training, rows)
-    validations += validate_edges(edges, expected)
-    inputs = {"checkpoint": pulled_checkpoint, "training_set": training, "held_out": reserve, "batch": generated}
+    validations += validate_edges(edges, expected, bounded=settings.score == "skew")
     run = stage_run(edges, attributions, outcome, settings, inputs, registry, rows, validations, results)
     log.info("publish   %s", publish(run, outcome.bank))
     load(ledger, run)
@@ -106,15 +112,18 @@ def audit(
     return Audit(run.sha256, len(rows), held, page)
 
 
-def holding_runs(ledger: Path, checkpoint: str, training_set: str, held_out: str, settings: Settings) -> dict[str, str]:
-    """The run that attributed each generated row (both by SHA-256) with these inputs (by digest) and settings."""
+def holding_runs(
+    ledger: Path, inputs: dict[str, Pulled | None], calibration: Path | None, settings: Settings
+) -> dict[str, str]:
+    """The run that attributed each generated row (both by SHA-256) with these inputs, calibration and settings."""
     if not ledger.exists():
         return {}
+    asked = {
+        name: given.digest if given else ""
+        for name, given in inputs.items()
+        if name in ("checkpoint", "training_set", "held_out")
+    }
+    sha256 = hashlib.sha256(calibration.read_bytes()).hexdigest() if calibration else ""
     with Ledger.open(ledger) as opened:
-        asked = {
-            "checkpoint": checkpoint,
-            "training_set": training_set,
-            "held_out": held_out,
-            "settings": digest(settings.record()),
-        }
-        return {row["row_sha256"]: row["run"] for row in opened.ask("covered", **asked)}
+        held = opened.ask("covered", **asked, calibration=sha256, settings=digest(settings.record()))
+    return {row["row_sha256"]: row["run"] for row in held}

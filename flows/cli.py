@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,29 +130,41 @@ def read_settings(assignments: tuple[str, ...]) -> Settings:
         ) from None
 
 
+def inputs(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of the commands that work on a registry."""
+    for option in reversed(INPUTS):
+        command = option(command)
+    return command
+
+
+INPUTS = [
+    click.option("--registry", required=True, help="Path or address of a Git repository whose DVC remote is on S3."),
+    click.option("--revision", default="main", show_default=True, help="Tag, branch or commit."),
+    click.option("--checkpoint", default="checkpoint", show_default=True, help="Its folder in the registry."),
+    click.option("--train", "training_set", default="train", show_default=True, help="The training set's folder."),
+    click.option("--held-out", default="held_out", show_default=True, help="The held-out set's folder; '' for none."),
+    click.option("--results", required=True, help="s3://bucket/prefix for the evidence."),
+    click.option(
+        "--licence",
+        "licences",
+        multiple=True,
+        required=True,
+        help="A licence that a training item may have; give it once for each.",
+    ),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A setting of the method, such as learning_rate=1e-4.",
+    ),
+    click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto."),
+]
+
+
 @cli.command()
-@click.option("--registry", required=True, help="Path or address of a Git repository whose DVC remote is on S3.")
-@click.option("--revision", default="main", show_default=True, help="Tag, branch or commit.")
-@click.option("--checkpoint", default="checkpoint", show_default=True, help="Its folder in the registry.")
-@click.option("--train", "training_set", default="train", show_default=True, help="The training set's folder.")
-@click.option("--held-out", default="held_out", show_default=True, help="The held-out set's folder; '' for none.")
+@inputs
 @click.option("--generated", "batch", default="generated", show_default=True, help="The generated batch's folder.")
-@click.option("--results", required=True, help="s3://bucket/prefix for the evidence.")
-@click.option(
-    "--licence",
-    "licences",
-    multiple=True,
-    required=True,
-    help="A licence that a training item may have; give it once for each.",
-)
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A setting of the method, such as learning_rate=1e-4.",
-)
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option(
     "--reports",
     type=click.Path(path_type=Path),
@@ -180,7 +193,28 @@ def audit(
     elif done.run:
         click.echo(f"Attributed {done.attributed} generated items in run {done.run[:16]}.")
     else:
-        click.echo(f"Nothing to do: the ledger holds all {done.held} items for this checkpoint, data and settings.")
+        click.echo(f"Nothing to do: the ledger holds all {done.held} items for these inputs and settings.")
+
+
+@cli.command()
+@inputs
+@JSON
+def calibrate(licences: tuple[str, ...], assignments: tuple[str, ...], as_json: bool, **parameters: Any) -> None:
+    """Measure what the training items score for images that they have nothing to do with.
+
+    Audits with the same inputs and settings find it under the results, and compare every edge with it.
+    """
+    quiet_tools()
+    from flows.calibrate import calibrate as run_calibrate
+
+    quiet_loggers()
+    done = run_calibrate(licences=list(licences), settings=read_settings(assignments), **parameters)
+    if as_json:
+        print_json(dataclasses.asdict(done))
+    elif done.made:
+        click.echo(f"Calibrated with {done.decoys} decoys over {done.noises} noises: {done.address[:16]}.")
+    else:
+        click.echo(f"Nothing to do: the calibration {done.address[:16]} is there already.")
 
 
 def print_json(value: Any) -> None:
@@ -242,6 +276,7 @@ def why(generated: str, top: int, ledger: Path, as_json: bool) -> None:
             "score",
             "standard_error",
             "p_value",
+            *(["decoy_p_value", "decoy_z"] if rows[0]["decoy_p_value"] is not None else []),
         ],
         f"Behind {rows[0]['generated']} (run {rows[0]['run'][:16]}{state})",
     )

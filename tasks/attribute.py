@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import itertools
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +18,14 @@ import mucs
 from mucs import InputError
 from mucs.canonical import digest
 from mucs.files import replacing
+from tasks.device import choose_device, deterministic, one_thread_each
+from tasks.prepare import Manifest, Prepared, calibration_address, manifest, prepare, read_items
 from tasks.pull import Pulled
-from tasks.validate import read_manifest
 
 if TYPE_CHECKING:
-    import torch
-
-    from mucs.attribution import Attribution, LossTable, Screening, Unlearning
+    from mucs.attribution import Attribution, Calibration, Controls, Items, Scoring, Screening, Unlearning
 
 log = logging.getLogger("mucs.attribute")
-
-Manifest = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -39,26 +33,52 @@ class Settings:
     """The method's settings, as a run records them; the defaults are the paper's, and exact.
 
     screening: (entries, keep) stages of successive halving; none scores every item on the full bank.
+    recall_sample: how many generated items are scored exactly as well, to say what screening lost.
     batch_size: (item, noise) pairs a forward pass; unlearning_batch_size: training items a step of unlearning.
+    controls: attribute a training item, and a near-duplicate of it, with the generated ones.
+    calibration_noises: entries of the bank on which items are compared with their decoys. decoys: how many a
+    calibration is made of. All others are as `Unlearning`, `Scoring` and `attribute` of mucs.attribution have them.
     """
 
     num_noises: int = 100
     fraction: float = 0.7
     screening: tuple[tuple[int, float], ...] = ()
+    recall_sample: int = 0
     learning_rate: float = 1e-5
     weight_decay: float = 0.01
     forget_weight: float = 0.2
     null_loss: float | Literal["auto"] = "auto"
     tolerance: float = 0.05
+    stop: Literal["batch", "probe"] = "batch"
     max_steps: int = 500
     unlearning_batch_size: int = 100
-    trainable: str = "feedforward"
+    unlearning_shared_noise: bool = False
+    augment: bool = False
+    down_weight: float = 0.0
+    trainable: str | tuple[str, ...] = "feedforward"
+    score: Literal["skew", "difference"] = "skew"
+    scoring_shared_noise: bool = True
     batch_size: int = 64
+    precision: Literal["float32", "bfloat16"] = "float32"
+    repeats: int = 1
+    controls: bool = False
+    calibration_noises: int = 8
+    decoys: int = 32
     seed: int = 0
+
+    def check(self) -> None:
+        """InputError if a setting is out of range."""
+        for name, least in (("recall_sample", 0), ("repeats", 1), ("calibration_noises", 1), ("decoys", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"The setting {name} is {getattr(self, name)}; give at least {least}.")
+        self.unlearning(), self.scoring(), self.halving()
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
-        return {**dataclasses.asdict(self), "screening": [list(stage) for stage in self.screening]}
+        lists: dict[str, Any] = {"screening": [list(stage) for stage in self.screening]}
+        if not isinstance(self.trainable, str):
+            lists["trainable"] = list(self.trainable)
+        return dataclasses.asdict(self) | lists
 
     def unlearning(self) -> Unlearning:
         """As the library takes them; InputError if one is out of range."""
@@ -70,9 +90,24 @@ class Settings:
             forget_weight=self.forget_weight,
             null_loss=self.null_loss,
             tolerance=self.tolerance,
+            stop=self.stop,
             max_steps=self.max_steps,
             batch_size=self.unlearning_batch_size,
+            shared_noise=self.unlearning_shared_noise,
+            augment=self.augment,
+            down_weight=self.down_weight,
             trainable=self.trainable,
+        )
+
+    def scoring(self) -> Scoring:
+        """As the library takes them; InputError if one is out of range."""
+        from mucs.attribution import Scoring
+
+        return Scoring(
+            score=self.score,
+            shared_noise=self.scoring_shared_noise,
+            batch_size=self.batch_size,
+            precision=self.precision,
         )
 
     def halving(self) -> Screening | None:
@@ -87,6 +122,9 @@ class Outcome:
     """Where an attribution's files lie, and what the run record says of it.
 
     bank: the noise bank's file. items: one result file a generated item, in the order asked for.
+    nondeterministic: operations that torch has no deterministic form of here. trained: names of the parameters that
+    unlearning trained, and how many numbers they hold. controls: what became of them, where they were asked for.
+    calibration: which one the decoys' p-values come from, and its file.
     """
 
     bank: Path
@@ -94,31 +132,11 @@ class Outcome:
     items: tuple[Path, ...]
     device: dict[str, Any]
     code: dict[str, str]
-
-
-def manifest(pulled: Pulled, what: str) -> Manifest:
-    """A folder's manifest rows without missing values, in the manifest's order."""
-    return [
-        {str(k): str(v) for k, v in row.items() if v is not None}
-        for row in read_manifest(pulled.folder, what).to_dict("records")
-    ]
-
-
-def read_images(folder: Path, rows: Sequence[Mapping[str, str]]) -> torch.Tensor:
-    """Images of manifest rows: (N, 3, H, W) float32 in [-1, 1]."""
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    pixels = np.stack([np.asarray(Image.open(folder / row["file_name"]).convert("RGB")) for row in rows])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def read_labels(rows: Sequence[Mapping[str, str]], classes: int | None) -> torch.Tensor | None:
-    """Class labels of manifest rows, (N,); None for a model without classes."""
-    import torch
-
-    return torch.tensor([int(row["class"]) for row in rows]) if classes else None
+    nondeterministic: list[str]
+    trained: dict[str, Any]
+    controls: dict[str, Any] | None
+    calibration: dict[str, Any] | None
+    calibration_file: Path | None
 
 
 def code_version() -> dict[str, str]:
@@ -132,79 +150,127 @@ def code_version() -> dict[str, str]:
     }
 
 
-def device_record(device: str) -> dict[str, Any]:
-    """What scores can depend on, bit for bit, besides inputs and settings."""
-    import torch
-
-    if device == "cpu":
-        return {"type": "cpu", "name": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__}
-    return {"type": device, "name": torch.cuda.get_device_name(device), "torch": torch.__version__}
+def loss_folder(cache: Path) -> Path:
+    """Where original losses and decoys are kept; another version of the method has another place."""
+    return cache / "losses" / code_version()["method_sha256"][:16]
 
 
-@contextlib.contextmanager
-def one_thread_each(device: str) -> Iterator[int]:
-    """How many items to work on side by side. On a CPU each has one thread: faster, and the same bits on any number of cores."""
-    import torch
-
-    if device != "cpu":
-        yield 1
-        return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
-
-
-def choose_device(device: str) -> str:
-    """ "auto" is the GPU where there is one; InputError for a device that is not there."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
-        raise InputError(f"The device {device!r} is not there; use cpu or auto.")
-    return device
-
-
-def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """A safetensors file that is there whole or not at all."""
+def save_item(attribution: Attribution, nondeterministic: list[str], path: Path) -> None:
+    """Keep one item's result, whole or not at all, with the operations on its way that were not deterministic."""
     from safetensors.torch import save_file
 
-    with replacing(path) as partial:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, partial, metadata)
-
-
-def save_item(attribution: Attribution, path: Path) -> None:
-    """Keep one generated item's result."""
     values = dataclasses.asdict(attribution)
-    tensors = {name: value for name, value in values.items() if hasattr(value, "shape")}
-    save_tensors(
-        tensors, path, {"outcome": json.dumps({name: value for name, value in values.items() if name not in tensors})}
-    )
+    tensors = {name: value.contiguous() for name, value in values.items() if hasattr(value, "shape")}
+    numbers = {name: value for name, value in values.items() if name not in tensors}
+    about = json.dumps({"numbers": numbers, "nondeterministic": nondeterministic})
+    with replacing(path) as partial:
+        save_file(tensors, partial, {"about": about})  # a single entry: several come in any order
 
 
-def read_item(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """One generated item's result: its tensors, and its numbers."""
+def read_item(path: Path) -> tuple[Attribution, list[str]]:
+    """One item's result, as it was saved."""
     from safetensors import safe_open
 
+    from mucs.attribution import Attribution
+
     with safe_open(path, "pt") as f:
-        return {name: f.get_tensor(name) for name in f.keys()}, json.loads(f.metadata()["outcome"])  # noqa: SIM118
+        values: dict[str, Any] = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
+        about = json.loads(f.metadata()["about"])
+    for name, value in about["numbers"].items():
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return Attribution(**values), about["nondeterministic"]
 
 
-def restore(table: LossTable, path: Path) -> None:
-    """Fill a table of original losses with what earlier work kept."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def with_null_loss(settings: Settings, prepared: Prepared) -> Unlearning:
+    """As the library takes them, with the null loss estimated if it is not given.
 
-    if path.exists():
-        try:
-            kept = load_file(path)["losses"]
-        except (SafetensorError, KeyError):
-            return
-        if kept.shape == table.values.shape:
-            table.values = kept
+    Not left to the threads, because the estimate seeds the random state that they share.
+    """
+    from mucs.attribution import estimate_null_loss
+
+    unlearning = settings.unlearning()
+    if unlearning.null_loss != "auto":
+        return unlearning
+    null_loss = estimate_null_loss(prepared.model, prepared.training, seed=settings.seed)
+    return dataclasses.replace(unlearning, null_loss=null_loss)
+
+
+def read_calibration(
+    path: Path, prepared: Prepared, settings: Settings, unlearning: Unlearning
+) -> tuple[Calibration, dict[str, Any]]:
+    """A calibration for unlearning with a null loss that is known by now, and what the run record says of it.
+
+    Raises InputError if it was made for other inputs or settings.
+    """
+    from mucs.attribution import Calibration
+
+    found = Calibration.read(path)
+    if found.address != calibration_address(prepared, settings, settings.unlearning()):
+        raise InputError(f"{path} was made for other inputs or settings; make it anew with `mucs calibrate`.")
+    record = {
+        "address": found.address,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "decoys": len(found.decoys),
+        "noises": found.entries,
+    }
+    # the library compares addresses, and this one must not change with the estimate of the null loss
+    return dataclasses.replace(found, address=calibration_address(prepared, settings, unlearning)), record
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One item to attribute: what to call it, item `at` of `among`, where its result is kept, and whether to measure recall."""
+
+    name: str
+    among: Items
+    at: int
+    path: Path
+    measure_recall: bool
+
+    @property
+    def item(self) -> Items:
+        return self.among[self.at : self.at + 1]
+
+
+def subjects(
+    generated: Items, batch: Manifest, rows: Manifest, made: Controls | None, settings: Settings, folder: Path
+) -> list[Subject]:
+    """The generated items of `rows`, and then the controls. Nothing of one depends on the others, but for who is in the recall sample."""
+    place = {row["id"]: k for k, row in enumerate(batch)}
+    chosen = [(row["id"], generated, place[row["id"]]) for row in rows]
+    digests = [items[k : k + 1].digest for _, items, k in chosen]
+    sample = sorted(set(digests))[: settings.recall_sample] if settings.screening else []
+    if made:
+        chosen += [
+            ("control, a training item itself", made.generated, 0),
+            ("control, a near-duplicate", made.generated, 1),
+        ]
+        digests += [made.generated[k : k + 1].digest for k in (0, 1)]
+    return [
+        Subject(*which, folder / f"{content}{'-recall' if content in sample else ''}.safetensors", content in sample)
+        for which, content in zip(chosen, digests, strict=True)
+    ]
+
+
+def controls_record(made: Controls, found: list[Attribution], training: Manifest) -> dict[str, Any]:
+    """What became of the controls: the rank of the training item that both come from, None where screening dropped it."""
+    itself, near_duplicate = made.ranks(found)
+    return {
+        "source": training[made.source]["id"],
+        "self_rank": itself,
+        "near_duplicate_rank": near_duplicate,
+        "training_items": len(training),
+    }
+
+
+def in_words(controlled: dict[str, Any]) -> str:
+    """What became of the controls, for the log."""
+    ranks = (controlled["self_rank"], controlled["near_duplicate_rank"])
+    itself, near_duplicate = (f"is at rank {rank}" if rank else "was dropped by screening" for rank in ranks)
+    return (
+        f"of {controlled['training_items']} training items, {controlled['source']} {itself} behind itself,"
+        f" and {near_duplicate} behind a near-duplicate of it"
+    )
 
 
 @task(cache_policy=NO_CACHE)
@@ -217,82 +283,87 @@ def attribute(
     settings: Settings,
     device: str,
     cache: Path,
+    calibration: Path | None = None,
 ) -> Outcome:
     """Attribute the generated items of `rows` (manifest rows of `batch`); each result is kept in the cache as soon as it is there.
 
-    Raises InputError if settings do not fit the model.
+    calibration: the file of one for these inputs and settings. Raises InputError if settings do not fit the model.
     """
-    import torch
-
-    from mucs.attribution import DiffusionModel, LossTable, NoiseBank, estimate_null_loss
+    from mucs.attribution import LossStore, controls
     from mucs.attribution import attribute as attribute_items
+    from mucs.attribution.losses import machine
+    from mucs.attribution.unlearning import trainable_names
 
     device = choose_device(device)
-    torch.use_deterministic_algorithms(True)
-    model = DiffusionModel.from_pretrained(checkpoint.folder, device)
-    bank = NoiseBank.draw(model, settings.num_noises, settings.fraction, settings.seed)
-    code, machine = code_version(), device_record(device)
-    inputs = {
-        "checkpoint": checkpoint.digest,
-        "training_set": training.digest,
-        "held_out": held_out.digest if held_out else None,
-    }
-    work = cache / "work" / digest({"inputs": inputs, "settings": settings.record(), "code": code, "device": machine})
-    with replacing(work / "noise_bank.safetensors") as partial:
-        partial.write_bytes(bank.to_bytes())
-
-    training_rows = manifest(training, "training set")
-    original = LossTable(
-        model,
-        read_images(training.folder, training_rows),
-        bank,
-        labels=read_labels(training_rows, model.classes),
-        batch_size=settings.batch_size,
-    )
-    restore(original, work / "original.safetensors")
-    original_held_out = None
-    if held_out is not None:
-        held_out_rows = manifest(held_out, "held-out set")
-        images = read_images(held_out.folder, held_out_rows)
-        original_held_out = LossTable(
-            model, images, bank, labels=read_labels(held_out_rows, model.classes), batch_size=settings.batch_size
+    with one_thread_each(device) as workers, deterministic(device) as alerts:
+        prepared = prepare(checkpoint, training, held_out, settings, device, cache)
+        model, bank = prepared.model, prepared.bank
+        trained = trainable_names(model.network, settings.trainable)
+        unlearning = with_null_loss(settings, prepared)
+        decoys, about_decoys = None, None
+        if calibration:
+            decoys, about_decoys = read_calibration(calibration, prepared, settings, unlearning)
+        code, computer = code_version(), machine(model.device)
+        inputs = {
+            "checkpoint": checkpoint.digest,
+            "training_set": training.digest,
+            "held_out": held_out.digest if held_out else None,
+            "calibration": about_decoys and about_decoys["sha256"],
+        }
+        work = (
+            cache / "work" / digest({"inputs": inputs, "settings": settings.record(), "code": code, "device": computer})
         )
-        restore(original_held_out, work / "original_held_out.safetensors")
-    images, labels = read_images(batch.folder, rows), read_labels(rows, model.classes)
-    paths = [
-        work / "items" / f"{digest({'sha256': row['sha256'], 'class': row.get('class')})}.safetensors" for row in rows
-    ]
+        with replacing(work / "noise_bank.safetensors") as partial:
+            partial.write_bytes(bank.to_bytes())
 
-    def attribute_one(k: int, unlearning: Unlearning) -> str:
-        if paths[k].exists():
-            return "kept from before"
-        (found,) = attribute_items(
-            model,
-            original.images,
-            images[k : k + 1],
-            bank,
-            unlearning,
-            screening=settings.halving(),
-            labels=original.labels,
-            generated_labels=None if labels is None else labels[k : k + 1],
-            seed=settings.seed,
-            original=original,
-            original_held_out=original_held_out,
-        )
-        for table, name in ((original, "original"), (original_held_out, "original_held_out")):
-            if table is not None:
-                with table.lock:
-                    save_tensors({"losses": table.values}, work / f"{name}.safetensors")
-        save_item(found, paths[k])
-        return f"{'converged' if found.converged else 'not converged'} after {found.steps} steps"
+        generated = read_items(model, batch, "generated batch", cache)
+        made = controls(prepared.training, settings.seed) if settings.controls else None
+        everyone = subjects(generated, manifest(batch, "generated batch"), rows, made, settings, work / "items")
+        store = LossStore(loss_folder(cache))
 
-    with one_thread_each(device) as workers:
-        unlearning = settings.unlearning()
-        if unlearning.null_loss == "auto":
-            null_loss = estimate_null_loss(model, original.images, labels=original.labels, seed=settings.seed)
-            unlearning = dataclasses.replace(unlearning, null_loss=null_loss)
+        def attribute_one(subject: Subject) -> str:
+            if subject.path.exists():
+                return "kept from before"
+            (found,) = attribute_items(
+                model,
+                prepared.training,
+                subject.item,
+                bank,
+                unlearning,
+                screening=settings.halving(),
+                scoring=settings.scoring(),
+                held_out=prepared.held_out,
+                calibration=decoys,
+                repeats=settings.repeats,
+                measure_recall=subject.measure_recall,
+                seed=settings.seed,
+                store=store,
+            )
+            save_item(found, alerts.take(), subject.path)
+            return f"{'converged' if found.converged else 'not converged'} after {found.steps} steps"
+
+        different = list({subject.path: subject for subject in everyone}.values())
         with ThreadPoolExecutor(workers) as pool:
-            outcomes = pool.map(attribute_one, range(len(rows)), itertools.repeat(unlearning))
-            for k, (row, outcome) in enumerate(zip(rows, outcomes, strict=True), start=1):
-                log.info("attribute %d of %d: %s, %s", k, len(rows), row["id"], outcome)
-    return Outcome(work / "noise_bank.safetensors", bank.digest, tuple(paths), machine, code)
+            outcomes = pool.map(attribute_one, different)
+            for k, (subject, outcome) in enumerate(zip(different, outcomes, strict=True), start=1):
+                log.info("attribute %d of %d: %s, %s", k, len(different), subject.name, outcome)
+    paths = [subject.path for subject in everyone]
+    results = [read_item(path) for path in paths]
+    controlled = None
+    if made:
+        controlled = controls_record(
+            made, [found for found, _ in results[len(rows) :]], manifest(training, "training set")
+        )
+        log.info("control   %s", in_words(controlled))
+    return Outcome(
+        bank=work / "noise_bank.safetensors",
+        bank_sha256=bank.digest,
+        items=tuple(paths[: len(rows)]),
+        device=computer,
+        code=code,
+        nondeterministic=sorted({operation for _, operations in results for operation in operations}),
+        trained={"names": trained, "count": sum(model.network.get_parameter(name).numel() for name in trained)},
+        controls=controlled,
+        calibration=about_decoys,
+        calibration_file=calibration,
+    )

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
-from mucs.ledger import EDGE_SCHEMA, Run, write_edges
-from mucs.ledger.ledger import edge_rows_digest
-from tasks.attribute import Manifest, Outcome, Settings, manifest, read_item
+from mucs.ledger import EDGE_SCHEMA, Run, edges_digest, write_edges
+from tasks.attribute import Outcome, Settings, read_item
+from tasks.prepare import Manifest, manifest
 from tasks.pull import Pulled
 from tasks.s3 import client, plain_errors, split_url
 from tasks.validate import Validation, to_json
+
+if TYPE_CHECKING:
+    from mucs.attribution import Attribution
 
 
 def artifact(kind: str, pulled: Pulled) -> dict[str, Any]:
@@ -44,46 +48,64 @@ def stage_edges(
     columns: dict[str, list[object]] = {name: [] for name in EDGE_SCHEMA.names}
     attributions, expected = [], {}
     for row, path in zip(rows, outcome.items, strict=True):
-        tensors, numbers = read_item(path)
+        found, _ = read_item(path)
         generated = digest(row)
-        items = tensors["items"].tolist()
-        for rank, (i, score, error, p) in enumerate(
-            zip(
-                items,
-                tensors["scores"].tolist(),
-                tensors["standard_errors"].tolist(),
-                tensors["p_values"].tolist(),
-                strict=True,
-            ),
-            start=1,
-        ):
-            edge = (
-                generated,
-                row["id"],
-                row["sha256"],
-                row_digests[i],
-                training_rows[i]["id"],
-                training_rows[i]["sha256"],
-                rank,
-                score,
-                error,
-                p,
-            )
+        numbers = zip(
+            found.scores.tolist(),
+            found.standard_errors.tolist(),
+            found.seed_spread.tolist(),
+            found.p_values.tolist(),
+            found.decoy_p_values.tolist(),
+            found.decoy_z.tolist(),
+            strict=True,
+        )
+        for rank, (i, values) in enumerate(zip(found.items.tolist(), numbers, strict=True), start=1):
+            caused, cause = (generated, row["id"], row["sha256"]), training_rows[i]
+            edge = (*caused, row_digests[i], cause["id"], cause["sha256"], rank, *values)
             for name, value in zip(EDGE_SCHEMA.names, edge, strict=True):
                 columns[name].append(value)
-        expected[generated] = len(items)
-        attributions.append(
-            {
-                "row_sha256": generated,
-                **{name: numbers[name] for name in ("converged", "steps", "null_loss", "forget_loss", "retain_loss")},
-                "candidates": len(training_rows),
-                "survivors": len(items),
-            }
-        )
+        expected[generated] = len(found.items)
+        attributions.append({"row_sha256": generated, **outcome_record(found), "candidates": len(training_rows)})
     name = digest([path.name for path in outcome.items])[:16]
     place = outcome.bank.parent / f"edges-{name}.parquet"
     write_edges(columns, place)
     return place, attributions, expected
+
+
+def outcome_record(found: Attribution) -> dict[str, Any]:
+    """What a run says of a generated item, besides its edges; null for what was not measured."""
+    auc, low, high = found.seen_auc or (None, None, None)
+    return {
+        "converged": found.converged,
+        "steps": found.steps,
+        "null_loss": found.null_loss,
+        "forget_loss": found.forget_loss,
+        "retain_loss": found.retain_loss,
+        "probe_before": found.probe_before,
+        "probe_after": found.probe_after,
+        "survivors": len(found.items),
+        "seen_auc": auc,
+        "seen_auc_low": low,
+        "seen_auc_high": high,
+        "held_out_ks": None if found.held_out_ks is None or math.isnan(found.held_out_ks) else found.held_out_ks,
+        "discoveries": found.discoveries,
+        "decoy_discoveries": found.decoy_discoveries,
+        "recall": found.recall,
+    }
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Of those that are there; None if none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def recall_record(attributions: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The mean recall of screening, by K, and on how many generated items it was measured; None if on none."""
+    measured = [a["recall"] for a in attributions if a["recall"] is not None]
+    return (
+        {"items": len(measured), "mean": {k: mean(r[k] for r in measured) for k in measured[0]}} if measured else None
+    )
 
 
 @task(cache_policy=NO_CACHE)
@@ -104,28 +126,29 @@ def stage_run(
     """
     import pyarrow.parquet as pq
 
-    table = pq.read_table(edges)
-    compared = ["generated_row_sha256", "training_row_sha256", "rank", "score", "standard_error", "p_value"]
-    edge_rows = sorted(
-        zip(*(table[name].to_pylist() for name in compared), strict=True), key=lambda row: (row[0], row[2])
-    )
     pulled = {kind: p for kind, p in inputs.items() if p is not None}
     record = {
         "method": "MUCS (arXiv 2605.17938)",
         "code": outcome.code,
         "device": outcome.device,
+        "nondeterministic": outcome.nondeterministic,
+        "trained": outcome.trained,
         "registry": registry,
         "inputs": {
             kind: {"path": p.path, "commit": p.commit, "sha256": p.digest} if p else None for kind, p in inputs.items()
         },
+        "calibration": outcome.calibration,
         "generated": [{"id": row["id"], "sha256": row["sha256"]} for row in rows],
         "settings": settings.record(),
         "noise_bank": outcome.bank_sha256,
         "results": {
             "edges_sha256": hashlib.sha256(edges.read_bytes()).hexdigest(),
-            "edge_rows_sha256": edge_rows_digest(edge_rows),
-            "edges": table.num_rows,
+            "edge_rows_sha256": edges_digest(edges),
+            "edges": pq.read_metadata(edges).num_rows,
             "attributions": list(attributions),
+            "recall": recall_record(attributions),
+            "controls": outcome.controls
+            and {**outcome.controls, "held_out_ks": mean(a["held_out_ks"] for a in attributions)},
         },
         "validations": [{"suite": v["suite"], "success": v["success"], "sha256": digest(v)} for v in validations],
     }
@@ -134,6 +157,7 @@ def stage_run(
         record=record,
         artifacts=[
             *(artifact(kind, p) for kind, p in pulled.items()),
+            *([file_artifact("calibration", outcome.calibration_file)] if outcome.calibration_file else []),
             file_artifact("noise_bank", outcome.bank),
             file_artifact("edges", edges),
         ],
@@ -178,5 +202,5 @@ def put_once(bucket: str, key: str, body: bytes) -> None:
                 raise
             if s3.get_object(Bucket=bucket, Key=key)["Body"].read() != body:
                 raise InputError(
-                    f"s3://{bucket}/{key} holds other bytes than this run's; find out who wrote them, and publish elsewhere."
+                    f"s3://{bucket}/{key} holds other bytes; find out who wrote them, and publish elsewhere."
                 ) from None

@@ -14,7 +14,7 @@ from mucs.canonical import digest
 from mucs.files import replacing
 from mucs.ledger import Ledger
 from mucs.report import audit_page
-from tasks.attribute import Manifest, manifest
+from tasks.prepare import Manifest, manifest
 from tasks.pull import Pulled
 
 TOP = 5  # training images shown beside each generated one

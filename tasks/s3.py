@@ -95,3 +95,16 @@ def plain_errors(what: str) -> Iterator[None]:
         if plain is None:
             raise
         raise plain from error
+
+
+def get(bucket: str, key: str) -> bytes | None:
+    """An object's bytes; None if there is no such object. InputError if S3 does not answer or refuses."""
+    from botocore.exceptions import ClientError
+
+    with plain_errors(f"reading s3://{bucket}/{key}"):
+        try:
+            return client().get_object(Bucket=bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                return None
+            raise

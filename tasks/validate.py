@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
+from mucs.ledger.edges import NUMBERS
 from tasks.pull import Pulled
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 Expectation = tuple[str, dict[str, Any]]
 Validation = dict[str, Any]
 
+ARGUMENTS = ("column", "value_set", "min_value", "max_value", "strict_min", "strict_max")
 ROWS_SHOWN = 10
 MAX_PIXELS = 64_000_000
 
@@ -51,6 +54,11 @@ def holds(*columns: str) -> list[Expectation]:
 
 def equals(column: str, value: object) -> list[Expectation]:
     return [("ExpectColumnValuesToBeInSet", {"column": column, "value_set": [value]})]
+
+
+def between(column: str, least: float, most: float | None = None, **strict: bool) -> list[Expectation]:
+    """Each value that is not null."""
+    return [("ExpectColumnValuesToBeBetween", {"column": column, "min_value": least, "max_value": most, **strict})]
 
 
 def some_rows() -> list[Expectation]:
@@ -103,9 +111,7 @@ def run_suite(name: str, frame: pd.DataFrame, expectations: Sequence[Expectation
 def summary(result: dict[str, Any], index: str) -> dict[str, Any]:
     """What one expectation asked, and up to ten rows that fail it."""
     config, found = result["expectation_config"], result.get("result", {})
-    arguments = {
-        k: v for k, v in config["kwargs"].items() if k in ("column", "value_set", "min_value", "max_value", "regex")
-    }
+    arguments = {name: config["kwargs"][name] for name in ARGUMENTS if config["kwargs"].get(name) is not None}
     rows = [
         {"row": str(row.get(index)), "value": str(next((v for k, v in row.items() if k != index), row.get(index)))}
         for row in (found.get("unexpected_index_list") or [])[:ROWS_SHOWN]
@@ -194,14 +200,29 @@ def inspect_images(frame: pd.DataFrame, folder: Path, files: dict[str, str]) -> 
 IMAGE_FACTS = ("path stays inside", "file exists", "image decodes", "width", "height", "digest matches")
 
 
-def image_expectations(shape: tuple[int, int, int]) -> list[Expectation]:
+@dataclass(frozen=True)
+class Takes:
+    """The images that a checkpoint takes: their height and width in pixels, how many classes there are, None if it takes none, and whether each has a prompt."""
+
+    height: int
+    width: int
+    classes: int | None
+    prompts: bool
+
+    @property
+    def columns(self) -> list[str]:
+        """What a manifest must have for it."""
+        return ["class"] * (self.classes is not None) + ["prompt"] * self.prompts
+
+
+def image_expectations(takes: Takes) -> list[Expectation]:
     """A manifest's images are there, are what it says, and are of the model's size."""
     return [
         *present("id", "file_name", "sha256"),
         *unique("id", "file_name"),
         *holds("path stays inside", "file exists", "image decodes"),
-        *equals("height", shape[1]),
-        *equals("width", shape[2]),
+        *equals("height", takes.height),
+        *equals("width", takes.width),
         *holds("digest matches"),
     ]
 
@@ -216,16 +237,14 @@ def check_classes(frame: pd.DataFrame, classes: int | None) -> list[Expectation]
 
 
 @task(cache_policy=NO_CACHE)
-def validate_training(
-    pulled: Pulled, what: str, shape: tuple[int, int, int], classes: int | None, licences: Sequence[str]
-) -> list[Validation]:
-    """Gate a training or held-out set: `what` names it; shape and classes are the model's; licences are those allowed."""
+def validate_training(pulled: Pulled, what: str, takes: Takes, licences: Sequence[str]) -> list[Validation]:
+    """Gate a training or held-out set: `what` names it; takes: what the model does; licences: those allowed."""
     import datetime
 
     frame = read_manifest(pulled.folder, what)
     columns = [
         *exists("id", "file_name", "sha256", "rights_holder", "licence", "date"),
-        *(exists("class") if classes else []),
+        *exists(*takes.columns),
         *some_rows(),
     ]
     first = run_suite(f"{what} manifest", frame, columns, "id")
@@ -239,35 +258,33 @@ def validate_training(
 
     frame["date is sane"] = [sane(date) for date in frame["date"]]
     expectations = [
-        *image_expectations(shape),
+        *image_expectations(takes),
         *present("rights_holder", "licence"),
         ("ExpectColumnValuesToBeInSet", {"column": "licence", "value_set": sorted(licences)}),
         *holds("date is sane"),
-        *check_classes(frame, classes),
+        *check_classes(frame, takes.classes),
     ]
     return [first, run_suite(what, frame, expectations, "id")]
 
 
 @task(cache_policy=NO_CACHE)
-def validate_generated(pulled: Pulled, shape: tuple[int, int, int], classes: int | None) -> list[Validation]:
-    """Gate a generated batch; shape and classes are the model's."""
+def validate_generated(pulled: Pulled, takes: Takes) -> list[Validation]:
+    """Gate a generated batch; takes: what the model does."""
     frame = read_manifest(pulled.folder, "generated batch")
-    columns = [*exists("id", "file_name", "sha256", "seed"), *(exists("class") if classes else []), *some_rows()]
+    columns = [*exists("id", "file_name", "sha256", "seed", *takes.columns), *some_rows()]
     first = run_suite("generated batch manifest", frame, columns, "id")
     frame = inspect_images(frame, pulled.folder, pulled.files)
-    expectations = [*image_expectations(shape), *present("seed"), *check_classes(frame, classes)]
+    expectations = [*image_expectations(takes), *present("seed"), *check_classes(frame, takes.classes)]
     return [first, run_suite("generated batch", frame, expectations, "id")]
 
 
 @task(cache_policy=NO_CACHE)
-def validate_checkpoint(pulled: Pulled) -> tuple[list[Validation], tuple[int, int, int], int | None]:
-    """Gate a checkpoint; also gives the (C, H, W) and the number of classes that its network takes."""
+def validate_checkpoint(pulled: Pulled) -> tuple[list[Validation], Takes]:
+    """Gate a checkpoint; also says which images it takes."""
     import pandas as pd
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
-    from mucs.attribution.model import DiffusionModel, network_from_config, read_json
+    from mucs.attribution.model import DiffusionModel, network_from_config, network_part, read_json, read_weights
 
     names = sorted(pulled.files)
     files = pd.DataFrame(
@@ -283,17 +300,7 @@ def validate_checkpoint(pulled: Pulled) -> tuple[list[Validation], tuple[int, in
     with torch.device("meta"):
         network = network_from_config(pulled.folder)
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    weights = pulled.folder / "unet" / "diffusion_pytorch_model.safetensors"
-    try:
-        tensors = load_file(weights)
-    except FileNotFoundError:
-        raise InputError(
-            "The checkpoint has no unet/diffusion_pytorch_model.safetensors; save its network with `save_pretrained`."
-        ) from None
-    except (SafetensorError, OSError):
-        raise InputError(
-            "The checkpoint's unet/diffusion_pytorch_model.safetensors is not a whole safetensors file; push it again."
-        ) from None
+    tensors = read_weights(network_part(pulled.folder))
     every = sorted(expected.keys() | tensors.keys())
     frame = pd.DataFrame(
         {
@@ -309,12 +316,17 @@ def validate_checkpoint(pulled: Pulled) -> tuple[list[Validation], tuple[int, in
     expectations = holds("is in the configuration", "is in the file", "shape fits", "is finite")
     second = run_suite("checkpoint", frame, [*some_rows(), *expectations], "tensor")
     model = DiffusionModel.from_pretrained(pulled.folder)
-    return [first, second], model.shape, model.classes
+    height, width = (side * model.pixels_per_latent for side in model.shape[1:])
+    return [first, second], Takes(height, width, model.classes, "encoder_hidden_states" in model.conditioning)
 
 
 @task(cache_policy=NO_CACHE)
-def validate_edges(edges: Path, expected: dict[str, int]) -> list[Validation]:
-    """Gate an edge file: finite scores in (−1, 1), complete, ranks right. expected: number of edges by generated row's SHA-256."""
+def validate_edges(edges: Path, expected: dict[str, int], bounded: bool) -> list[Validation]:
+    """Gate an edge file: finite scores, complete, ranks right, all else in range or null.
+
+    expected: number of edges by generated row's SHA-256. bounded: whether scores lie in (−1, 1).
+    """
+    import numpy as np
     import pandas as pd
 
     frame = pd.read_parquet(edges)
@@ -326,11 +338,16 @@ def validate_edges(edges: Path, expected: dict[str, int]) -> list[Validation]:
     frame["score falls with rank"] = ~(groups["score"].diff() > 0)
     counts = groups.size().to_dict()
     frame["edges are complete"] = [counts[g] == expected.get(g) for g in frame["generated_row_sha256"]]
-    frame["score is inside (-1, 1)"] = frame["score"].abs() < 1
+    frame["numbers are finite"] = ~np.isinf(frame[NUMBERS]).any(axis=1)
     expectations = [
         ("ExpectTableRowCountToBeBetween", {"min_value": sum(expected.values()), "max_value": sum(expected.values())}),
         *present("score", "generated_row_sha256", "training_row_sha256", "rank"),
-        *holds("score is inside (-1, 1)", "rank is right", "score falls with rank", "edges are complete"),
+        *(between("score", -1, 1, strict_min=True, strict_max=True) if bounded else []),
+        *between("standard_error", 0),
+        *between("seed_spread", 0),
+        *between("p_value", 0, 1, strict_min=True),
+        *between("decoy_p_value", 0, 1, strict_min=True),
+        *holds("numbers are finite", "rank is right", "score falls with rank", "edges are complete"),
         *unique("edge"),
     ]
     return [run_suite("edges", frame, expectations, "edge")]

@@ -57,4 +57,6 @@ def test_importing_the_library_loads_nothing_of_the_service():
     loaded = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )
-    assert not loaded & (OUTER | {"duckdb", "pyarrow", "pandas", "jinja2", "rfc8785", "rich", "click", "transformers", "peft"})
+    assert not loaded & (
+        OUTER | {"duckdb", "pyarrow", "pandas", "jinja2", "rfc8785", "rich", "click", "transformers", "peft"}
+    )

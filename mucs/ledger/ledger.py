@@ -16,9 +16,15 @@ import duckdb
 from mucs import InputError
 from mucs.canonical import canonical, digest
 from mucs.ledger.chain import GENESIS, Entry, first_fault, link
+from mucs.ledger.edges import NUMBERS, edge_rows_digest
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 HERE = Path(__file__).parent
+OUTCOME = (  # columns of `attributions`, in order, that each generated item's outcome brings
+    *("converged", "steps", "null_loss", "forget_loss", "retain_loss", "probe_before", "probe_after"),
+    *("candidates", "survivors", "seen_auc", "seen_auc_low", "seen_auc_high", "held_out_ks"),
+    *("discoveries", "decoy_discoveries", "recall"),
+)
 Row = Mapping[str, Any]
 
 
@@ -165,7 +171,8 @@ class Ledger:
             self.connection.execute("SELECT run_id, sha256, record, location FROM runs WHERE sha256 = ?", [sha256])
         )
         record = json.loads(found["record"])
-        digests = {kind: given["sha256"] for kind, given in record["inputs"].items() if given}
+        inputs = {**record["inputs"], "calibration": record["calibration"]}
+        digests = {kind: given["sha256"] for kind, given in inputs.items() if given}
         digests |= {"noise_bank": record["noise_bank"], "edges": record["results"]["edges_sha256"]}
         sizes = {(a["kind"], a["sha256"]): a for a in self._rows(self.connection.execute("SELECT * FROM artifacts"))}
         results = self.connection.execute(
@@ -233,26 +240,27 @@ class Ledger:
                 manifest_row->>'id', manifest_row->>'sha256', manifest_row
             FROM staged_generated WHERE row_sha256 NOT IN (SELECT row_sha256 FROM generated_items)"""
         )
-        inputs = run.record["inputs"]
+        inputs = {**run.record["inputs"], "calibration": run.record["calibration"]}
         ids = {kind: self._artifact_id(kind, given["sha256"]) for kind, given in inputs.items() if given is not None}
         run_id = self._one("SELECT coalesce(max(run_id), 0) + 1 FROM runs")
         c.execute(
-            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                *(run_id, run.sha256, ids["checkpoint"], ids["training_set"], ids.get("held_out"), ids["batch"]),
+                *(run_id, run.sha256, ids["checkpoint"], ids["training_set"], ids.get("held_out")),
+                *(ids.get("calibration"), ids["batch"]),
                 *(digest(run.record["settings"]), run.location, now, canonical(run.record).decode()),
             ],
         )
         for a in run.attributions:
             c.execute(
-                "INSERT INTO attributions SELECT $run_id, generated_id, $converged, $steps, $null_loss, $forget_loss, $retain_loss, $candidates, $survivors"
+                f"INSERT INTO attributions SELECT $run_id, generated_id, {', '.join(f'${name}' for name in OUTCOME)}"
                 " FROM generated_items WHERE row_sha256 = $row_sha256",
-                {"run_id": run_id, **a},
+                {"run_id": run_id, **a, "recall": a["recall"] and json.dumps(a["recall"])},
             )
         expected = c.read_parquet(str(run.edges)).aggregate("count(*)").fetchone()
         c.execute(
-            """INSERT INTO edges
-            SELECT ?, g.generated_id, t.training_id, e.rank, e.score, e.standard_error, CASE WHEN isnan(e.p_value) THEN NULL ELSE e.p_value END
+            f"""INSERT INTO edges
+            SELECT ?, g.generated_id, t.training_id, e.rank, {", ".join(NUMBERS)}
             FROM read_parquet(?) e
             JOIN generated_items g ON g.row_sha256 = e.generated_row_sha256
             JOIN training_items t ON t.row_sha256 = e.training_row_sha256
@@ -319,17 +327,9 @@ class Ledger:
     def edges_digest(self, run_id: int) -> str:
         """SHA-256 over a run's edges as `edge_rows_digest` counts them."""
         rows = self.connection.execute(
-            "SELECT g.row_sha256, t.row_sha256, e.rank, e.score, e.standard_error, e.p_value FROM edges e"
+            f"SELECT g.row_sha256, t.row_sha256, e.rank, {', '.join(NUMBERS)} FROM edges e"
             " JOIN generated_items g USING (generated_id) JOIN training_items t USING (training_id)"
             " WHERE run_id = ? ORDER BY g.row_sha256, e.rank",
             [run_id],
         ).fetchall()
         return edge_rows_digest(rows)
-
-
-def edge_rows_digest(rows: Sequence[Sequence[Any]]) -> str:
-    """SHA-256 over edges (generated row, training row, rank, score, standard error, p-value), ordered by generated row and rank.
-
-    Numbers that are not there count as null.
-    """
-    return digest([[*row[:3], *(None if x is None or x != x else x for x in row[3:])] for row in rows])

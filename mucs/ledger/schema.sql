@@ -2,9 +2,10 @@
 -- Append-only: nothing here is updated or deleted. SHA-256 digests are lower-case hexadecimal.
 
 CREATE TABLE ledger (schema_version INTEGER NOT NULL);
-INSERT INTO ledger VALUES (1);
+INSERT INTO ledger VALUES (2);
 
--- Anything with a content digest that a run used or made: checkpoint, training set, held-out set, generated batch, noise bank, edges.
+-- Anything with a content digest that a run used or made: checkpoint, training set, held-out set, calibration, generated batch,
+-- noise bank, edges.
 CREATE TABLE artifacts (
     artifact_id INTEGER PRIMARY KEY,
     kind        VARCHAR NOT NULL,
@@ -40,6 +41,7 @@ CREATE TABLE runs (
     checkpoint_id   INTEGER NOT NULL,
     training_set_id INTEGER NOT NULL,
     held_out_id     INTEGER,
+    calibration_id  INTEGER,
     batch_id        INTEGER NOT NULL,
     settings_sha256 VARCHAR NOT NULL,
     location        VARCHAR NOT NULL,          -- where the evidence was published
@@ -47,17 +49,26 @@ CREATE TABLE runs (
     record          JSON    NOT NULL
 );
 
--- The outcome of unlearning one generated item in one run.
+-- The outcome of one generated item in one run.
 CREATE TABLE attributions (
-    run_id       INTEGER NOT NULL,
-    generated_id INTEGER NOT NULL,
-    converged    BOOLEAN NOT NULL,
-    steps        INTEGER NOT NULL,
-    null_loss    DOUBLE  NOT NULL,
-    forget_loss  DOUBLE  NOT NULL,
-    retain_loss  DOUBLE  NOT NULL,
-    candidates   INTEGER NOT NULL,             -- training items in the race
-    survivors    INTEGER NOT NULL              -- those that screening left, each of which is an edge
+    run_id            INTEGER NOT NULL,
+    generated_id      INTEGER NOT NULL,
+    converged         BOOLEAN NOT NULL,
+    steps             INTEGER NOT NULL,
+    null_loss         DOUBLE  NOT NULL,        -- the loss of a model that knows nothing, which unlearning climbs to
+    forget_loss       DOUBLE  NOT NULL,        -- of the generated item in the last batch, bounded by the null loss
+    retain_loss       DOUBLE  NOT NULL,        -- of the training items in the last batch
+    probe_before      DOUBLE  NOT NULL,        -- bounded forget loss under fixed noises, before unlearning
+    probe_after       DOUBLE  NOT NULL,        -- and after it
+    candidates        INTEGER NOT NULL,        -- training items in the race
+    survivors         INTEGER NOT NULL,        -- those that screening left, each of which is an edge
+    seen_auc          DOUBLE,                  -- how often a training item outscores an equally similar held-out one
+    seen_auc_low      DOUBLE,                  -- its 95 % interval; all of these are null without held-out items
+    seen_auc_high     DOUBLE,
+    held_out_ks       DOUBLE,                  -- distance from uniform of held-out p-values against each other
+    discoveries       INTEGER,                 -- edges that survive a false discovery rate of 5 % against held-out items
+    decoy_discoveries INTEGER,                 -- and against decoys; null without a calibration
+    recall            JSON                     -- share of the exact best K that screening kept, by K; null where not measured
 );
 
 -- No key and no index: uniqueness is checked when a run is loaded, and rows lie in (run, generated item, rank) order.
@@ -67,8 +78,11 @@ CREATE TABLE edges (
     training_id    INTEGER NOT NULL,
     rank           INTEGER NOT NULL,
     score          FLOAT   NOT NULL,
-    standard_error FLOAT,
-    p_value        DOUBLE                      -- against held-out look-alikes; null where none were given
+    standard_error FLOAT,                      -- over the noise bank; null with a single noise
+    seed_spread    FLOAT,                      -- standard deviation over repeats of unlearning; null with one
+    p_value        DOUBLE,                     -- against held-out look-alikes; null where none were given
+    decoy_p_value  DOUBLE,                     -- against the training item's own scores for decoys; null without a calibration
+    decoy_z        DOUBLE                      -- how many standard deviations the score lies above those
 );
 
 CREATE TABLE validations (
@@ -94,7 +108,7 @@ SELECT generated_id, max(run_id) AS run_id FROM attributions GROUP BY generated_
 -- The edges to read: those of the runs that speak, with names.
 CREATE VIEW lineage AS
 SELECT
-    g.id AS generated, t.id AS training, e.rank, e.score, e.standard_error, e.p_value,
+    g.id AS generated, t.id AS training, e.rank, e.score, e.standard_error, e.seed_spread, e.p_value, e.decoy_p_value, e.decoy_z,
     t.rights_holder, t.licence, t.date, a.converged, r.sha256 AS run,
     g.sha256 AS generated_sha256, t.sha256 AS training_sha256, t.manifest_row
 FROM edges e

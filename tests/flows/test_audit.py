@@ -1,11 +1,14 @@
 """The whole audit, on real parts: S3, DVC, Prefect, DuckDB."""
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -14,13 +17,16 @@ from prefect import get_client
 from prefect.settings import PREFECT_API_URL
 
 from flows.audit import audit
+from flows.calibrate import calibrate
+from mucs import InputError
 from tasks.attribute import Settings
 from tasks.s3 import client
 from tests.conftest import FAST
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-SETTINGS = Settings(**FAST, screening=((2, 0.5),))
+SETTINGS = Settings(**FAST, screening=((2, 0.5),), decoys=3, calibration_noises=4)
+CONTROLLED = replace(SETTINGS, controls=True, recall_sample=1)
 FILES = {"run.json", "noise_bank.safetensors", "edges.parquet", "validations.json"}
 
 
@@ -52,7 +58,7 @@ def run_audit(registry, folder: Path, prefix: str, **changes):
 def audited(registry, prefect_server, tmp_path_factory):
     """One finished audit: (its folder, what it came to)."""
     folder = tmp_path_factory.mktemp("audited")
-    return folder, run_audit(registry, folder, "once")
+    return folder, run_audit(registry, folder, "once", settings=CONTROLLED)
 
 
 def test_an_audit_leaves_evidence_edges_and_a_page(audited):
@@ -76,8 +82,34 @@ def test_an_audit_leaves_evidence_edges_and_a_page(audited):
     page = done.report.read_text()
     assert page.count("data:image/png;base64,") == 3 + 15
     assert "What it does not mean" in page
+    assert "There is no calibration" in page
+    assert "decoy p =" not in page
+    assert page.count("AUC ") == 3
     assert done.run in page
     assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_run_records_its_controls_recall_and_the_way_it_was_computed(audited):
+    folder, done = audited
+    record = json.loads(evidence("once")[f"{done.run}/run.json"])
+    results = record["results"]
+    assert results["controls"]["self_rank"] == 1
+    assert results["controls"]["near_duplicate_rank"] <= 3
+    assert results["controls"]["training_items"] == 24
+    mean = sum(item["held_out_ks"] for item in results["attributions"]) / 3
+    assert results["controls"]["held_out_ks"] == pytest.approx(mean)
+    (measured,) = [item["recall"] for item in results["attributions"] if item["recall"]]
+    assert results["recall"] == {"items": 1, "mean": measured}
+    assert (record["calibration"], record["nondeterministic"]) == (None, [])
+    assert len(record["trained"]["names"]) == 16
+    assert record["device"]["type"] == "cpu"
+    with duckdb.connect(str(folder / "ledger.duckdb"), read_only=True) as ledger:
+        query = "SELECT count(*) FROM attributions WHERE probe_after > probe_before AND seen_auc BETWEEN 0 AND 1"
+        assert ledger.sql(query).fetchone() == (3,)
+        assert ledger.sql("SELECT count(recall) FROM attributions").fetchone() == (1,)
+    page = done.report.read_text()
+    assert "rank 1 of 24" in page
+    assert "exact scores of 1 generated image:" in page
 
 
 def test_prefect_keeps_a_table_and_a_link(audited):
@@ -93,7 +125,7 @@ def test_a_second_identical_audit_is_a_no_op_that_brings_back_a_lost_page(audite
     folder, first = audited
     before, page = (folder / "ledger.duckdb").read_bytes(), first.report.read_text()
     first.report.unlink()
-    again = run_audit(registry, folder, "once")
+    again = run_audit(registry, folder, "once", settings=CONTROLLED)
     assert (again.run, again.attributed, again.held) == (None, 0, 3)
     assert (folder / "ledger.duckdb").read_bytes() == before
     assert first.report.read_text() == page
@@ -111,7 +143,7 @@ def test_other_settings_are_another_run(audited, registry):
 
 def test_a_run_twice_gives_identical_bytes(audited, registry, tmp_path):
     _, first = audited
-    second = run_audit(registry, tmp_path, "twice")
+    second = run_audit(registry, tmp_path, "twice", settings=CONTROLLED)
     assert second.run == first.run
     assert evidence("twice") == evidence("once")
     assert second.report.read_text() == first.report.read_text().replace("s3://evidence/once", "s3://evidence/twice")
@@ -119,10 +151,11 @@ def test_a_run_twice_gives_identical_bytes(audited, registry, tmp_path):
 
 def words(registry, folder: Path, prefix: str) -> list[str]:
     """The `mucs audit` command of this test world."""
-    settings = [word for name, value in FAST.items() for word in ("--set", f"{name}={value}")]
+    record = CONTROLLED.record()
+    settings = [word for name, value in record.items() for word in ("--set", f"{name}={json.dumps(value)}")]
     return [
         *("audit", "--registry", str(registry), "--revision", "v1", "--results", f"s3://evidence/{prefix}"),
-        *("--licence", "CC-BY-4.0", "--device", "cpu", "--set", "screening=[[2, 0.5]]", *settings),
+        *("--licence", "CC-BY-4.0", "--device", "cpu", *settings),
         *("--ledger", str(folder / "ledger.duckdb"), "--reports", str(folder / "reports")),
     ]
 
@@ -142,8 +175,41 @@ def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bytes(audite
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "kept from before" in done.stderr
+    assert "`mucs calibrate` makes it" in done.stderr
     assert first.run[:16] in done.stdout
     assert evidence("killed") == evidence("once")
+
+
+def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, registry, tmp_path, mucs):
+    folder, first = audited
+    shutil.copy(folder / "ledger.duckdb", tmp_path)
+    inputs = {"registry": str(registry), "revision": "v1", "results": "s3://evidence/calibrated"}
+    inputs |= {"licences": ["CC-BY-4.0"], "settings": CONTROLLED, "device": "cpu", "cache": folder / "cache"}
+    made = calibrate(**inputs)
+    assert (made.decoys, made.noises, made.made) == (3, 4, True)
+    with pytest.raises(InputError, match="has 3 decoys, not 4"):
+        calibrate(**inputs | {"settings": replace(CONTROLLED, decoys=4)})
+
+    audits = [
+        run_audit(registry, tmp_path, "calibrated", settings=CONTROLLED, cache=folder / "cache") for _ in range(2)
+    ]
+    assert [(done.attributed, done.held) for done in audits] == [(3, 0), (0, 3)]
+    assert audits[0].run != first.run
+    published = evidence("calibrated")
+    body = published[f"calibrations/{made.address}.safetensors"]
+    assert json.loads(published[f"{audits[0].run}/run.json"])["calibration"] == {
+        "address": made.address,
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "decoys": 3,
+        "noises": 4,
+    }
+    (row,) = json.loads(mucs("why", "g0", "--top", 1, "--ledger", tmp_path / "ledger.duckdb", "--json")[1])
+    assert row["decoy_p_value"] >= 1 / 4
+    assert "decoy z" in mucs("why", "g0", "--ledger", tmp_path / "ledger.duckdb")[1]
+    assert mucs("verify", "--ledger", tmp_path / "ledger.duckdb")[0] == 0
+    page = audits[0].report.read_text()
+    assert page.count("decoy p =") == 15
+    assert "cannot fall below 1/4 = 0.250" in page
 
 
 def test_only_new_items_are_attributed(registry, world, tmp_path, s3):

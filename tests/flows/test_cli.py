@@ -187,8 +187,12 @@ def test_a_spoiled_input_is_refused_and_the_ledger_is_untouched(mucs, spoiled_re
         (["--licence", "CC-BY-4.0", "--set", "learning_rate=0"], "learning rate"),
         (["--set", "learning_rat=1"], "not a setting"),
         (["--set", "max_steps=many"], "max_steps cannot be 'many'"),
+        (["--set", "stop=never"], "stop cannot be 'never'"),
+        (["--set", "repeats=0"], "repeats is 0; give at least 1"),
+        (["--set", "down_weight=2"], "down-weighting is 2"),
         (["--set", "screening=[[4, 0.5], [2, 0.1]]"], "rising"),
         (["--set", "trainable=nothing"], "policy 'nothing'"),
+        (["--set", 'trainable=["nothing"]'], "no parameter 'nothing'"),
         (["--set", "num_noises=5000"], "smaller noise bank"),
         (["--set", "batch_size=0"], "batch size"),
         (["--device", "tpu"], "'tpu'"),
@@ -197,6 +201,18 @@ def test_a_spoiled_input_is_refused_and_the_ledger_is_untouched(mucs, spoiled_re
 def test_bad_options_are_refused(mucs, registry, tmp_path, monkeypatch, change, sentence):
     assert sentence in refused(mucs(*words(registry, tmp_path, "options"), *change))
     assert not (tmp_path / "ledger.duckdb").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (["--held-out", ""], "give the folder of a held-out set"),
+        (["--set", "decoys=9"], "9 decoys are asked of 8 held-out images"),
+    ],
+)
+def test_a_calibration_that_cannot_be_made_is_refused(mucs, registry, change, sentence):
+    inputs = ["--registry", registry, "--revision", "v1", "--licence", "CC-BY-4.0", "--device", "cpu"]
+    assert sentence in refused(mucs("calibrate", *inputs, "--results", "s3://evidence/none", *change))
 
 
 @pytest.mark.parametrize(
@@ -220,8 +236,8 @@ def test_ledgers_that_cannot_be_used(mucs, registry, ledger, tmp_path):
     assert "not a DuckDB file" in refused(mucs(*command))
     shutil.copy(ledger, own)
     with duckdb.connect(str(own)) as connection:
-        connection.execute("UPDATE ledger SET schema_version = 2")
-    assert "schema 2" in refused(mucs(*command))
+        connection.execute("UPDATE ledger SET schema_version = 1")
+    assert "schema 1" in refused(mucs(*command))
     holder = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", holder, own], stdin=pipe, stdout=pipe, text=True) as other:
@@ -240,16 +256,22 @@ def test_every_command_has_help(mucs):
         assert all(option.help for option in options), name
 
 
-def test_a_prefect_deployment_names_a_flow_with_its_parameters():
+def test_prefect_deployments_name_flows_with_their_parameters():
     import inspect
 
     import yaml
 
     from flows.audit import audit
+    from flows.calibrate import calibrate
 
-    (deployment,) = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
-    path, _, name = deployment["entrypoint"].partition(":")
-    assert (path, name) == ("flows/audit.py", audit.fn.__name__)
-    assert set(deployment["parameters"]) <= set(inspect.signature(audit.fn).parameters)
-    assert audit.validate_parameters(deployment["parameters"])["settings"].learning_rate == 1e-4
-    assert deployment["schedules"][0]["cron"]
+    deployments = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
+    nightly, calibration = deployments
+    for deployment, flow in ((nightly, audit), (calibration, calibrate)):
+        path, _, name = deployment["entrypoint"].partition(":")
+        assert (path, name) == (f"flows/{flow.fn.__name__}.py", flow.fn.__name__)
+        assert set(deployment["parameters"]) <= set(inspect.signature(flow.fn).parameters)
+        assert flow.validate_parameters(deployment["parameters"])["settings"].learning_rate == 1e-4
+    # an audit finds the calibration of its own inputs, settings and results
+    assert calibration["parameters"].items() <= nightly["parameters"].items()
+    assert nightly["schedules"][0]["cron"]
+    assert "schedules" not in calibration

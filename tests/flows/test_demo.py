@@ -37,11 +37,17 @@ def test_the_demo_finds_what_is_behind_each_image_and_then_nothing_to_do(tmp_pat
     assert "Traceback" not in err
     assert not answers(tmp_path)
     with duckdb.connect(str(tmp_path / "ledger.duckdb"), read_only=True) as ledger:
-        best = dict(ledger.sql("SELECT generated, training FROM lineage WHERE rank = 1").fetchall())
+        best = {}
+        for generated, training in ledger.sql("SELECT generated, training FROM lineage WHERE rank <= 2").fetchall():
+            best.setdefault(generated, set()).add(training)
+        ((record,),) = ledger.sql("SELECT record FROM runs").fetchall()
         assert ledger.sql("SELECT bool_and(converged) FROM attributions").fetchone() == (True,)
     assert len(best) == 16
+    results = json.loads(record)["results"]
+    assert (results["controls"]["self_rank"], results["recall"]["items"]) == (1, 1)
     # the flag of Lesotho, a black cat, the heart suit and a telephone: what anyone sees in these four images
-    assert [best[k] for k in ("0001", "0003", "0005", "0014")] == ["1F1F1-1F1F8", "1F408-200D-2B1B", "2665", "260E"]
+    seen = {"0001": "1F1F1-1F1F8", "0003": "1F408-200D-2B1B", "0005": "2665", "0014": "260E"}
+    assert all(training in best[generated] for generated, training in seen.items()), best
     second = start_demo(tmp_path)
     out, err = second.communicate()
     assert second.returncode == 0

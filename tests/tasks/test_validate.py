@@ -1,6 +1,7 @@
 """Each gate stops what it must, and says which expectation failed on which rows."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -9,28 +10,36 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mucs import InputError
-from tasks.pull import Pulled, file_digests
-from tasks.validate import GateFailed, to_json, validate_checkpoint, validate_generated, validate_training
-from tests.conftest import read_rows, write_manifest
+from mucs.ledger import EDGE_SCHEMA, write_edges
+from mucs.ledger.edges import NUMBERS
+from tasks.pull import file_digests
+from tasks.validate import (
+    GateFailed,
+    Takes,
+    to_json,
+    validate_checkpoint,
+    validate_edges,
+    validate_generated,
+    validate_training,
+)
+from tests.conftest import pulled, read_rows, write_manifest
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
-def pulled(folder) -> Pulled:
-    files = {str(p.relative_to(folder)): file_digests(p)[1] for p in sorted(folder.rglob("*")) if p.is_file()}
-    return Pulled("path", "commit", folder, files, 0, "digest", 0)
+TAKES = Takes(8, 8, 2, prompts=False)
 
 
 def check_training(folder, licences=("CC-BY-4.0",)):
-    return validate_training.fn(pulled(folder), "training set", (3, 8, 8), 2, licences)
+    return validate_training.fn(pulled(folder), "training set", TAKES, licences)
 
 
 def test_good_data_pass_and_the_result_is_the_same_twice(world):
     first, again = check_training(world.train), check_training(world.train)
     assert all(v["success"] for v in first)
     assert to_json(first) == to_json(again)
-    assert validate_checkpoint.fn(pulled(world.checkpoint))[1:] == ((3, 8, 8), 2)
-    assert all(v["success"] for v in validate_generated.fn(pulled(world.generated), (3, 8, 8), 2))
+    assert validate_checkpoint.fn(pulled(world.checkpoint))[1] == TAKES
+    assert all(v["success"] for v in validate_generated.fn(pulled(world.generated), TAKES))
 
 
 def edit(rows, k, **values):
@@ -90,6 +99,48 @@ def test_an_empty_set_and_a_missing_or_broken_manifest_are_stopped(world, tmp_pa
         check_training(folder)
 
 
+def test_a_model_that_takes_prompts_needs_their_column(world):
+    with pytest.raises(GateFailed, match="expect_column_to_exist on column 'prompt'"):
+        validate_generated.fn(pulled(world.generated), Takes(8, 8, None, prompts=True))
+
+
+EDGES = {
+    "p_value": (0.0, "on column 'p_value': 1 of 3 rows: g/t1 (0.0)"),
+    "decoy_p_value": (1.5, "on column 'decoy_p_value': 1 of 3"),
+    "seed_spread": (-1.0, "on column 'seed_spread': 1 of 3"),
+    "decoy_z": (math.inf, "'numbers are finite': 1 of 3"),
+    "score": (1.0, "on column 'score': 2 of 3"),
+}
+
+
+def edge_file(folder, **spoiled):
+    """Three edges of one generated item, values of the second changed."""
+    numbers = dict.fromkeys(NUMBERS, math.nan) | {"standard_error": 0.1, "p_value": 0.5}
+    columns = {name: ["g" if "generated" in name else f"t{k}" for k in range(3)] for name in EDGE_SCHEMA.names}
+    columns |= {
+        name: [spoiled.get(name, value) if k == 1 else value for k in range(3)] for name, value in numbers.items()
+    }
+    columns |= {"rank": [1, 2, 3], "score": [1.0, 1.0, 0.2] if "score" in spoiled else [0.3, 0.2, 0.1]}
+    write_edges(columns, folder / "edges.parquet")
+    return folder / "edges.parquet"
+
+
+def test_edges_may_lack_what_was_not_measured(tmp_path):
+    assert validate_edges.fn(edge_file(tmp_path), {"g": 3}, bounded=True)[0]["success"]
+
+
+@pytest.mark.parametrize("column", EDGES)
+def test_edges_out_of_range_are_stopped(tmp_path, column):
+    value, message = EDGES[column]
+    with pytest.raises(GateFailed) as stopped:
+        validate_edges.fn(edge_file(tmp_path, **{column: value}), {"g": 3}, bounded=True)
+    assert message in str(stopped.value)
+
+
+def test_differences_are_not_bounded(tmp_path):
+    assert validate_edges.fn(edge_file(tmp_path, score=1.0), {"g": 3}, bounded=False)[0]["success"]
+
+
 def test_at_most_ten_rows_are_shown(world, tmp_path):
     with pytest.raises(GateFailed) as stopped:
         check_training(world.train, licences=["MIT"])
@@ -112,7 +163,7 @@ def test_a_generated_image_of_another_size_is_stopped(world, tmp_path):
     Image.fromarray(np.zeros((16, 8, 3), np.uint8)).save(folder / "g1.png")
     write_manifest(folder, edit(read_rows(folder), 1, sha256=file_digests(folder / "g1.png")[1]))
     with pytest.raises(GateFailed, match=r"'height': 1 of 3 rows: g1 \(16\)"):
-        validate_generated.fn(pulled(folder), (3, 8, 8), 2)
+        validate_generated.fn(pulled(folder), TAKES)
 
 
 def spoil_tensors(change):

@@ -1,10 +1,13 @@
 -- Which generated items are attributed already, and by which run, for this checkpoint, training set, held-out set and settings?
--- $checkpoint, $training_set, $held_out ('' if none), $settings: SHA-256 digests.
+-- Runs without the calibration that there is now do not count.
+-- $checkpoint, $training_set, $held_out ('' if none), $calibration ('' if none), $settings: SHA-256 digests.
 SELECT DISTINCT g.row_sha256, r.sha256 AS run
 FROM runs r
 JOIN artifacts c ON c.artifact_id = r.checkpoint_id
 JOIN artifacts t ON t.artifact_id = r.training_set_id
 LEFT JOIN artifacts h ON h.artifact_id = r.held_out_id
+LEFT JOIN artifacts k ON k.artifact_id = r.calibration_id
 JOIN attributions a USING (run_id)
 JOIN generated_items g USING (generated_id)
-WHERE c.sha256 = $checkpoint AND t.sha256 = $training_set AND coalesce(h.sha256, '') = $held_out AND r.settings_sha256 = $settings;
+WHERE c.sha256 = $checkpoint AND t.sha256 = $training_set AND coalesce(h.sha256, '') = $held_out
+    AND $calibration IN ('', k.sha256) AND r.settings_sha256 = $settings;

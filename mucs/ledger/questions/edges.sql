@@ -2,7 +2,7 @@
 -- $run: the run's SHA-256. $top: how many edges of each generated item.
 SELECT
     g.id AS generated, g.sha256 AS generated_sha256, e.rank, t.id AS training, t.sha256 AS training_sha256,
-    t.rights_holder, t.licence, e.score, e.standard_error, e.p_value
+    t.rights_holder, t.licence, e.score, e.standard_error, e.seed_spread, e.p_value, e.decoy_p_value, e.decoy_z
 FROM edges e
 JOIN runs r USING (run_id)
 JOIN generated_items g USING (generated_id)

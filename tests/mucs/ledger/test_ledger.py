@@ -1,5 +1,7 @@
 """The store: whole loads or none, plain refusals, readers that cannot write."""
 
+import json
+import math
 import subprocess
 import sys
 
@@ -8,8 +10,7 @@ import pytest
 
 from mucs import InputError
 from mucs.canonical import digest
-from mucs.ledger import EDGE_SCHEMA, Ledger, Run, write_edges
-from mucs.ledger.ledger import edge_rows_digest
+from mucs.ledger import EDGE_SCHEMA, Ledger, Run, edges_digest, write_edges
 
 TRAINING = [
     {
@@ -27,7 +28,7 @@ GENERATED = [{"id": f"g{i}", "sha256": f"{90 + i:064d}", "seed": str(i)} for i i
 def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), **changes) -> Run:
     """A run of two generated items and four training items."""
     edges = [
-        (digest(g), g["id"], g["sha256"], digest(t), t["id"], t["sha256"], rank, score, 0.01, 0.5)
+        (digest(g), g["id"], g["sha256"], digest(t), t["id"], t["sha256"], rank, score, 0.01, math.nan, 0.5, 0.25, 1.5)
         for g in GENERATED
         for rank, (t, score) in enumerate(zip(TRAINING, scores, strict=True), start=1)
     ]
@@ -35,15 +36,13 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), **changes) -> Ru
     write_edges(
         {column: list(values) for column, values in zip(EDGE_SCHEMA.names, zip(*edges, strict=True), strict=True)}, path
     )
-    stored = duckdb.sql(
-        f"SELECT generated_row_sha256, training_row_sha256, rank, score, standard_error, p_value FROM '{path}' ORDER BY 1, 3"
-    ).fetchall()
     kinds = ("checkpoint", "training_set", "held_out", "batch")
     record = {
         "name": name,
         "inputs": {kind: {"path": kind, "commit": "c", "sha256": f"{kind:f<64}"} for kind in kinds},
+        "calibration": {"sha256": "calibration"},
         "settings": {"num_noises": 2},
-        "results": {"edge_rows_sha256": edge_rows_digest(stored)},
+        "results": {"edge_rows_sha256": edges_digest(path)},
     }
     outcome = {
         "converged": True,
@@ -51,12 +50,24 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), **changes) -> Ru
         "null_loss": 1.0,
         "forget_loss": 0.96,
         "retain_loss": 0.1,
+        "probe_before": 0.2,
+        "probe_after": 0.9,
         "candidates": 4,
         "survivors": 4,
+        "seen_auc": 0.7,
+        "seen_auc_low": 0.5,
+        "seen_auc_high": 0.9,
+        "held_out_ks": None,
+        "discoveries": 0,
+        "decoy_discoveries": None,
+        "recall": {"2%": 1.0},
     }
     run = {
         "record": record,
-        "artifacts": [{"kind": kind, "sha256": f"{kind:f<64}", "files": 1, "bytes": 2} for kind in kinds],
+        "artifacts": [
+            *({"kind": kind, "sha256": f"{kind:f<64}", "files": 1, "bytes": 2} for kind in kinds),
+            {"kind": "calibration", "sha256": "calibration", "files": 1, "bytes": 2},
+        ],
         "training": TRAINING,
         "generated": GENERATED,
         "attributions": [{"row_sha256": digest(row), **outcome} for row in GENERATED],
@@ -85,6 +96,34 @@ def test_a_run_loads_once(path, tmp_path):
         assert ledger.select("SELECT count(*) AS n FROM edges") == [{"n": 8}]
         assert [e.kind for e in ledger.entries()] == ["run", "validation"]
         assert ledger.first_fault() is None
+
+
+def test_what_was_not_measured_is_null_in_the_file_and_in_the_ledger(path, tmp_path):
+    run = make_run(tmp_path)
+    load(path, run)
+    with Ledger.open(path) as ledger:
+        (found,) = ledger.select(
+            "SELECT count(seed_spread) AS spread, count(decoy_z) AS z, seen_auc_low, held_out_ks, recall"
+            " FROM edges JOIN attributions USING (run_id, generated_id) GROUP BY ALL"
+        )
+    assert found | {"recall": json.loads(found["recall"])} == {
+        "spread": 0,
+        "z": 8,
+        "seen_auc_low": 0.5,
+        "held_out_ks": None,
+        "recall": {"2%": 1.0},
+    }
+    assert duckdb.read_parquet(str(run.edges)).aggregate("count(seed_spread), count(decoy_z)").fetchone() == (0, 8)
+
+
+def test_a_run_covers_its_items_while_there_is_no_other_calibration(path, tmp_path):
+    run = make_run(tmp_path)
+    load(path, run)
+    asked = {kind: f"{kind:f<64}" for kind in ("checkpoint", "training_set", "held_out")}
+    asked["settings"] = digest(run.record["settings"])
+    with Ledger.open(path) as ledger:
+        counts = [len(ledger.ask("covered", **asked, calibration=made)) for made in ("", "calibration", "another")]
+    assert counts == [2, 2, 0]
 
 
 def test_questions_answer_from_the_latest_run(path, tmp_path):
@@ -126,6 +165,9 @@ def test_a_load_that_fails_leaves_nothing(path, tmp_path, select, message):
     ("change", "fault"),
     [
         ("UPDATE edges SET score = score + 1e-6 WHERE rank = 1", "edges of run"),
+        ("UPDATE edges SET decoy_p_value = 0.01 WHERE rank = 1", "edges of run"),
+        ("UPDATE edges SET seed_spread = 0.01 WHERE rank = 1", "edges of run"),
+        ("UPDATE edges SET decoy_z = NULL WHERE rank = 1", "edges of run"),
         ("DELETE FROM edges WHERE rank = 4", "edges of run"),
         ("UPDATE training_items SET row_sha256 = 'x' WHERE training_id = 1", "edges of run"),
         ("UPDATE runs SET record = '{}'", "is not the one"),
@@ -178,8 +220,8 @@ def test_what_is_not_a_ledger_is_refused(path, tmp_path):
         Ledger.open(tmp_path / "other", read_only=False)
     load(path, make_run(tmp_path))
     with duckdb.connect(str(path)) as connection:
-        connection.execute("UPDATE ledger SET schema_version = 99")
-    with pytest.raises(InputError, match="schema 99"):
+        connection.execute("UPDATE ledger SET schema_version = 1")
+    with pytest.raises(InputError, match="schema 1, this program reads 2; use"):
         Ledger.open(path)
 
 

@@ -1,0 +1,87 @@
+"""Device: where the model runs, how many items side by side, and which of its operations are not deterministic."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from mucs import InputError
+
+# how torch says it: of operations, and of attention
+ALERT = r"(.+?) (?:does not have a deterministic implementation|defaults to a non-deterministic algorithm)"
+
+
+def choose_device(device: str) -> str:
+    """ "auto" is the GPU where there is one; InputError for a device that is not there."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
+        raise InputError(f"The device {device!r} is not there; use cpu or auto.")
+    return device
+
+
+@contextlib.contextmanager
+def one_thread_each(device: str) -> Iterator[int]:
+    """How many items to work on side by side. On a CPU each has one thread: faster, and the same bits on any number of cores."""
+    import torch
+
+    if device != "cpu":
+        yield 1
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
+class Alerts:
+    """Operations that torch could not do deterministically, by the thread that asked for them."""
+
+    def __init__(self) -> None:
+        self.heard: defaultdict[int, set[str]] = defaultdict(set)
+
+    def hear(self, operation: str) -> None:
+        self.heard[threading.get_ident()].add(operation)
+
+    def take(self) -> list[str]:
+        """Those of this thread since it was last asked, in alphabetical order."""
+        return sorted(self.heard.pop(threading.get_ident(), set()))
+
+
+@contextlib.contextmanager
+def deterministic(device: str) -> Iterator[Alerts]:
+    """Have torch compute the same bits each time, and hear where it cannot."""
+    import torch
+
+    if device != "cpu":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used
+        torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_warn_always(True)  # some alerts come once a process otherwise
+    alerts = Alerts()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def hear(message: Warning | str, *rest: Any, **more: Any) -> None:
+            operation = re.match(ALERT, str(message))
+            if operation:
+                alerts.hear(operation[1])
+            else:
+                show(message, *rest, **more)
+
+        warnings.filterwarnings("always", ALERT)
+        warnings.showwarning = hear
+        try:
+            yield alerts
+        finally:
+            torch.set_warn_always(False)

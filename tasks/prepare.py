@@ -1,0 +1,93 @@
+"""Prepare: pulled folders as the library takes them: a model, a noise bank and items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.pull import Pulled
+from tasks.validate import read_manifest
+
+if TYPE_CHECKING:
+    import torch
+
+    from mucs.attribution import DiffusionModel, Items, NoiseBank, Unlearning
+    from tasks.attribute import Settings
+
+Manifest = list[dict[str, str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What all generated items, and all decoys, share."""
+
+    model: DiffusionModel
+    bank: NoiseBank
+    training: Items
+    held_out: Items | None
+
+
+def manifest(pulled: Pulled, what: str) -> Manifest:
+    """A folder's manifest rows without missing values, in the manifest's order."""
+    return [
+        {str(k): str(v) for k, v in row.items() if v is not None}
+        for row in read_manifest(pulled.folder, what).to_dict("records")
+    ]
+
+
+def read_pixels(pulled: Pulled, rows: Manifest, cache: Path) -> torch.Tensor:
+    """A folder's images, in the order of its manifest: (N, 3, H, W) uint8, decoded once into a file of the cache, and mapped from it."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from mucs.attribution.items import kept
+
+    def decode(row: dict[str, str]) -> torch.Tensor:
+        with Image.open(pulled.folder / row["file_name"]) as image:
+            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+    def fill(pixels: torch.Tensor) -> None:
+        for pixel, row in zip(pixels, rows, strict=True):  # one by one: all of them may be larger than memory
+            pixel.copy_(decode(row))
+
+    return kept(cache / "pixels" / f"{pulled.digest}.u8", (len(rows), *decode(rows[0]).shape), fill, torch.uint8)
+
+
+def read_items(model: DiffusionModel, pulled: Pulled, what: str, cache: Path) -> Items:
+    """A folder's images as items of the model, with the classes or prompts of its manifest where the model takes them."""
+    import torch
+
+    rows = manifest(pulled, what)
+    takes = model.conditioning
+    return model.encode(
+        read_pixels(pulled, rows, cache),
+        labels=torch.tensor([int(row["class"]) for row in rows]) if "class_labels" in takes else None,
+        prompts=[row.get("prompt", "") for row in rows] if "encoder_hidden_states" in takes else None,
+        cache=cache / "encoded",
+    )
+
+
+def prepare(
+    checkpoint: Pulled, training: Pulled, held_out: Pulled | None, settings: Settings, device: str, cache: Path
+) -> Prepared:
+    """Read checkpoint and data, and draw the noise bank; InputError if they or the settings do not fit each other."""
+    from mucs.attribution import DiffusionModel, NoiseBank
+
+    model = DiffusionModel.from_pretrained(checkpoint.folder, device)
+    return Prepared(
+        model,
+        NoiseBank.draw(model, settings.num_noises, settings.fraction, settings.seed),
+        read_items(model, training, "training set", cache),
+        None if held_out is None else read_items(model, held_out, "held-out set", cache),
+    )
+
+
+def calibration_address(prepared: Prepared, settings: Settings, unlearning: Unlearning) -> str:
+    """Where the calibration of these inputs and settings is kept, with a held-out set."""
+    from mucs.attribution.calibration import address
+
+    assert prepared.held_out is not None
+    bank = prepared.bank.prefix(settings.calibration_noises)
+    return address(prepared.model, prepared.training, prepared.held_out, bank, unlearning, settings.scoring())
