@@ -142,17 +142,17 @@ def reference_unlearning(
     return model
 
 
-def reference(it: Case, few: int) -> dict[str, Any]:
+def reference(it: Case, which: list[int]) -> dict[str, Any]:
     """Unlearn, then score everything with both models, for each item anew."""
     everyone, entries = torch.arange(len(it.images)), range(len(it.bank))
     unlearning = 0.0
-    for k in range(few):
+    for k in which:
         began = time.monotonic()
         unlearned = reference_unlearning(it, k, REFERENCE)
         unlearning += time.monotonic() - began
         for model in (it.model, unlearned):
             measure(model, it.images, it.bank, everyone, entries, Scoring())
-    return {"items": few, "unlearning": unlearning}
+    return {"items": len(which), "unlearning": unlearning / len(which)}
 
 
 def attributions(it: Case, screening: Screening | None, store: LossStore) -> dict[str, Any]:
@@ -244,12 +244,12 @@ def unlearning(it: Case) -> dict[str, Any]:
     return {"items": count, **results}
 
 
-def measure_row(name: str, it: Case, few: int) -> dict[str, Any]:
+def measure_row(name: str, it: Case, which: list[int]) -> dict[str, Any]:
     warm = filled(it, None) if name in ("exact", "warm") else LossStore()
     forwards = Forwards()
     began = time.monotonic()
     row: dict[str, Any] = {
-        "reference": lambda: reference(it, few),
+        "reference": lambda: reference(it, which),
         "exact": lambda: attributions(it, None, warm),
         "cold": lambda: attributions(it, SCREENING, warm),
         "warm": lambda: attributions(it, SCREENING, warm),
@@ -293,14 +293,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, choices=(16, 32), default=16)
     parser.add_argument("--items", type=int, default=16, help="generated items")
     parser.add_argument("--noises", type=int, default=100, help="entries of the bank")
-    parser.add_argument("--reference-items", type=int, default=2, help="of these, how many the reference does")
+    parser.add_argument("--reference", type=int, nargs="+", default=[4], help="which of them the reference does")
     parser.add_argument("--only", choices=ROWS, help="measure this row again")
     parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     kept = WORK / f"rows-{given.size}-{given.items}-{given.noises}"
     kept.mkdir(parents=True, exist_ok=True)
     if given.row:
-        row = measure_row(given.row, case(given.size, given.items, given.noises), given.reference_items)
+        row = measure_row(given.row, case(given.size, given.items, given.noises), given.reference)
         (kept / f"{given.row}.json").write_text(json.dumps(row))
         return
     case(given.size, given.items, given.noises)  # made before anything is timed

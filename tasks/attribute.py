@@ -60,6 +60,7 @@ class Settings:
     scoring_shared_noise: bool = True
     batch_size: int = 64
     precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
     repeats: int = 1
     controls: bool = False
     calibration_noises: int = 8
@@ -108,6 +109,7 @@ class Settings:
             shared_noise=self.scoring_shared_noise,
             batch_size=self.batch_size,
             precision=self.precision,
+            compile=self.compile,
         )
 
     def halving(self) -> Screening | None:

@@ -18,7 +18,7 @@ os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "DVC_NO_ANALYTICS": "1", "DO
 os.environ |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "GX_ANALYTICS_ENABLED": "false"}
 
 SIZE = 8
-FAST = {"num_noises": 8, "learning_rate": 3e-4, "unlearning_batch_size": 8, "max_steps": 60, "batch_size": 16}
+FAST = {"num_noises": 8, "learning_rate": 3e-4, "unlearning_batch_size": 8, "max_steps": 24, "batch_size": 16}
 
 
 def draw(seed: int, label: int) -> np.ndarray:

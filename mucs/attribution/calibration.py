@@ -75,17 +75,15 @@ class Calibration:
 
     def to_bytes(self) -> bytes:
         """As a safetensors file."""
-        return save(
-            {"null_scores": self.null_scores.contiguous(), "decoys": self.decoys},
-            {"entries": str(self.entries), "address": self.address},
-        )
+        about = json.dumps({"address": self.address, "entries": self.entries})  # one entry: several come in any order
+        return save({"null_scores": self.null_scores.contiguous(), "decoys": self.decoys}, {"about": about})
 
     @classmethod
     def read(cls, path: str | Path) -> Calibration:
         """A calibration from its file; InputError if it is not one."""
         try:
             with safe_open(path, "pt") as f:
-                about = f.metadata()
+                about = json.loads(f.metadata()["about"])
                 return cls(f.get_tensor("null_scores"), f.get_tensor("decoys"), int(about["entries"]), about["address"])
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             raise InputError(f"{path} is not a calibration; make it anew with `mucs calibrate`.") from None

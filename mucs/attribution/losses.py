@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mucs import InputError
+from mucs import InputError, __version__
 from mucs.attribution.bank import NoiseBank
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.model import DiffusionModel
@@ -175,7 +175,7 @@ class LossStore:
     """Losses of original models by content address, in a folder that any number of runs and processes share.
 
     Without a folder they live as long as the store. An address covers the model's weights, the items, the bank,
-    the precision and the kind of machine, so that nothing in the store can be stale.
+    the precision, the kind of machine and this package's version, so that nothing in the store can be stale.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -193,6 +193,7 @@ class LossStore:
                     "items": items.digest,
                     "bank": bank.digest,
                     "precision": scoring.precision,
+                    "version": __version__,
                     "compile": scoring.compile,
                     "batch_size": scoring.batch_size,
                     "machine": machine(model.device),

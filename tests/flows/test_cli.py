@@ -192,7 +192,6 @@ def test_a_spoiled_input_is_refused_and_the_ledger_is_untouched(mucs, spoiled_re
         (["--set", "down_weight=2"], "down-weighting is 2"),
         (["--set", "screening=[[4, 0.5], [2, 0.1]]"], "rising"),
         (["--set", "trainable=nothing"], "policy 'nothing'"),
-        (["--set", 'trainable=["nothing"]'], "no parameter 'nothing'"),
         (["--set", "num_noises=5000"], "smaller noise bank"),
         (["--set", "batch_size=0"], "batch size"),
         (["--device", "tpu"], "'tpu'"),
@@ -203,16 +202,11 @@ def test_bad_options_are_refused(mucs, registry, tmp_path, monkeypatch, change, 
     assert not (tmp_path / "ledger.duckdb").exists()
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (["--held-out", ""], "give the folder of a held-out set"),
-        (["--set", "decoys=9"], "9 decoys are asked of 8 held-out images"),
-    ],
-)
-def test_a_calibration_that_cannot_be_made_is_refused(mucs, registry, change, sentence):
-    inputs = ["--registry", registry, "--revision", "v1", "--licence", "CC-BY-4.0", "--device", "cpu"]
-    assert sentence in refused(mucs("calibrate", *inputs, "--results", "s3://evidence/none", *change))
+def test_a_calibration_without_held_out_images_is_refused(mucs, registry):
+    inputs = ["--registry", registry, "--revision", "v1", "--licence", "CC-BY-4.0", "--held-out", ""]
+    assert "give the folder of a held-out set" in refused(
+        mucs("calibrate", *inputs, "--results", "s3://evidence/none", "--device", "cpu")
+    )
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from mucs.attribution.skew import skews, standard_error
 from mucs.attribution.unlearning import trainable_names
 from tests.conftest import read_rows
 
-SETTINGS = Unlearning(learning_rate=3e-4, batch_size=8, max_steps=60)
+SETTINGS = Unlearning(learning_rate=3e-4, batch_size=8, max_steps=24)
 SCORING = Scoring(batch_size=16)
 
 
@@ -126,7 +126,7 @@ torch.set_num_threads(1)
 model = DiffusionModel.from_pretrained(sys.argv[1])
 case = torch.load(sys.argv[2], weights_only=True)
 images, generated = (Items(case[name], {"class_labels": case[name + " labels"]}) for name in ("images", "generated"))
-(found,) = attribute(model, images, generated, NoiseBank.draw(model, 8), Unlearning(learning_rate=3e-4, batch_size=8, max_steps=60), scoring=Scoring(batch_size=16))
+(found,) = attribute(model, images, generated, NoiseBank.draw(model, 8), Unlearning(learning_rate=3e-4, batch_size=8, max_steps=24), scoring=Scoring(batch_size=16))
 torch.save((torch.backends.cpu.get_cpu_capability(), found.items, found.scores), sys.argv[3])
 """
 
@@ -180,7 +180,9 @@ def test_unlearning_leaves_the_original_and_stops_at_the_cap(model, data):
 
 def test_the_probe_tells_how_far_an_item_is_forgotten(model, data):
     images, _, generated = data
-    done = mirrored_unlearning(model, generated[:1], images, replace(SETTINGS, stop="probe", tolerance=0.3))
+    done = mirrored_unlearning(
+        model, generated[:1], images, replace(SETTINGS, stop="probe", tolerance=0.3, max_steps=100)
+    )
     again = mirrored_unlearning(model, generated[:1], images, replace(SETTINGS, max_steps=4), seed=1)
     assert done.converged
     assert done.steps % 4 == 0
@@ -217,6 +219,13 @@ def test_half_precision_hardly_moves_the_ranking(model, data, bank, exact):
     (found,) = run(model, data, bank, which=(0,), scoring=replace(SCORING, precision="bfloat16"))
     assert found.items[0] == 3
     assert len(set(found.items[:6].tolist()) & set(exact[0].items[:6].tolist())) >= 4
+
+
+@pytest.mark.slow
+def test_a_compiled_model_measures_the_same(model, data, bank):
+    plain = denoising_losses(model, data[0], bank, batch_size=16)
+    table = LossStore().table(model, data[0], bank, Scoring(batch_size=16, compile=True))
+    torch.testing.assert_close(table.rows(torch.arange(24), range(8)), plain, rtol=1e-3, atol=1e-4)
 
 
 def test_policies_and_patterns_choose_parameters(model):

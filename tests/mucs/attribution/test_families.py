@@ -236,6 +236,8 @@ FAMILIES = {
     "stable-diffusion-3": Family(stable_diffusion_3, prompts=True, learning_rate=1e-2),
     "flux": Family(flux, prompts=True, size=16, steps=80, learning_rate=3e-3),
 }
+# their text embeddings are long, and training on them takes minutes in all
+SLOW = {"stable-diffusion-xl", "stable-diffusion-3", "flux"}
 TEXT = [name for name, family in FAMILIES.items() if family.prompts]
 SETTINGS = Unlearning(learning_rate=1e-3, forget_weight=1.0, batch_size=8, max_steps=30)
 
@@ -278,7 +280,9 @@ def best(model: DiffusionModel, items: Items, settings: Unlearning) -> int:
     return int(found.items[0])
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in FAMILIES]
+)
 def test_a_planted_copy_ranks_its_original_first(name, checkpoints):
     family = FAMILIES[name]
     model = family.read(checkpoints(name))
