@@ -28,9 +28,7 @@ from mucs.attribution.unlearning import mirrored_unlearning
 WAYS = {
     "large batches: 32, rate 1e-4": replace(REFERENCE, batch_size=32),
     "the demo's: batches of 8, rate 2e-4": FAST,
-    "batches of 8, rate 4e-4": replace(FAST, learning_rate=4e-4),
     "the demo's, stopped by the probe at 18 %": replace(FAST, stop="probe", tolerance=0.18),
-    "the demo's, stopped by the probe at 26 %": replace(FAST, stop="probe", tolerance=0.26),
 }
 
 
