@@ -221,10 +221,9 @@ class DiffusionModel:
             raise InputError(
                 f"The {what} come with {_listed(items.conditioning)}, the model takes {_listed(self.conditioning)}; make them with `model.encode`."
             )
-        rows = len(items) if items.condition_of is None else None
         for name, values in items.conditioning.items():
-            if rows is not None and len(values) != rows:
-                raise InputError(f"There are {rows} {what} and {len(values)} rows of {name}; give one each.")
+            if items.condition_of is None and len(values) != len(items):
+                raise InputError(f"There are {len(items)} {what} and {len(values)} rows of {name}; give one each.")
         labels = items.conditioning.get("class_labels")
         if labels is not None and (labels.ndim != 1 or labels.min() < 0 or labels.max() >= (self.classes or 0)):
             raise InputError(

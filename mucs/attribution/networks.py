@@ -66,8 +66,8 @@ def text_unet_conditioning(config: Any) -> tuple[str, ...]:
 
 
 def dit(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
-    output: Tensor = network(x, time, **conditioning).sample
-    return output[:, : x.shape[1]]  # the other half, if there is one, is the learned variance
+    # the other half of the channels, if there is one, is the learned variance
+    return unet(network, x, time, conditioning)[:, : x.shape[1]]
 
 
 def stable_diffusion_3(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
