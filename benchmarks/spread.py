@@ -18,11 +18,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from attribution import FAST, REFERENCE, WORK, Case, case, side_by_side
+from attribution import FAST, REFERENCE, WORK, Case, case, entry_skews, side_by_side
 from torch import Tensor
 
-from mucs.attribution import LossStore, Scoring, Unlearning, noise_consistent_skew
-from mucs.attribution.losses import measure
+from mucs.attribution import Unlearning
 from mucs.attribution.unlearning import mirrored_unlearning
 
 WAYS = {
@@ -42,11 +41,8 @@ def scores(it: Case, k: int, settings: Unlearning, seed: int) -> dict[str, Any]:
             it.model, it.generated[k : k + 1], it.images, replace(settings, null_loss=it.null_loss), seed=seed
         )
         seconds = time.monotonic() - began
-        everyone, entries = torch.arange(len(it.images)), range(len(it.bank))
-        before = LossStore(WORK / "losses").table(it.model, it.images, it.bank, Scoring()).rows(everyone, entries)
-        after = measure(done.model, it.images, it.bank, everyone, entries, Scoring())
         forgotten = done.probe_after / it.null_loss
-        run = {"scores": noise_consistent_skew(before, after), "steps": done.steps, "forgotten": forgotten}
+        run = {"scores": entry_skews(it, done.model).mean(dim=1), "steps": done.steps, "forgotten": forgotten}
         kept.parent.mkdir(parents=True, exist_ok=True)
         torch.save({**run, "seconds": seconds}, kept)
     return dict(torch.load(kept, weights_only=True))

@@ -19,7 +19,7 @@ from mucs import InputError
 from mucs.canonical import digest
 from mucs.files import replacing
 from tasks.device import choose_device, deterministic, one_thread_each
-from tasks.prepare import Manifest, Prepared, calibration_address, manifest, prepare, read_items
+from tasks.prepare import Manifest, manifest, prepare, read_items
 from tasks.pull import Pulled
 
 if TYPE_CHECKING:
@@ -183,40 +183,17 @@ def read_item(path: Path) -> tuple[Attribution, list[str]]:
     return Attribution(**values), about["nondeterministic"]
 
 
-def with_null_loss(settings: Settings, prepared: Prepared) -> Unlearning:
-    """As the library takes them, with the null loss estimated if it is not given.
-
-    Not left to the threads, because the estimate seeds the random state that they share.
-    """
-    from mucs.attribution import estimate_null_loss
-
-    unlearning = settings.unlearning()
-    if unlearning.null_loss != "auto":
-        return unlearning
-    null_loss = estimate_null_loss(prepared.model, prepared.training, seed=settings.seed)
-    return dataclasses.replace(unlearning, null_loss=null_loss)
-
-
-def read_calibration(
-    path: Path, prepared: Prepared, settings: Settings, unlearning: Unlearning
-) -> tuple[Calibration, dict[str, Any]]:
-    """A calibration for unlearning with a null loss that is known by now, and what the run record says of it.
-
-    Raises InputError if it was made for other inputs or settings.
-    """
+def read_calibration(path: Path) -> tuple[Calibration, dict[str, Any]]:
+    """A calibration, and what the run record says of it."""
     from mucs.attribution import Calibration
 
     found = Calibration.read(path)
-    if found.address != calibration_address(prepared, settings, settings.unlearning()):
-        raise InputError(f"{path} was made for other inputs or settings; make it anew with `mucs calibrate`.")
-    record = {
+    return found, {
         "address": found.address,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "decoys": len(found.decoys),
         "noises": found.entries,
     }
-    # the library compares addresses, and this one must not change with the estimate of the null loss
-    return dataclasses.replace(found, address=calibration_address(prepared, settings, unlearning)), record
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,10 +278,7 @@ def attribute(
         prepared = prepare(checkpoint, training, held_out, settings, device, cache)
         model, bank = prepared.model, prepared.bank
         trained = trainable_names(model.network, settings.trainable)
-        unlearning = with_null_loss(settings, prepared)
-        decoys, about_decoys = None, None
-        if calibration:
-            decoys, about_decoys = read_calibration(calibration, prepared, settings, unlearning)
+        decoys, about_decoys = read_calibration(calibration) if calibration else (None, None)
         code, computer = code_version(), machine(model.device)
         inputs = {
             "checkpoint": checkpoint.digest,
@@ -331,7 +305,7 @@ def attribute(
                 prepared.training,
                 subject.item,
                 bank,
-                unlearning,
+                settings.unlearning(),
                 screening=settings.halving(),
                 scoring=settings.scoring(),
                 held_out=prepared.held_out,

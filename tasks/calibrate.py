@@ -47,7 +47,7 @@ def find_calibration(
     device = choose_device(device)
     with one_thread_each(device), deterministic(device):
         prepared = prepare(checkpoint, training, held_out, settings, device, cache)
-    address = calibration_address(prepared, settings, settings.unlearning())
+    address = calibration_address(prepared, settings)
     url = location(results, address)
     place = cache / "calibrations" / digest(url) / f"{address}.safetensors"
     if not place.exists():

@@ -66,6 +66,8 @@ def deterministic(device: str) -> Iterator[Alerts]:
     if device != "cpu":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used
         torch.backends.cudnn.benchmark = False
+        # a warning is all that would keep this kernel from adding up in any order; torch has others for attention
+        torch.backends.cuda.enable_mem_efficient_sdp(False)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_warn_always(True)  # some alerts come once a process otherwise
     alerts = Alerts()

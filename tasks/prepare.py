@@ -12,7 +12,7 @@ from tasks.validate import read_manifest
 if TYPE_CHECKING:
     import torch
 
-    from mucs.attribution import DiffusionModel, Items, NoiseBank, Unlearning
+    from mucs.attribution import DiffusionModel, Items, NoiseBank
     from tasks.attribute import Settings
 
 Manifest = list[dict[str, str]]
@@ -84,10 +84,19 @@ def prepare(
     )
 
 
-def calibration_address(prepared: Prepared, settings: Settings, unlearning: Unlearning) -> str:
+def calibration_address(prepared: Prepared, settings: Settings) -> str:
     """Where the calibration of these inputs and settings is kept, with a held-out set."""
     from mucs.attribution.calibration import address
 
     assert prepared.held_out is not None
     bank = prepared.bank.prefix(settings.calibration_noises)
-    return address(prepared.model, prepared.training, prepared.held_out, bank, unlearning, settings.scoring())
+    return address(
+        prepared.model,
+        prepared.training,
+        prepared.held_out,
+        bank,
+        settings.unlearning(),
+        settings.scoring(),
+        settings.decoys,
+        settings.seed,
+    )

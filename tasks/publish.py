@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
-from mucs.ledger import EDGE_SCHEMA, Run, edges_digest, write_edges
+from mucs.ledger import EDGE_SCHEMA, Run, edges_root, write_edges
 from tasks.attribute import Outcome, Settings, read_item
 from tasks.prepare import Manifest, manifest
 from tasks.pull import Pulled
@@ -126,6 +126,7 @@ def stage_run(
     """
     import pyarrow.parquet as pq
 
+    table = pq.read_table(edges)
     pulled = {kind: p for kind, p in inputs.items() if p is not None}
     record = {
         "method": "MUCS (arXiv 2605.17938)",
@@ -143,8 +144,8 @@ def stage_run(
         "noise_bank": outcome.bank_sha256,
         "results": {
             "edges_sha256": hashlib.sha256(edges.read_bytes()).hexdigest(),
-            "edge_rows_sha256": edges_digest(edges),
-            "edges": pq.read_metadata(edges).num_rows,
+            "edges_root": edges_root(table),
+            "edges": table.num_rows,
             "attributions": list(attributions),
             "recall": recall_record(attributions),
             "controls": outcome.controls

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,14 +13,14 @@ from torch import Tensor
 from mucs import InputError
 from mucs.attribution import chance
 from mucs.attribution.bank import NoiseBank
-from mucs.attribution.calibration import Calibration, address, compare, second_bank
+from mucs.attribution.calibration import Calibration, address
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.likeness import likeness
 from mucs.attribution.losses import LossStore, LossTable, Scoring, measure
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import standard_error
-from mucs.attribution.unlearning import Unlearned, Unlearning, estimate_null_loss, mirrored_unlearning
+from mucs.attribution.unlearning import Unlearned, Unlearning, mirrored_unlearning, with_null_loss
 
 PAIRS = 20  # matched pairs of seen and unseen look-alikes
 
@@ -136,12 +136,14 @@ def attribute(
     original_reserve = None if reserve is None else store.table(model, reserve, bank, scoring)
     if calibration is not None:
         prefix = bank.prefix(calibration.entries)
-        if reserve is None or calibration.address != address(model, items, reserve, prefix, settings, scoring):
+        decoys = len(calibration.decoys)
+        if reserve is None or calibration.address != address(
+            model, items, reserve, prefix, settings, scoring, decoys, seed
+        ):
             raise InputError(
                 "The calibration was made for another model, training set, held-out set, bank or settings; make it anew."
             )
-    if settings.null_loss == "auto":
-        settings = replace(settings, null_loss=estimate_null_loss(model, items, seed=seed))
+    settings = with_null_loss(settings, model, items, store, seed)
     return [
         _Race(original, original_reserve, calibration, settings, screening, seed).run(
             generated[k : k + 1], repeats, measure_recall
@@ -173,7 +175,10 @@ class _Race:
         order = best(scores, len(scores))
         exact = None
         if measure_recall:
-            exact = recall(self.compare(self.original, unlearned, everyone).mean(dim=1), items)
+            dropped = everyone[~torch.isin(everyone, items)]
+            full = torch.empty(len(everyone))
+            full[items], full[dropped] = runs[0], self.compare(self.original, unlearned, dropped).mean(dim=1)
+            exact = recall(full, items)
         unknown = torch.full(scores.shape, torch.nan, dtype=torch.float64)
         decoy_p, decoy_z, p, held_out_scores = unknown, unknown, unknown, torch.empty(0)
         seen_auc, ks = None, None
@@ -219,9 +224,9 @@ class _Race:
     def compare(self, table: LossTable, unlearned: Unlearned, which: Tensor, entries: range | None = None) -> Tensor:
         """What the bank's entries say of the items `which` (K,): (K, len(entries))."""
         entries = range(len(table.bank)) if entries is None else entries
-        bank = second_bank(table.bank, table.scoring)
+        bank = table.scoring.second_bank(table.bank)
         after = measure(unlearned.model, table.items, bank, which, entries, table.scoring)
-        return compare(table.rows(which, entries), after, table.scoring)
+        return table.scoring.compare(table.rows(which, entries), after)
 
     def screen(self, unlearned: Unlearned) -> tuple[Tensor, Tensor, tuple[int, ...]]:
         """The items that are left (K,), what every bank entry says of them (K, M), and how many were left after each stage."""

@@ -21,28 +21,20 @@ from mucs.attribution.items import Items, as_items, kept
 from mucs.attribution.losses import LossStore, Scoring, measure
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
-from mucs.attribution.skew import differences, skews
-from mucs.attribution.unlearning import Unlearning, estimate_null_loss, mirrored_unlearning
+from mucs.attribution.unlearning import Unlearning, mirrored_unlearning, with_null_loss
 
 log = logging.getLogger("mucs.attribution")
 
 
-def compare(losses: Tensor, unlearned_losses: Tensor, scoring: Scoring) -> Tensor:
-    """What each bank entry says of each item: (N, M), (N, M) to (N, M); its mean over the bank is the score."""
-    if scoring.score == "difference":
-        return differences(losses, unlearned_losses)
-    return skews(losses, unlearned_losses, scoring.eps)
-
-
-def second_bank(bank: NoiseBank, scoring: Scoring) -> NoiseBank:
-    """The bank that the unlearned model is scored under: the same, or with noise of its own at the same levels."""
-    if scoring.shared_noise:
-        return bank
-    return NoiseBank(torch.randn(bank.noise.shape, generator=stream(0, "second bank", bank.digest)), bank.levels)
-
-
 def address(
-    model: DiffusionModel, images: Items, held_out: Items, bank: NoiseBank, settings: Unlearning, scoring: Scoring
+    model: DiffusionModel,
+    images: Items,
+    held_out: Items,
+    bank: NoiseBank,
+    settings: Unlearning,
+    scoring: Scoring,
+    decoys: int,
+    seed: int,
 ) -> str:
     """SHA-256 of what a calibration depends on, in hexadecimal; micro-batches and precision are left out."""
     return hashlib.sha256(
@@ -54,6 +46,8 @@ def address(
                 "bank": bank.digest,
                 "settings": dataclasses.asdict(settings),
                 "score": [scoring.score, scoring.eps, scoring.shared_noise],
+                "decoys": decoys,
+                "seed": seed,
             },
             sort_keys=True,
         ).encode()
@@ -120,9 +114,8 @@ def calibrate(
     table = store.table(model, items, bank, scoring)
     model.check(reserve, "held-out images")
     chosen = choose_decoys(reserve, decoys)
-    place = address(model, items, reserve, bank, settings, scoring)
-    if settings.null_loss == "auto":
-        settings = dataclasses.replace(settings, null_loss=estimate_null_loss(model, items, seed=seed))
+    place = address(model, items, reserve, bank, settings, scoring, decoys, seed)
+    settings = with_null_loss(settings, model, items, store, seed)
     everyone, entries = torch.arange(len(items)), range(len(bank))
     null_scores = torch.empty(len(items), decoys)
 
@@ -131,11 +124,11 @@ def calibrate(
 
         def fill(scores: Tensor) -> None:
             unlearned = mirrored_unlearning(model, decoy, items, settings, seed=seed)
-            after = measure(unlearned.model, items, second_bank(bank, scoring), everyone, entries, scoring)
-            scores.copy_(compare(table.rows(everyone, entries), after, scoring).mean(dim=1))
+            after = measure(unlearned.model, items, scoring.second_bank(bank), everyone, entries, scoring)
+            scores.copy_(scoring.compare(table.rows(everyone, entries), after).mean(dim=1))
 
         folder = store.folder and store.folder / "decoys" / place
-        null_scores[:, d] = kept(folder and folder / f"{decoy.digest}-{seed}.f32", (len(items),), fill)
+        null_scores[:, d] = kept(folder and folder / f"{decoy.digest}.f32", (len(items),), fill)
 
     done = executor.map(one, range(decoys)) if executor else map(one, range(decoys))
     for d, _ in enumerate(done, start=1):

@@ -60,7 +60,7 @@ def as_items(images: Tensor | Items) -> Items:
 
 
 def kept(
-    path: Path | None, shape: tuple[int, ...], fill: Callable[[Tensor], None], dtype: torch.dtype = torch.float32
+    path: Path | None, shape: tuple[int, ...], fill: Callable[[Tensor], object], dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """A tensor that `fill` writes once; with a path it is mapped from that file, where a later call finds it."""
     if path is None:

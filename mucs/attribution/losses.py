@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +18,10 @@ from torch import Tensor
 
 from mucs import InputError, __version__
 from mucs.attribution.bank import NoiseBank
-from mucs.attribution.items import Items, as_items
+from mucs.attribution.items import Items, as_items, kept
 from mucs.attribution.model import DiffusionModel
+from mucs.attribution.seeds import stream
+from mucs.attribution.skew import differences, skews
 
 PAIRS = 1 << 16  # (item, entry) pairs measured before they are written down
 
@@ -51,6 +53,18 @@ class Scoring:
             raise InputError(f"The batch size is {self.batch_size}; give at least 1.")
         if self.eps <= 0:
             raise InputError(f"The skew's eps is {self.eps}; give a number above 0.")
+
+    def compare(self, losses: Tensor, unlearned_losses: Tensor) -> Tensor:
+        """What each bank entry says of each item: (N, M), (N, M) to (N, M); its mean over the bank is the score."""
+        if self.score == "difference":
+            return differences(losses, unlearned_losses)
+        return skews(losses, unlearned_losses, self.eps)
+
+    def second_bank(self, bank: NoiseBank) -> NoiseBank:
+        """The bank that the unlearned model is scored under: the same, or with noise of its own at the same levels."""
+        if self.shared_noise:
+            return bank
+        return NoiseBank(torch.randn(bank.noise.shape, generator=stream(0, "second bank", bank.digest)), bank.levels)
 
 
 @contextlib.contextmanager
@@ -87,27 +101,28 @@ def pair_losses(
         return torch.cat(found).cpu() if found else torch.empty(0)
 
 
-def blocks(items: int, entries: range) -> Iterator[tuple[slice, range]]:
-    """Cut a rectangle of items × entries into parts of at most PAIRS pairs, entry by entry where it is large."""
-    columns = max(1, PAIRS // max(1, items))
-    for first in range(entries.start, entries.stop, columns):
-        for start in range(0, items, PAIRS):
-            yield slice(start, min(items, start + PAIRS)), range(first, min(entries.stop, first + columns))
+def in_parts(which: Tensor, entries: range, part: Callable[[Tensor, range], Tensor]) -> Tensor:
+    """Losses (K, len(entries)) of the items `which` (K,), from parts (entries, items) of at most PAIRS pairs, entry by entry where they are many."""
+    losses = torch.empty(len(entries), len(which))
+    step = max(1, PAIRS // max(1, len(which)))
+    for first in range(0, len(entries), step):
+        for start in range(0, len(which), PAIRS):
+            place = slice(first, first + step), slice(start, start + PAIRS)
+            losses[place] = part(which[place[1]], entries[place[0]])
+    return losses.T
 
 
 def measure(
     model: DiffusionModel, items: Items, bank: NoiseBank, which: Tensor, entries: range, scoring: Scoring
 ) -> Tensor:
     """Losses of the items `which` (K,) under a range of bank entries: (K, len(entries)) float32 on the CPU."""
-    losses = torch.empty(len(entries), len(which))
-    for rows, columns in blocks(len(which), entries):
-        chosen = which[rows]
+
+    def part(chosen: Tensor, columns: range) -> Tensor:
         i = chosen.repeat(len(columns))
         j = torch.arange(columns.start, columns.stop).repeat_interleave(len(chosen))
-        losses[columns.start - entries.start : columns.stop - entries.start, rows] = pair_losses(
-            model, items, bank, i, j, scoring
-        ).view(len(columns), len(chosen))
-    return losses.T
+        return pair_losses(model, items, bank, i, j, scoring).view(len(columns), len(chosen))
+
+    return in_parts(which, entries, part)
 
 
 def denoising_losses(
@@ -148,9 +163,8 @@ class LossTable:
 
     def rows(self, which: Tensor, entries: range) -> Tensor:
         """Losses of the items `which` (K,) under a range of bank entries: (K, len(entries)) float32."""
-        losses = torch.empty(len(entries), len(which))
-        for rows, columns in blocks(len(which), entries):
-            chosen = which[rows]
+
+        def part(chosen: Tensor, columns: range) -> Tensor:
             with self.lock:
                 known = self.values[columns.start : columns.stop][:, chosen]
                 column, row = known.isnan().nonzero(as_tuple=True)
@@ -158,8 +172,9 @@ class LossTable:
                     i, j = chosen[row], columns.start + column
                     found = pair_losses(self.model, self.items, self.bank, i, j, self.scoring)
                     known[column, row] = self.values[j, i] = found
-            losses[columns.start - entries.start : columns.stop - entries.start, rows] = known
-        return losses.T
+                return known
+
+        return in_parts(which, entries, part)
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -181,31 +196,41 @@ class LossStore:
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
         self.tables: dict[str, LossTable] = {}
+        self.numbers: dict[str, float] = {}
         self.lock = threading.Lock()
 
     def table(self, model: DiffusionModel, items: Items, bank: NoiseBank, scoring: Scoring) -> LossTable:
         """The losses of a model; InputError if items or bank do not fit it."""
         check(model, items, bank)
-        address = hashlib.sha256(
-            json.dumps(
-                {
-                    "model": model.digest,
-                    "items": items.digest,
-                    "bank": bank.digest,
-                    "precision": scoring.precision,
-                    "version": __version__,
-                    "compile": scoring.compile,
-                    "batch_size": scoring.batch_size,
-                    "machine": machine(model.device),
-                },
-                sort_keys=True,
-            ).encode()
-        ).hexdigest()
+        address = self._address(
+            model,
+            items,
+            bank=bank.digest,
+            precision=scoring.precision,
+            compile=scoring.compile,
+            batch_size=scoring.batch_size,
+        )
         with self.lock:
             if address not in self.tables:
                 values = self._values(address, (len(bank), len(items)))
                 self.tables[address] = LossTable(model, items, bank, scoring, values)
             return self.tables[address]
+
+    def number(self, model: DiffusionModel, items: Items, compute: Callable[[], float], **about: Any) -> float:
+        """A number of a model and items, computed once; `about` is what else it depends on."""
+        address = self._address(model, items, **about)
+        with self.lock:
+            if address not in self.numbers:
+                path = self.folder and self.folder / f"{address}.f64"
+                value = kept(path, (1,), lambda blank: blank.fill_(compute()), torch.float64)
+                self.numbers[address] = float(value)
+            return self.numbers[address]
+
+    @staticmethod
+    def _address(model: DiffusionModel, items: Items, **about: Any) -> str:
+        about |= {"model": model.digest, "items": items.digest}
+        about |= {"version": __version__, "machine": machine(model.device)}
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
     def _values(self, address: str, shape: tuple[int, int]) -> Tensor:
         if self.folder is None:

@@ -7,7 +7,7 @@ import math
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mucs import InputError
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.likeness import likeness
-from mucs.attribution.losses import memory_for
+from mucs.attribution.losses import LossStore, memory_for
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
 
@@ -152,6 +152,18 @@ def estimate_null_loss(model: DiffusionModel, images: Tensor | Items, *, samples
             batch = items[which[k : k + size]]
             losses.append(fresh.losses(batch.images, noise[k : k + size], levels[k : k + size], batch.conditioning))
     return float(torch.cat(losses).double().mean())
+
+
+def with_null_loss(
+    settings: Unlearning, model: DiffusionModel, items: Items, store: LossStore, seed: int
+) -> Unlearning:
+    """The settings with L₀ as a number, estimated once for all that share the store."""
+    if settings.null_loss != "auto":
+        return settings
+    null_loss = store.number(
+        model, items, lambda: estimate_null_loss(model, items, seed=seed), what="null loss", seed=seed
+    )
+    return replace(settings, null_loss=null_loss)
 
 
 def random_draws(

@@ -12,13 +12,15 @@ from types import TracebackType
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
 from mucs.ledger.chain import GENESIS, Entry, first_fault, link
-from mucs.ledger.edges import NUMBERS, edge_rows_digest
+from mucs.ledger.edges import NUMBERS, edges_root
+from mucs.ledger.proof import make_proof
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 HERE = Path(__file__).parent
 OUTCOME = (  # columns of `attributions`, in order, that each generated item's outcome brings
     *("converged", "steps", "null_loss", "forget_loss", "retain_loss", "probe_before", "probe_after"),
@@ -302,9 +304,10 @@ class Ledger:
     def first_fault(self) -> str | None:
         """What is wrong with the first thing in the ledger that does not hold; None if all of it holds.
 
-        Checks the chain, and each run's record, items and edges against the digests that its entry commits to.
+        Checks the chain, every item's row against its digest, and each run's record and edges against those that its
+        entry commits to.
         """
-        fault = first_fault(self.entries())
+        fault = first_fault(self.entries()) or self._item_fault()
         if fault:
             return fault
         committed = {
@@ -319,17 +322,54 @@ class Ledger:
                 or committed[sha256]["record"] != json.loads(record)
             ):
                 return f"run {sha256[:12]} is not the one that its entry commits to"
-            if self.edges_digest(run_id) != committed[sha256]["record"]["results"]["edge_rows_sha256"]:
+            if edges_root(self.edges(run_id)) != committed[sha256]["record"]["results"]["edges_root"]:
                 return f"the edges of run {sha256[:12]} are not those that its entry commits to"
         missing = committed.keys() - {row[0] for row in self.connection.execute("SELECT sha256 FROM runs").fetchall()}
         return f"run {min(missing)[:12]} has an entry but no rows" if missing else None
 
-    def edges_digest(self, run_id: int) -> str:
-        """SHA-256 over a run's edges as `edge_rows_digest` counts them."""
-        rows = self.connection.execute(
-            f"SELECT g.row_sha256, t.row_sha256, e.rank, {', '.join(NUMBERS)} FROM edges e"
+    def _item_fault(self) -> str | None:
+        said = {"training": ("id", "sha256", "rights_holder", "licence", "date"), "generated": ("id", "sha256")}
+        for kind, names in said.items():
+            for row_sha256, text, *columns in self.connection.execute(
+                f"SELECT row_sha256, manifest_row, {', '.join(names)} FROM {kind}_items ORDER BY {kind}_id"
+            ).fetchall():
+                row = json.loads(text)
+                as_loaded = [row[name][:10] if name == "date" else row[name] for name in names]
+                if digest(row) != row_sha256 or [str(column) for column in columns] != as_loaded:
+                    return f"the {kind} item {columns[0]} is not the one that was registered"
+        return None
+
+    def edges(self, run_id: int) -> pa.Table:
+        """A run's edges with the columns of the Merkle tree's leaves, by generated row and rank."""
+        return self.connection.execute(
+            "SELECT g.row_sha256 AS generated_row_sha256, t.row_sha256 AS training_row_sha256, e.rank,"
+            f" {', '.join(NUMBERS)} FROM edges e"
             " JOIN generated_items g USING (generated_id) JOIN training_items t USING (training_id)"
             " WHERE run_id = ? ORDER BY g.row_sha256, e.rank",
             [run_id],
-        ).fetchall()
-        return edge_rows_digest(rows)
+        ).to_arrow_table()
+
+    def prove(self, generated: str, training: str) -> dict[str, Any]:
+        """The proof of the edge between two items (each its id, or the start of its SHA-256), in the run that speaks.
+
+        Raises InputError unless there is exactly one such edge.
+        """
+        found = self.ask("edge", generated=generated, training=training)
+        if not found:
+            raise InputError(
+                f"The ledger has no edges between {generated!r} and {training!r}; see those of a generated item with `mucs why`."
+            )
+        if len(found) > 1:
+            raise InputError(
+                f"The ledger has {len(found)} edges between items called {generated!r} and {training!r}; name them by the start of their SHA-256."
+            )
+        (edge,) = found
+        edges = self.edges(edge["run_id"])
+        index = next(
+            k
+            for k, ends in enumerate(
+                zip(edges["generated_row_sha256"].to_pylist(), edges["training_row_sha256"].to_pylist(), strict=True)
+            )
+            if ends == (edge["generated_row_sha256"], edge["training_row_sha256"])
+        )
+        return make_proof(edges, index, json.loads(edge["generated"]), json.loads(edge["training"]), edge["run"])

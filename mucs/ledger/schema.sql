@@ -2,7 +2,7 @@
 -- Append-only: nothing here is updated or deleted. SHA-256 digests are lower-case hexadecimal.
 
 CREATE TABLE ledger (schema_version INTEGER NOT NULL);
-INSERT INTO ledger VALUES (2);
+INSERT INTO ledger VALUES (3);
 
 -- Anything with a content digest that a run used or made: checkpoint, training set, held-out set, calibration, generated batch,
 -- noise bank, edges.

@@ -75,6 +75,36 @@ def test_a_changed_score_fails_verification_with_status_1(mucs, ledger, tmp_path
     assert "edges of run" in out
 
 
+def test_a_proof_needs_nothing_but_itself_and_the_root(mucs, ledger, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert mucs("prove", "g0", "t03", "--ledger", ledger)[0] == 0
+    root = json.loads(Path("proof.json").read_text())["root"]
+    (run,) = json.loads(
+        mucs("sql", "SELECT record->'results'->>'edges_root' AS root FROM runs", "--json", "--ledger", ledger)[1]
+    )
+    assert run["root"] == root
+    monkeypatch.delenv("MUCS_LEDGER", raising=False)
+    status, out, _ = mucs("verify", "--proof", "proof.json", "--root", root)
+    assert status == 0
+    assert "t03" in out
+    assert "stands at rank 1 behind g0" in out
+    status, out, _ = mucs("verify", "--proof", "proof.json", "--root", "0" * 64)
+    assert status == 1
+    assert "does not hold" in out
+    assert json.loads(mucs("verify", "--proof", "proof.json", "--root", root, "--json")[1])["holds"]
+    Path("broken.json").write_text("{}")
+    for command, sentence in {
+        ("verify", "--proof", "proof.json"): "both --proof and --root",
+        ("verify", "--proof", "none.json", "--root", root): "cannot be read",
+        ("verify", "--proof", "broken.json", "--root", root): "not a proof",
+        ("prove", "g0", "nobody", "--ledger", str(ledger)): "no edges between",
+        ("prove", "g0", "t03", "--ledger", str(ledger), "--output", "/dev/null/x"): "cannot be written",
+    }.items():
+        status, _, err = mucs(*command)
+        assert status == 2
+        assert sentence in err
+
+
 @pytest.mark.parametrize(
     ("question", "sentence"),
     [

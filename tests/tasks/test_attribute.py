@@ -101,7 +101,7 @@ def test_a_calibration_goes_on_where_it_was_and_serves_its_own_settings_alone(fo
     assert found.decoy_p_values.min() >= 1 / 4
     with pytest.raises(InputError, match="9 decoys are asked of 8 held-out images"):
         calibrate.fn(*folders[:3], replace(SETTINGS, decoys=9), "cpu", cache)
-    with pytest.raises(InputError, match="made for other inputs or settings"):
+    with pytest.raises(InputError, match="made for another model"):
         attribute.fn(*folders, rows, replace(SETTINGS, learning_rate=1e-4), "cpu", cache, path)
 
 

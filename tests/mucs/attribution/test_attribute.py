@@ -289,6 +289,7 @@ def test_decoys_calibrate_the_scores(model, data, bank, tmp_path):
     for other in ({"settings": replace(SETTINGS, tolerance=0.1)}, {"held_out": held_out[torch.arange(7)]}):
         with pytest.raises(InputError, match="calibration"):
             run(model, data, bank, which=(0,), calibration=kept, **other)
+    assert calibrate(model, images, held_out, prefix, SETTINGS, 1, scoring=SCORING, store=store).address != made.address
     with pytest.raises(InputError, match="9 decoys are asked of 8"):
         calibrate(model, images, held_out, prefix, SETTINGS, 9)
 

@@ -6,11 +6,12 @@ import subprocess
 import sys
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from mucs import InputError
 from mucs.canonical import digest
-from mucs.ledger import EDGE_SCHEMA, Ledger, Run, edges_digest, write_edges
+from mucs.ledger import EDGE_SCHEMA, Ledger, Run, edges_root, holds, write_edges
 
 TRAINING = [
     {
@@ -42,7 +43,7 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), **changes) -> Ru
         "inputs": {kind: {"path": kind, "commit": "c", "sha256": f"{kind:f<64}"} for kind in kinds},
         "calibration": {"sha256": "calibration"},
         "settings": {"num_noises": 2},
-        "results": {"edge_rows_sha256": edges_digest(path)},
+        "results": {"edges_root": edges_root(pq.read_table(path))},
     }
     outcome = {
         "converged": True,
@@ -116,6 +117,36 @@ def test_what_was_not_measured_is_null_in_the_file_and_in_the_ledger(path, tmp_p
     assert duckdb.read_parquet(str(run.edges)).aggregate("count(seed_spread), count(decoy_z)").fetchone() == (0, 8)
 
 
+def test_an_edge_is_proven_without_the_others(path, tmp_path):
+    run = make_run(tmp_path)
+    load(path, run)
+    root = run.record["results"]["edges_root"]
+    with Ledger.open(path) as ledger:
+        proofs = [ledger.prove(g["id"], t["id"]) for g in GENERATED for t in TRAINING]
+        for wrong in (("g0", "t9"), ("nobody", "t0")):
+            with pytest.raises(InputError, match="no edges between"):
+                ledger.prove(*wrong)
+    for proof in (json.loads(json.dumps(proof)) for proof in proofs):
+        assert proof["root"] == root
+        assert holds(proof, root)
+        assert not holds(proof, "0" * 64)
+        assert not holds(proof | {"training": proof["training"] | {"rights_holder": "Eve"}}, root)
+        assert not holds(proof | {"edge": proof["edge"] | {"score": 0.41}}, root)
+        assert not holds(proof | {"index": proof["index"] ^ 1}, root)
+    assert proofs[0]["edge"]["rank"] == 1
+    assert proofs[0]["edge"]["seed_spread"] is None
+    for broken in (
+        {},
+        [],
+        proofs[0] | {"path": ["xyz"]},
+        proofs[0] | {"edge": {}},
+        proofs[0] | {"generated": None},
+        proofs[0] | {"edge": proofs[0]["edge"] | {"rank": 2**70}},
+    ):
+        with pytest.raises(InputError, match="not a proof"):
+            holds(broken, root)
+
+
 def test_a_run_covers_its_items_while_there_is_no_other_calibration(path, tmp_path):
     run = make_run(tmp_path)
     load(path, run)
@@ -169,7 +200,9 @@ def test_a_load_that_fails_leaves_nothing(path, tmp_path, select, message):
         ("UPDATE edges SET seed_spread = 0.01 WHERE rank = 1", "edges of run"),
         ("UPDATE edges SET decoy_z = NULL WHERE rank = 1", "edges of run"),
         ("DELETE FROM edges WHERE rank = 4", "edges of run"),
-        ("UPDATE training_items SET row_sha256 = 'x' WHERE training_id = 1", "edges of run"),
+        ("UPDATE training_items SET row_sha256 = 'x' WHERE training_id = 1", "the training item t"),
+        ("UPDATE training_items SET rights_holder = 'Eve' WHERE training_id = 1", "the training item t"),
+        ("UPDATE generated_items SET sha256 = repeat('0', 64) WHERE generated_id = 1", "the generated item g"),
         ("UPDATE runs SET record = '{}'", "is not the one"),
         ("DELETE FROM runs", "has an entry but no rows"),
         ("UPDATE entries SET entry = replace(entry, 's3://', 's4://') WHERE position = 1", "entry 1 was edited"),
@@ -221,7 +254,7 @@ def test_what_is_not_a_ledger_is_refused(path, tmp_path):
     load(path, make_run(tmp_path))
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE ledger SET schema_version = 1")
-    with pytest.raises(InputError, match="schema 1, this program reads 2; use"):
+    with pytest.raises(InputError, match="schema 1, this program reads 3; use"):
         Ledger.open(path)
 
 

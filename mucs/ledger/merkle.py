@@ -1,0 +1,58 @@
+"""Merkle trees (RFC 6962, section 2.1): one digest for many leaves, and short proofs that a leaf is among them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    """SHA-256 of 0x00 and the leaf."""
+    return hashlib.sha256(b"\x00" + leaf).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """SHA-256 of 0x01 and both children."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def _levels(hashes: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """From the leaves' hashes up to the root; the last of an odd number goes up as it is."""
+    yield hashes
+    while len(hashes) > 1:
+        odd = hashes[-1:] if len(hashes) % 2 else []
+        hashes = [*map(node_hash, hashes[:-1:2], hashes[1::2]), *odd]
+        yield hashes
+
+
+def root(hashes: Sequence[bytes]) -> bytes:
+    """The root over leaf hashes in order; SHA-256 of nothing for none."""
+    for level in _levels(hashes):
+        hashes = level
+    return hashes[0] if hashes else hashlib.sha256().digest()
+
+
+def path(hashes: Sequence[bytes], index: int) -> list[bytes]:
+    """The hashes, from the bottom up, that make the root together with the leaf at an index (from 0)."""
+    found = []
+    for level in _levels(hashes):
+        sibling = index ^ 1
+        if sibling < len(level):
+            found.append(level[sibling])
+        index //= 2
+    return found
+
+
+def root_from(hashed: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
+    """The root of a tree of `size` leaves that has this leaf hash at the index; None if the path has not the right length."""
+    last, rest = size - 1, list(path)
+    if not 0 <= index <= last:
+        return None
+    while last:
+        if index % 2 or index < last:
+            if not rest:
+                return None
+            other = rest.pop(0)
+            hashed = node_hash(other, hashed) if index % 2 else node_hash(hashed, other)
+        index, last = index // 2, last // 2
+    return None if rest else hashed

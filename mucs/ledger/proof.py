@@ -1,0 +1,53 @@
+"""Proofs: that one edge is among those that a run committed to, without showing the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from mucs import InputError
+from mucs.canonical import digest
+from mucs.ledger import merkle
+from mucs.ledger.edges import EDGE_SCHEMA, LEAF, NUMBERS, leaf_hashes
+
+
+def make_proof(
+    edges: pa.Table, index: int, generated: Mapping[str, Any], training: Mapping[str, Any], run: str
+) -> dict[str, Any]:
+    """The proof, as JSON, of a run's edge at an index.
+
+    edges: all of the run's, by generated row and rank. generated, training: the manifest rows of the edge's ends.
+    """
+    hashes = leaf_hashes(edges)
+    (edge,) = edges.slice(index, 1).to_pylist()
+    return {
+        "run": run,
+        "root": merkle.root(hashes).hex(),
+        "edges": len(hashes),
+        "index": index,
+        "path": [step.hex() for step in merkle.path(hashes, index)],
+        "edge": {name: edge[name] for name in ("rank", *NUMBERS)},
+        "generated": dict(generated),
+        "training": dict(training),
+    }
+
+
+def holds(proof: Mapping[str, Any], root: str) -> bool:
+    """Whether the edge of a proof, between just these two manifest rows, is in the tree with that root.
+
+    Raises InputError if it is no proof at all.
+    """
+    try:
+        edge = proof["edge"] | {
+            "generated_row_sha256": digest(dict(proof["generated"])),
+            "training_row_sha256": digest(dict(proof["training"])),
+        }
+        schema = pa.schema([EDGE_SCHEMA.field(name) for name in LEAF.names or ()])
+        (hashed,) = leaf_hashes(pa.Table.from_pylist([{name: edge[name] for name in schema.names}], schema))
+        steps = [bytes.fromhex(step) for step in proof["path"]]
+        found = merkle.root_from(hashed, int(proof["index"]), int(proof["edges"]), steps)
+    except (KeyError, TypeError, ValueError, OverflowError, pa.ArrowException):
+        raise InputError("The file is not a proof, or parts of it are missing; ask for it again.") from None
+    return found is not None and found.hex() == root.lower()
