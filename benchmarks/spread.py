@@ -26,6 +26,7 @@ from mucs.attribution.unlearning import mirrored_unlearning
 
 WAYS = {
     "large batches: 32, rate 1e-4": replace(REFERENCE, batch_size=32),
+    "batches of 16, rate 1e-4": replace(REFERENCE, batch_size=16),
     "the demo's: batches of 8, rate 2e-4": FAST,
     "the demo's, stopped by the probe at 18 %": replace(FAST, stop="probe", tolerance=0.18),
 }
