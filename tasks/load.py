@@ -7,11 +7,12 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from mucs import ledger as store
 from mucs.ledger import Ledger, Run
 
 
 @task(cache_policy=NO_CACHE)
 def load(ledger: Path, run: Run) -> bool:
-    """Add the run in one transaction; False if the ledger holds it already. Raises InputError as `Ledger.open` and `Ledger.load` do."""
+    """Add the run in one transaction; False if the ledger holds it already. Raises InputError as `Ledger.open` and `mucs.ledger.load` do."""
     with Ledger.open(ledger, read_only=False) as opened:
-        return opened.load(run)
+        return store.load(opened, run)

@@ -1,75 +1,62 @@
-"""The store: opened for reading, or for one short loading transaction."""
+"""The ledger's file: opened to read, or written beside itself and put in its own place in one step."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import duckdb
 import pyarrow as pa
 
 from mucs import InputError
-from mucs.canonical import canonical, digest
-from mucs.ledger.chain import GENESIS, Entry, first_fault, link
-from mucs.ledger.edges import NUMBERS, edges_root
-from mucs.ledger.proof import make_proof
+from mucs.ledger.chain import GENESIS, Entry, link
+from mucs.ledger.edges import NUMBERS
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 HERE = Path(__file__).parent
-OUTCOME = (  # columns of `attributions`, in order, that each generated item's outcome brings
-    *("converged", "steps", "null_loss", "forget_loss", "retain_loss", "probe_before", "probe_after"),
-    *("candidates", "survivors", "seen_auc", "seen_auc_low", "seen_auc_high", "held_out_ks"),
-    *("discoveries", "decoy_discoveries", "recall"),
-)
-Row = Mapping[str, Any]
+WAIT = 60.0  # seconds that a writer waits for another one
+SLACK = datetime.timedelta(minutes=1)  # by which a clock may fall behind the last entry
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a load brings.
-
-    record: the run record (JSON), whose digest is the run's name. artifacts: kind, sha256, files and bytes of each input
-    and output. training, generated: manifest rows as strings. attributions: one a generated item, by its row_sha256.
-    edges: the published Parquet. validations: gate results. location: where the evidence was published.
-    """
-
-    record: dict[str, Any]
-    artifacts: Sequence[Row]
-    training: Sequence[Row]
-    generated: Sequence[Row]
-    attributions: Sequence[Row]
-    edges: Path
-    validations: Sequence[dict[str, Any]]
-    location: str
-
-    @property
-    def sha256(self) -> str:
-        return digest(self.record)
-
-
-def question(name: str) -> str:
-    """The text of a named question."""
-    return (HERE / "questions" / f"{name}.sql").read_text()
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, sharing its blocks where the file system can."""
+    with source.open("rb") as read, target.open("wb") as write:
+        left = os.fstat(read.fileno()).st_size
+        while left:
+            done = os.copy_file_range(read.fileno(), write.fileno(), left)
+            if not done:
+                break
+            left -= done
 
 
 class Ledger:
-    """A connection to a ledger file; use it in a `with` block, and not for long: while it is open for writing nobody else can read."""
+    """A connection to a ledger file; use it in a `with` block.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    Whoever writes works on a copy beside the file, which takes its place when the block ends well. So the file that
+    others read is whole at every moment, readers never wait, and a writer that is killed has changed nothing.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path, lock: TextIO | None = None) -> None:
         self.connection = connection
         self.path = path
+        self.now: datetime.datetime | None = None  # the time of the transaction that is going on
+        self._lock = lock  # whoever writes holds it
+        self._changed = False
 
     @classmethod
-    def open(cls, path: str | Path, *, read_only: bool = True) -> Ledger:
-        """Open a ledger; with `read_only=False` a missing one is made.
+    def open(cls, path: str | Path, *, read_only: bool = True, wait: float = WAIT) -> Ledger:
+        """Open a ledger; with `read_only=False` a missing one is made, and another writer is waited for, so many seconds.
 
-        Raises InputError if the file is missing, locked by another process, not DuckDB, not a ledger, or of another schema.
+        Raises InputError if the file is missing, locked by another program, not DuckDB, not a ledger, or of another
+        schema; if another writer does not finish; or if there is no room for the copy.
         """
         path = Path(path)
         new = not path.exists()
@@ -81,39 +68,20 @@ class Ledger:
             raise InputError(
                 f"The folder {path.parent} of the ledger does not exist; make it, or give another --ledger."
             )
+        if read_only:
+            return cls(connect(path), path)
+        if path.is_symlink():  # else the copy would take the link's place, and leave the file as it was
+            path = path.resolve()
+        lock = take_lock(path, wait)
         try:
-            connection = duckdb.connect(str(path), read_only=read_only)
-        except duckdb.IOException as error:
-            if "lock" in str(error):
-                raise InputError(
-                    f"The ledger {path} is in use by another process; try again when it is done."
-                ) from None
-            raise InputError(f"{path} is not a DuckDB file; give a ledger, or move this file away.") from None
-        except duckdb.Error:
-            raise InputError(f"{path} cannot be opened as a DuckDB file; restore it from a copy.") from None
-        ledger = cls(connection, path)
-        try:
-            if new:
-                with ledger.transaction():
-                    connection.execute((HERE / "schema.sql").read_text())
-            ledger._check_schema()
+            working = working_copy(path)
+            connection = duckdb.connect(str(working))
+            if not path.exists():
+                connection.execute((HERE / "schema.sql").read_text())
         except BaseException:
-            connection.close()
-            if new:
-                path.unlink(missing_ok=True)
+            lock.close()
             raise
-        return ledger
-
-    def _check_schema(self) -> None:
-        try:
-            found = self.connection.execute("SELECT schema_version FROM ledger").fetchone()
-        except duckdb.CatalogException:
-            raise InputError(f"{self.path} is a DuckDB file but not a ledger; give another --ledger.") from None
-        version = found[0] if found else None
-        if version != SCHEMA_VERSION:
-            raise InputError(
-                f"The ledger {self.path} is of schema {version}, this program reads {SCHEMA_VERSION}; use the version of mucs that wrote it."
-            )
+        return cls(connection, path, lock)
 
     def __enter__(self) -> Ledger:
         return self
@@ -121,22 +89,88 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.connection.close()
+        if self._lock is None:
+            return self.connection.close()
+        working = working_path(self.path)
+        try:
+            with no_room(self.path):
+                if error is None and (self._changed or not self.path.exists()):
+                    self.connection.execute("CHECKPOINT")
+                    self.connection.close()
+                    replace_durably(working, self.path)
+                elif isinstance(error, duckdb.Error | OSError):
+                    raise error
+        finally:
+            self.connection.close()
+            for left in (working, Path(f"{working}.wal")):
+                left.unlink(missing_ok=True)
+            self._lock.close()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing."""
+    def transaction(self) -> Iterator[datetime.datetime]:
+        """All or nothing, at one time, which is later than that of every entry before.
+
+        Raises InputError if the clock stands more than a minute before the last entry.
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        last = self._last()
+        if last is not None:
+            at = datetime.datetime.fromisoformat(json.loads(last.entry)["at"])
+            if now < at - SLACK:
+                raise InputError(
+                    f"The clock says {now:%Y-%m-%d %H:%M:%S} UTC, but the ledger's last entry is of {at:%Y-%m-%d %H:%M:%S};"
+                    " set the clock right, nothing was changed."
+                )
+            now = max(now, at + datetime.timedelta(microseconds=1))
+        self.now = now
         self.connection.begin()
         try:
-            yield
+            yield now
         except BaseException:
             self.connection.rollback()
             raise
+        finally:
+            self.now = None
         self.connection.commit()
+        self._changed = True
+
+    def append(self, kind: str, body: dict[str, Any]) -> Entry:
+        """Add an entry to the chain, within a transaction."""
+        if self.now is None:
+            raise RuntimeError("an entry is part of a transaction")
+        last = self._last()
+        position, previous = (last.position + 1, last.sha256) if last else (1, GENESIS)
+        entry = link(position, previous, kind, self.now.isoformat(timespec="microseconds"), body)
+        self.connection.execute(
+            "INSERT INTO entries VALUES (?, ?, ?, ?)", [entry.position, entry.kind, entry.sha256, entry.entry]
+        )
+        return entry
+
+    def _last(self) -> Entry | None:
+        found = self.connection.execute(
+            "SELECT position, kind, sha256, entry FROM entries ORDER BY position DESC LIMIT 1"
+        ).fetchone()
+        return Entry(*found) if found else None
+
+    def entries(self) -> list[Entry]:
+        """The chain, in order."""
+        found = self.connection.execute("SELECT position, kind, sha256, entry FROM entries ORDER BY position")
+        return [Entry(*row) for row in found.fetchall()]
+
+    def rows(self, sql: str, parameters: Any = None) -> list[dict[str, Any]]:
+        """The rows of a query of ours."""
+        result = self.connection.execute(sql, parameters)
+        names = [column[0] for column in result.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
     def ask(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
-        """The rows of a named question."""
-        return self._rows(self.connection.execute(question(name), parameters))
+        """The rows of a named question, all of whose parameters are given."""
+        return self.rows((HERE / "questions" / f"{name}.sql").read_text(), parameters)
+
+    def one(self, sql: str, *parameters: Any) -> Any:
+        """The first value of a query's first row; None if it has no row."""
+        found = self.connection.execute(sql, list(parameters)).fetchone()
+        return found[0] if found else None
 
     def select(self, sql: str) -> list[dict[str, Any]]:
         """The rows of an analyst's own query, which can neither write, nor reach files or the network.
@@ -151,193 +185,33 @@ class Ledger:
                 duckdb.StatementType.EXPLAIN,
             ):
                 raise InputError("The query must be one SELECT; write it as such.")
-            return self._rows(self.connection.execute(statements[0]))
+            return self.rows(statements[0])
         except duckdb.Error as error:
             first = str(error).splitlines()[0]
             raise InputError(
                 f'The query cannot be answered: {first.removesuffix(".")}; see the tables with `mucs sql "SHOW TABLES"`.'
             ) from None
 
-    @staticmethod
-    def _rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-        names = [column[0] for column in result.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
     def holds(self, sha256: str) -> bool:
         """Whether a run is loaded."""
-        return self.connection.execute("SELECT 1 FROM runs WHERE sha256 = ?", [sha256]).fetchone() is not None
+        return self.one("SELECT 1 FROM runs WHERE sha256 = ?", sha256) is not None
 
     def run(self, sha256: str) -> dict[str, Any]:
         """A loaded run: its sha256, record, location, validations, and its artifacts' files and bytes by kind."""
-        (found,) = self._rows(
-            self.connection.execute("SELECT run_id, sha256, record, location FROM runs WHERE sha256 = ?", [sha256])
-        )
+        (found,) = self.rows("SELECT run_id, sha256, record, location FROM runs WHERE sha256 = ?", [sha256])
         record = json.loads(found["record"])
         inputs = {**record["inputs"], "calibration": record["calibration"]}
         digests = {kind: given["sha256"] for kind, given in inputs.items() if given}
         digests |= {"noise_bank": record["noise_bank"], "edges": record["results"]["edges_sha256"]}
-        sizes = {(a["kind"], a["sha256"]): a for a in self._rows(self.connection.execute("SELECT * FROM artifacts"))}
-        results = self.connection.execute(
-            "SELECT result FROM validations WHERE run_id = ?", [found["run_id"]]
-        ).fetchall()
+        sizes = {(a["kind"], a["sha256"]): a for a in self.rows("SELECT * FROM artifacts")}
+        results = self.rows("SELECT result FROM validations WHERE run_id = ?", [found["run_id"]])
         return {
             "sha256": sha256,
             "record": record,
             "location": found["location"],
-            "validations": [json.loads(result) for (result,) in results],
+            "validations": [json.loads(row["result"]) for row in results],
             "artifacts": {kind: sizes[kind, sha] for kind, sha in digests.items()},
         }
-
-    def entries(self) -> list[Entry]:
-        """The chain, in order."""
-        return [
-            Entry(*row)
-            for row in self.connection.execute(
-                "SELECT position, kind, sha256, entry FROM entries ORDER BY position"
-            ).fetchall()
-        ]
-
-    def load(self, run: Run) -> bool:
-        """Add a run in one transaction; False, with nothing changed, if it is there already.
-
-        Raises InputError if the run's edges name items that its manifests do not have, or name a pair twice.
-        """
-        if self.holds(run.sha256):
-            return False
-        now = datetime.datetime.now(datetime.UTC)
-        with self.transaction():
-            self._load(run, now)
-            self._append("run", now, {"run": run.sha256, "record": run.record, "location": run.location})
-            for validation in run.validations:
-                self._append(
-                    "validation", now, {"run": run.sha256, "suite": validation["suite"], "result": digest(validation)}
-                )
-        return True
-
-    def _load(self, run: Run, now: datetime.datetime) -> None:
-        c = self.connection
-        for a in run.artifacts:
-            c.execute(
-                "INSERT INTO artifacts SELECT coalesce(max(artifact_id), 0) + 1, $kind, $sha256, $files, $bytes FROM artifacts"
-                " HAVING NOT EXISTS (SELECT 1 FROM artifacts WHERE kind = $kind AND sha256 = $sha256)",
-                dict(a),
-            )
-        c.execute("CREATE OR REPLACE TEMP TABLE staged_training (row_sha256 VARCHAR, manifest_row JSON)")
-        c.execute("CREATE OR REPLACE TEMP TABLE staged_generated (row_sha256 VARCHAR, manifest_row JSON)")
-        for table, rows in (("staged_training", run.training), ("staged_generated", run.generated)):
-            c.executemany(
-                f"INSERT INTO {table} VALUES (?, ?)",
-                [[digest(dict(row)), canonical(dict(row)).decode()] for row in rows],
-            )
-        c.execute(
-            """INSERT INTO training_items
-            SELECT (SELECT coalesce(max(training_id), 0) FROM training_items) + row_number() OVER (ORDER BY row_sha256), row_sha256,
-                manifest_row->>'id', manifest_row->>'sha256', manifest_row->>'rights_holder', manifest_row->>'licence',
-                (manifest_row->>'date')[:10]::DATE, manifest_row
-            FROM staged_training WHERE row_sha256 NOT IN (SELECT row_sha256 FROM training_items)"""
-        )
-        c.execute(
-            """INSERT INTO generated_items
-            SELECT (SELECT coalesce(max(generated_id), 0) FROM generated_items) + row_number() OVER (ORDER BY row_sha256), row_sha256,
-                manifest_row->>'id', manifest_row->>'sha256', manifest_row
-            FROM staged_generated WHERE row_sha256 NOT IN (SELECT row_sha256 FROM generated_items)"""
-        )
-        inputs = {**run.record["inputs"], "calibration": run.record["calibration"]}
-        ids = {kind: self._artifact_id(kind, given["sha256"]) for kind, given in inputs.items() if given is not None}
-        run_id = self._one("SELECT coalesce(max(run_id), 0) + 1 FROM runs")
-        c.execute(
-            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                *(run_id, run.sha256, ids["checkpoint"], ids["training_set"], ids.get("held_out")),
-                *(ids.get("calibration"), ids["batch"]),
-                *(digest(run.record["settings"]), run.location, now, canonical(run.record).decode()),
-            ],
-        )
-        for a in run.attributions:
-            c.execute(
-                f"INSERT INTO attributions SELECT $run_id, generated_id, {', '.join(f'${name}' for name in OUTCOME)}"
-                " FROM generated_items WHERE row_sha256 = $row_sha256",
-                {"run_id": run_id, **a, "recall": a["recall"] and json.dumps(a["recall"])},
-            )
-        expected = c.read_parquet(str(run.edges)).aggregate("count(*)").fetchone()
-        c.execute(
-            f"""INSERT INTO edges
-            SELECT ?, g.generated_id, t.training_id, e.rank, {", ".join(NUMBERS)}
-            FROM read_parquet(?) e
-            JOIN generated_items g ON g.row_sha256 = e.generated_row_sha256
-            JOIN training_items t ON t.row_sha256 = e.training_row_sha256
-            ORDER BY g.generated_id, e.rank""",
-            [run_id, str(run.edges)],
-        )
-        loaded = self._one("SELECT count(*) FROM edges WHERE run_id = ?", run_id)
-        if expected is None or loaded != expected[0]:
-            raise InputError(
-                f"{run.edges} has {expected and expected[0]} edges, of which {loaded} are between items of the manifests; publish the run again."
-            )
-        doubled = c.execute(
-            "SELECT 1 FROM edges WHERE run_id = ? GROUP BY generated_id, training_id HAVING count(*) > 1 LIMIT 1",
-            [run_id],
-        ).fetchone()
-        if doubled:
-            raise InputError(f"{run.edges} names a pair of items twice; publish the run again.")
-        for v in run.validations:
-            c.execute(
-                "INSERT INTO validations VALUES (?, ?, ?, ?, ?)",
-                [run_id, v["suite"], v["success"], digest(v), json.dumps(v)],
-            )
-
-    def _one(self, sql: str, *parameters: Any) -> Any:
-        found = self.connection.execute(sql, list(parameters)).fetchone()
-        return found[0] if found else None
-
-    def _artifact_id(self, kind: str, sha256: str) -> int:
-        return int(self._one("SELECT artifact_id FROM artifacts WHERE kind = ? AND sha256 = ?", kind, sha256))
-
-    def _append(self, kind: str, now: datetime.datetime, body: dict[str, Any]) -> None:
-        last = self.connection.execute("SELECT position, sha256 FROM entries ORDER BY position DESC LIMIT 1").fetchone()
-        position, previous = (last[0] + 1, last[1]) if last else (1, GENESIS)
-        entry = link(position, previous, kind, now.isoformat(timespec="microseconds"), body)
-        self.connection.execute(
-            "INSERT INTO entries VALUES (?, ?, ?, ?)", [entry.position, entry.kind, entry.sha256, entry.entry]
-        )
-
-    def first_fault(self) -> str | None:
-        """What is wrong with the first thing in the ledger that does not hold; None if all of it holds.
-
-        Checks the chain, every item's row against its digest, and each run's record and edges against those that its
-        entry commits to.
-        """
-        fault = first_fault(self.entries()) or self._item_fault()
-        if fault:
-            return fault
-        committed = {
-            body["run"]: body for body in (json.loads(e.entry)["body"] for e in self.entries() if e.kind == "run")
-        }
-        for run_id, sha256, record in self.connection.execute(
-            "SELECT run_id, sha256, record FROM runs ORDER BY run_id"
-        ).fetchall():
-            if (
-                sha256 not in committed
-                or digest(json.loads(record)) != sha256
-                or committed[sha256]["record"] != json.loads(record)
-            ):
-                return f"run {sha256[:12]} is not the one that its entry commits to"
-            if edges_root(self.edges(run_id)) != committed[sha256]["record"]["results"]["edges_root"]:
-                return f"the edges of run {sha256[:12]} are not those that its entry commits to"
-        missing = committed.keys() - {row[0] for row in self.connection.execute("SELECT sha256 FROM runs").fetchall()}
-        return f"run {min(missing)[:12]} has an entry but no rows" if missing else None
-
-    def _item_fault(self) -> str | None:
-        said = {"training": ("id", "sha256", "rights_holder", "licence", "date"), "generated": ("id", "sha256")}
-        for kind, names in said.items():
-            for row_sha256, text, *columns in self.connection.execute(
-                f"SELECT row_sha256, manifest_row, {', '.join(names)} FROM {kind}_items ORDER BY {kind}_id"
-            ).fetchall():
-                row = json.loads(text)
-                as_loaded = [row[name][:10] if name == "date" else row[name] for name in names]
-                if digest(row) != row_sha256 or [str(column) for column in columns] != as_loaded:
-                    return f"the {kind} item {columns[0]} is not the one that was registered"
-        return None
 
     def edges(self, run_id: int) -> pa.Table:
         """A run's edges with the columns of the Merkle tree's leaves, by generated row and rank."""
@@ -349,27 +223,101 @@ class Ledger:
             [run_id],
         ).to_arrow_table()
 
-    def prove(self, generated: str, training: str) -> dict[str, Any]:
-        """The proof of the edge between two items (each its id, or the start of its SHA-256), in the run that speaks.
 
-        Raises InputError unless there is exactly one such edge.
-        """
-        found = self.ask("edge", generated=generated, training=training)
-        if not found:
+def connect(path: Path) -> duckdb.DuckDBPyConnection:
+    """A ledger file, opened to read. Raises InputError as `Ledger.open` does."""
+    try:
+        connection = duckdb.connect(str(path), read_only=True)
+    except duckdb.IOException as error:
+        if "lock" in str(error):
             raise InputError(
-                f"The ledger has no edges between {generated!r} and {training!r}; see those of a generated item with `mucs why`."
-            )
-        if len(found) > 1:
-            raise InputError(
-                f"The ledger has {len(found)} edges between items called {generated!r} and {training!r}; name them by the start of their SHA-256."
-            )
-        (edge,) = found
-        edges = self.edges(edge["run_id"])
-        index = next(
-            k
-            for k, ends in enumerate(
-                zip(edges["generated_row_sha256"].to_pylist(), edges["training_row_sha256"].to_pylist(), strict=True)
-            )
-            if ends == (edge["generated_row_sha256"], edge["training_row_sha256"])
+                f"The ledger {path} is in use by a program that writes to it directly; close that one, and open ledgers read-only."
+            ) from None
+        raise InputError(f"{path} is not a DuckDB file, or is damaged; restore it from a copy.") from None
+    except duckdb.Error:
+        raise InputError(f"{path} cannot be opened as a DuckDB file; restore it from a copy.") from None
+    try:
+        found = connection.execute("SELECT schema_version FROM ledger").fetchone()
+    except duckdb.CatalogException:
+        connection.close()
+        raise InputError(f"{path} is a DuckDB file but not a ledger; give another --ledger.") from None
+    except duckdb.Error:
+        connection.close()
+        raise InputError(f"{path} is damaged; restore it from a copy.") from None
+    version = found[0] if found else None
+    if version != SCHEMA_VERSION:
+        connection.close()
+        raise InputError(
+            f"The ledger {path} is of schema {version}, this program reads {SCHEMA_VERSION}; use the version of mucs that wrote it."
         )
-        return make_proof(edges, index, json.loads(edge["generated"]), json.loads(edge["training"]), edge["run"])
+    return connection
+
+
+def working_path(path: Path) -> Path:
+    """Where a writer of this ledger works."""
+    return path.with_name(f".{path.name}.writing")
+
+
+def working_copy(path: Path) -> Path:
+    """A copy of a ledger to write to, what a killed writer left being thrown away; no file yet if there is no ledger."""
+    working = working_path(path)
+    for left in (working, Path(f"{working}.wal")):
+        left.unlink(missing_ok=True)
+    if path.exists():
+        connect(path).close()
+        with no_room(path):
+            try:
+                copy(path, working)
+            except OSError:
+                working.unlink(missing_ok=True)
+                raise
+    return working
+
+
+def take_lock(path: Path, wait: float) -> TextIO:
+    """The lock of a ledger's writers, which the system frees when its holder ends, however it ends.
+
+    Raises InputError, naming the holder, after so many seconds.
+    """
+    lock = path.with_name(f".{path.name}.lock").open("a+")
+    until = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < until:
+                time.sleep(0.05)
+                continue
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            lock.close()
+            raise InputError(f"The ledger {path} is being written by {holder}; try again when it is done.") from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} since {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC")
+        lock.flush()
+        return lock
+
+
+def replace_durably(working: Path, path: Path) -> None:
+    """Put a finished file in its place, so that either the old or the new one survives a loss of power."""
+    with working.open("rb") as f:
+        os.fsync(f.fileno())
+    working.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def no_room(path: Path) -> Iterator[None]:
+    """Says in plain words that the disk is full."""
+    try:
+        yield
+    except (OSError, duckdb.Error) as error:
+        if "no space left" not in str(error).lower() and getattr(error, "errno", None) != 28:
+            raise
+        raise InputError(
+            f"There is no room beside {path} to write it anew; free as much as it takes, the ledger is as it was."
+        ) from None

@@ -2,7 +2,7 @@
 -- Append-only: nothing here is updated or deleted. SHA-256 digests are lower-case hexadecimal.
 
 CREATE TABLE ledger (schema_version INTEGER NOT NULL);
-INSERT INTO ledger VALUES (3);
+INSERT INTO ledger VALUES (4);
 
 -- Anything with a content digest that a run used or made: checkpoint, training set, held-out set, calibration, generated batch,
 -- noise bank, edges.
@@ -24,7 +24,8 @@ CREATE TABLE training_items (
     rights_holder VARCHAR NOT NULL,
     licence       VARCHAR NOT NULL,
     date          DATE    NOT NULL,
-    manifest_row  JSON    NOT NULL
+    manifest_row  JSON    NOT NULL,
+    recorded_at   TIMESTAMPTZ NOT NULL         -- when the ledger first heard of it
 );
 
 CREATE TABLE generated_items (
@@ -32,12 +33,20 @@ CREATE TABLE generated_items (
     row_sha256   VARCHAR NOT NULL UNIQUE,
     id           VARCHAR NOT NULL,
     sha256       VARCHAR NOT NULL,
-    manifest_row JSON    NOT NULL
+    manifest_row JSON    NOT NULL,
+    recorded_at  TIMESTAMPTZ NOT NULL
+);
+
+-- Which versions of items a training set holds.
+CREATE TABLE members (
+    training_set_id INTEGER NOT NULL,
+    training_id     INTEGER NOT NULL
 );
 
 CREATE TABLE runs (
     run_id          INTEGER PRIMARY KEY,
     sha256          VARCHAR NOT NULL UNIQUE,   -- of the run record, which commits to everything below
+    method          VARCHAR NOT NULL,
     checkpoint_id   INTEGER NOT NULL,
     training_set_id INTEGER NOT NULL,
     held_out_id     INTEGER,
@@ -101,19 +110,78 @@ CREATE TABLE entries (
     entry    VARCHAR NOT NULL
 );
 
--- Which run speaks for a generated item: the latest loaded one.
-CREATE VIEW speaking AS
-SELECT generated_id, max(run_id) AS run_id FROM attributions GROUP BY generated_id;
+-- What was granted for which image (by its SHA-256) over which days, and since when the ledger knows. Once an image has a
+-- row here, its manifest's word counts no longer; of several rows that cover a day, the one recorded last counts.
+CREATE TABLE rights (
+    position      BIGINT  NOT NULL,            -- of the chain's entry that brought it
+    line          INTEGER NOT NULL,            -- in the file that was registered
+    sha256        VARCHAR NOT NULL,
+    rights_holder VARCHAR NOT NULL,
+    licence       VARCHAR NOT NULL,
+    standing      VARCHAR NOT NULL,            -- 'granted' or 'opted out'
+    uses          VARCHAR[],                   -- what it is granted for, such as training and output; null for everything
+    valid_from    DATE    NOT NULL,
+    valid_to      DATE,                        -- the first day on which it does not hold; null for no end
+    recorded_at   TIMESTAMPTZ NOT NULL
+);
+
+-- What was made from what, beyond what the runs say: a checkpoint from a checkpoint, a data set from a data set.
+CREATE TABLE derivations (
+    position      BIGINT  NOT NULL,
+    child_sha256  VARCHAR NOT NULL,
+    parent_sha256 VARCHAR NOT NULL,
+    recorded_at   TIMESTAMPTZ NOT NULL
+);
+
+-- Runs that no longer speak, and why.
+CREATE TABLE withdrawals (
+    position    BIGINT  NOT NULL,
+    run_id      INTEGER NOT NULL,
+    reason      VARCHAR NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL
+);
+
+-- Which run speaks for a generated item: of those of one method that were loaded and not withdrawn, the latest.
+-- as_of: what the ledger knew at that time ('infinity': now).
+CREATE MACRO speaking_as_of(as_of, method_name := 'MUCS (arXiv 2605.17938)') AS TABLE
+SELECT a.generated_id, max(a.run_id) AS run_id
+FROM attributions a JOIN runs r USING (run_id)
+WHERE r.loaded_at <= as_of::TIMESTAMPTZ AND r.method = method_name
+    AND NOT EXISTS (SELECT 1 FROM withdrawals w WHERE w.run_id = a.run_id AND w.recorded_at <= as_of::TIMESTAMPTZ)
+GROUP BY a.generated_id;
 
 -- The edges to read: those of the runs that speak, with names.
-CREATE VIEW lineage AS
+CREATE MACRO lineage_as_of(as_of) AS TABLE
 SELECT
     g.id AS generated, t.id AS training, e.rank, e.score, e.standard_error, e.seed_spread, e.p_value, e.decoy_p_value, e.decoy_z,
     t.rights_holder, t.licence, t.date, a.converged, r.sha256 AS run,
-    g.sha256 AS generated_sha256, t.sha256 AS training_sha256, t.manifest_row
+    g.sha256 AS generated_sha256, t.sha256 AS training_sha256, t.manifest_row, e.run_id, e.generated_id, e.training_id
 FROM edges e
-JOIN speaking s USING (run_id, generated_id)
+JOIN speaking_as_of(as_of) s USING (run_id, generated_id)
 JOIN attributions a USING (run_id, generated_id)
 JOIN runs r USING (run_id)
 JOIN generated_items g USING (generated_id)
 JOIN training_items t USING (training_id);
+
+-- How each image stands on a day: 'granted', 'opted out', 'lapsed' (granted once, for other days), or 'not yet'.
+CREATE MACRO rights_on(day, as_of) AS TABLE
+WITH known AS (
+    SELECT sha256, rights_holder, licence, standing, uses, valid_from, valid_to, position, line
+    FROM rights WHERE recorded_at <= as_of::TIMESTAMPTZ
+    UNION ALL
+    SELECT sha256, rights_holder, licence, 'granted', NULL, date, NULL, 0, training_id
+    FROM training_items t
+    WHERE recorded_at <= as_of::TIMESTAMPTZ
+        AND NOT EXISTS (SELECT 1 FROM rights r WHERE r.sha256 = t.sha256 AND r.recorded_at <= as_of::TIMESTAMPTZ)
+), ordered AS (
+    SELECT *, day::DATE >= valid_from AND (valid_to IS NULL OR day::DATE < valid_to) AS covers FROM known
+)
+SELECT
+    sha256, rights_holder, licence,
+    CASE WHEN covers THEN standing WHEN valid_from > day::DATE THEN 'not yet' ELSE 'lapsed' END AS standing,
+    uses, valid_from, valid_to, position
+FROM ordered
+QUALIFY row_number() OVER (PARTITION BY sha256 ORDER BY covers DESC, position DESC, line DESC) = 1;
+
+CREATE VIEW speaking AS SELECT * FROM speaking_as_of('infinity');
+CREATE VIEW lineage AS SELECT * FROM lineage_as_of('infinity');

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mucs.ledger import Entry, first_fault, link
-from mucs.ledger.chain import GENESIS
+from mucs.ledger import Entry, link
+from mucs.ledger.chain import GENESIS, first_fault
 
 BODIES = st.lists(
     st.dictionaries(st.text(max_size=5), st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=5), max_size=3),

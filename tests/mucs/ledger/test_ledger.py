@@ -1,5 +1,6 @@
 """The store: whole loads or none, plain refusals, readers that cannot write."""
 
+import hashlib
 import json
 import math
 import subprocess
@@ -10,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from mucs import InputError
+from mucs import ledger as store
 from mucs.canonical import digest
-from mucs.ledger import EDGE_SCHEMA, Ledger, Run, edges_root, holds, write_edges
+from mucs.ledger import EDGE_SCHEMA, Ledger, Run, edges_root, first_fault, holds, prove, write_edges
 
 TRAINING = [
     {
@@ -40,10 +42,14 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), **changes) -> Ru
     kinds = ("checkpoint", "training_set", "held_out", "batch")
     record = {
         "name": name,
+        "method": "MUCS (arXiv 2605.17938)",
         "inputs": {kind: {"path": kind, "commit": "c", "sha256": f"{kind:f<64}"} for kind in kinds},
         "calibration": {"sha256": "calibration"},
         "settings": {"num_noises": 2},
-        "results": {"edges_root": edges_root(pq.read_table(path))},
+        "results": {
+            "edges_root": edges_root(pq.read_table(path)),
+            "edges_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        },
     }
     outcome = {
         "converged": True,
@@ -86,7 +92,7 @@ def path(tmp_path):
 
 def load(path, run) -> bool:
     with Ledger.open(path, read_only=False) as ledger:
-        return ledger.load(run)
+        return store.load(ledger, run)
 
 
 def test_a_run_loads_once(path, tmp_path):
@@ -96,7 +102,7 @@ def test_a_run_loads_once(path, tmp_path):
     with Ledger.open(path) as ledger:
         assert ledger.select("SELECT count(*) AS n FROM edges") == [{"n": 8}]
         assert [e.kind for e in ledger.entries()] == ["run", "validation"]
-        assert ledger.first_fault() is None
+        assert first_fault(ledger) is None
 
 
 def test_what_was_not_measured_is_null_in_the_file_and_in_the_ledger(path, tmp_path):
@@ -122,10 +128,10 @@ def test_an_edge_is_proven_without_the_others(path, tmp_path):
     load(path, run)
     root = run.record["results"]["edges_root"]
     with Ledger.open(path) as ledger:
-        proofs = [ledger.prove(g["id"], t["id"]) for g in GENERATED for t in TRAINING]
+        proofs = [prove(ledger, g["id"], t["id"]) for g in GENERATED for t in TRAINING]
         for wrong in (("g0", "t9"), ("nobody", "t0")):
             with pytest.raises(InputError, match="no edges between"):
-                ledger.prove(*wrong)
+                prove(ledger, *wrong)
     for proof in (json.loads(json.dumps(proof)) for proof in proofs):
         assert proof["root"] == root
         assert holds(proof, root)
@@ -189,7 +195,7 @@ def test_a_load_that_fails_leaves_nothing(path, tmp_path, select, message):
         assert ledger.select("SELECT count(*) AS n FROM runs") == [{"n": 1}]
     with Ledger.open(path) as ledger:
         assert ledger.select("SELECT count(*) AS n FROM edges") == [{"n": 8}]
-        assert ledger.first_fault() is None
+        assert first_fault(ledger) is None
 
 
 @pytest.mark.parametrize(
@@ -214,7 +220,7 @@ def test_a_changed_ledger_is_found_out(path, tmp_path, change, fault):
     with duckdb.connect(str(path)) as connection:
         connection.execute(change)
     with Ledger.open(path) as ledger:
-        assert fault in ledger.first_fault()
+        assert fault in first_fault(ledger)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +260,7 @@ def test_what_is_not_a_ledger_is_refused(path, tmp_path):
     load(path, make_run(tmp_path))
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE ledger SET schema_version = 1")
-    with pytest.raises(InputError, match="schema 1, this program reads 3; use"):
+    with pytest.raises(InputError, match="schema 1, this program reads 4; use"):
         Ledger.open(path)
 
 
@@ -265,7 +271,7 @@ def test_a_locked_ledger_is_refused(path, tmp_path):
         [sys.executable, "-c", holder, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match="in use by another process"):
+        with pytest.raises(InputError, match="in use by a program that writes"):
             Ledger.open(path)
         other.communicate("")
     Ledger.open(path).connection.close()

@@ -1,0 +1,49 @@
+"""The `mucs` command."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import click
+
+from flows.cli import evidence, jobs, questions
+from mucs import InputError, __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mucs")
+def cli() -> None:
+    """Which training images are behind a generated image, with the evidence.
+
+    Exit status: 0 done, 1 a check failed, 2 bad input.
+    """
+
+
+for command in (
+    *(jobs.demo, jobs.audit, jobs.calibrate),
+    *(questions.why, questions.used, questions.sql),
+    *(evidence.prove, evidence.verify),
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command; bad input is one sentence and status 2."""
+    signal.signal(
+        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
+    )  # so that servers are stopped on the way out
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        click.echo(f"mucs: {error.format_message().rstrip('.')}; see `mucs --help`.", err=True)
+        sys.exit(2)
+    except InputError as error:
+        click.echo(f"mucs: {error}", err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("mucs: stopped; run the same command again to go on where it was.", err=True)
+        sys.exit(130)

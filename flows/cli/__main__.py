@@ -1,0 +1,5 @@
+"""`python -m flows.cli` is the `mucs` command."""
+
+from flows.cli import main
+
+main()

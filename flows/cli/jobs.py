@@ -1,0 +1,198 @@
+"""Commands that work for minutes: demo, audit, calibrate."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.cli.shared import JSON, LEDGER, print_json
+from mucs import InputError
+
+if TYPE_CHECKING:
+    from tasks.attribute import Settings
+
+
+def add_elapsed(record: logging.LogRecord) -> bool:
+    """Gives a log record the minutes and seconds since the command began."""
+    seconds = int(record.relativeCreated / 1000)
+    record.elapsed = f"{seconds // 60:2d}:{seconds % 60:02d}"
+    return True
+
+
+def quiet_tools() -> None:
+    """Settings of the tools below that the command wants; whoever set them already is right."""
+    for name, value in {
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "DO_NOT_TRACK": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "GX_ANALYTICS_ENABLED": "false",
+    }.items():
+        os.environ.setdefault(name, value)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(elapsed)s  %(message)s"))
+    handler.addFilter(add_elapsed)
+    narrator = logging.getLogger("mucs")
+    narrator.handlers = [handler]
+    narrator.setLevel(logging.INFO)
+    narrator.propagate = False
+
+
+def quiet_loggers() -> None:
+    """Once the tools are imported: their own remarks are not for the reader of a command's output."""
+    import dvc  # noqa: F401  (it sets levels of its own when it is first imported)
+
+    for name in (
+        "dvc",
+        "dvc_objects",
+        "dvc_data",
+        "great_expectations",
+        "botocore",
+        "aiobotocore",
+        "diffusers",
+        "alembic",
+    ):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@click.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("mucs-demo"),
+    show_default=True,
+    help="Where the demo's world lives.",
+)
+def demo(folder: Path) -> None:
+    """Audit the OpenMoji model that comes with the project, on an S3 server of its own."""
+    quiet_tools()
+    home = Path(os.environ.setdefault("PREFECT_HOME", str((folder / "prefect").resolve())))
+    home.mkdir(parents=True, exist_ok=True)
+    from flows.demo import demo as run_demo
+
+    quiet_loggers()
+    done = run_demo(folder)
+    page = done.report or max((folder / "reports").glob("*.html"), key=lambda p: p.stat().st_mtime, default=None)
+    ledger = folder / "ledger.duckdb"
+    click.echo(f"\nThe page:      {page}\nThe ledger:    {ledger}\n\nAsk it:        mucs why 0000 --ledger {ledger}")
+
+
+def read_settings(assignments: tuple[str, ...]) -> Settings:
+    """Settings from `name=value` words, values in JSON or plain; InputError for an unknown name or a value of another kind."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from tasks.attribute import Settings
+
+    names = [field.name for field in dataclasses.fields(Settings)]
+    given: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or name not in names:
+            raise InputError(f"{assignment!r} is not a setting; write name=value with one of: {', '.join(names)}.")
+        try:
+            given[name] = json.loads(value)
+        except ValueError:
+            given[name] = value
+    try:
+        return TypeAdapter(Settings).validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"The setting {first['loc'][0] if first['loc'] else '?'} cannot be {first['input']!r}; give a value of the kind of its default."
+        ) from None
+
+
+def inputs(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of the commands that work on a registry."""
+    for option in reversed(INPUTS):
+        command = option(command)
+    return command
+
+
+INPUTS = [
+    click.option("--registry", required=True, help="Path or address of a Git repository whose DVC remote is on S3."),
+    click.option("--revision", default="main", show_default=True, help="Tag, branch or commit."),
+    click.option("--checkpoint", default="checkpoint", show_default=True, help="Its folder in the registry."),
+    click.option("--train", "training_set", default="train", show_default=True, help="The training set's folder."),
+    click.option("--held-out", default="held_out", show_default=True, help="The held-out set's folder; '' for none."),
+    click.option("--results", required=True, help="s3://bucket/prefix for the evidence."),
+    click.option(
+        "--licence",
+        "licences",
+        multiple=True,
+        required=True,
+        help="A licence that a training item may have; give it once for each.",
+    ),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A setting of the method, such as learning_rate=1e-4.",
+    ),
+    click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto."),
+]
+
+
+@click.command()
+@inputs
+@click.option("--generated", "batch", default="generated", show_default=True, help="The generated batch's folder.")
+@click.option(
+    "--reports",
+    type=click.Path(path_type=Path),
+    default=Path("reports"),
+    show_default=True,
+    help="Folder for the page.",
+)
+@LEDGER
+@JSON
+def audit(
+    licences: tuple[str, ...], assignments: tuple[str, ...], held_out: str, as_json: bool, **parameters: Any
+) -> None:
+    """Attribute the generated items that the ledger does not hold yet.
+
+    Credentials and endpoint of S3 come from the usual AWS_* variables.
+    """
+    quiet_tools()
+    from flows.audit import audit as run_audit
+
+    quiet_loggers()
+    done = run_audit(
+        licences=list(licences), settings=read_settings(assignments), held_out=held_out or None, **parameters
+    )
+    if as_json:
+        print_json(dataclasses.asdict(done))
+    elif done.run:
+        click.echo(f"Attributed {done.attributed} generated items in run {done.run[:16]}.")
+    else:
+        click.echo(f"Nothing to do: the ledger holds all {done.held} items for these inputs and settings.")
+
+
+@click.command()
+@inputs
+@JSON
+def calibrate(licences: tuple[str, ...], assignments: tuple[str, ...], as_json: bool, **parameters: Any) -> None:
+    """Measure what the training items score for images that they have nothing to do with.
+
+    Audits with the same inputs and settings find it under the results, and compare every edge with it.
+    """
+    quiet_tools()
+    from flows.calibrate import calibrate as run_calibrate
+
+    quiet_loggers()
+    done = run_calibrate(licences=list(licences), settings=read_settings(assignments), **parameters)
+    if as_json:
+        print_json(dataclasses.asdict(done))
+    elif done.made:
+        click.echo(f"Calibrated with {done.decoys} decoys over {done.noises} noises: {done.address[:16]}.")
+    else:
+        click.echo(f"Nothing to do: the calibration {done.address[:16]} is there already.")

@@ -1,0 +1,50 @@
+"""What the commands share: options, and how answers are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+LEDGER = click.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    envvar="MUCS_LEDGER",
+    default=Path("mucs.duckdb"),
+    show_default=True,
+    help="The ledger file.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+
+
+def print_json(value: Any) -> None:
+    """JSON, with anything that JSON lacks as text; NaN as null."""
+    import math
+
+    def plain(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {k: plain(v) for k, v in x.items()}
+        if isinstance(x, list | tuple):
+            return [plain(v) for v in x]
+        return None if isinstance(x, float) and not math.isfinite(x) else x
+
+    click.echo(json.dumps(plain(value), indent=1, default=str, ensure_ascii=False))
+
+
+def print_table(rows: list[dict[str, Any]], columns: list[str], title: str | None = None) -> None:
+    """A table for a person."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        numeric = all(isinstance(row[column], int | float) or row[column] is None for row in rows)
+        table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(
+            *(f"{row[c]:.4f}" if isinstance(row[c], float) else "" if row[c] is None else str(row[c]) for c in columns)
+        )
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

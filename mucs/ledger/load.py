@@ -1,0 +1,181 @@
+"""Loading a run: all of it, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from mucs import InputError
+from mucs.canonical import canonical, digest
+from mucs.ledger.edges import NUMBERS
+from mucs.ledger.ledger import Ledger
+
+OUTCOME = (  # columns of `attributions`, in order, that each generated item's outcome brings
+    *("converged", "steps", "null_loss", "forget_loss", "retain_loss", "probe_before", "probe_after"),
+    *("candidates", "survivors", "seen_auc", "seen_auc_low", "seen_auc_high", "held_out_ks"),
+    *("discoveries", "decoy_discoveries", "recall"),
+)
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a load brings.
+
+    record: the run record (JSON), whose digest is the run's name. artifacts: kind, sha256, files and bytes of each input
+    and output. training, generated: manifest rows as strings. attributions: one a generated item, by its row_sha256.
+    edges: the published Parquet. validations: gate results. location: where the evidence was published.
+    """
+
+    record: dict[str, Any]
+    artifacts: Sequence[Row]
+    training: Sequence[Row]
+    generated: Sequence[Row]
+    attributions: Sequence[Row]
+    edges: Path
+    validations: Sequence[dict[str, Any]]
+    location: str
+
+    @property
+    def sha256(self) -> str:
+        return digest(self.record)
+
+
+def load(ledger: Ledger, run: Run) -> bool:
+    """Add a run in one transaction; False, with nothing changed, if it is there already.
+
+    Raises InputError if the run's edges are gone or not those of its record, name items that its manifests do not have,
+    or name a pair twice.
+    """
+    if ledger.holds(run.sha256):
+        return False
+    with ledger.transaction() as now:
+        _load_artifacts(ledger, run)
+        _load_items(ledger, run, now)
+        run_id = _load_run(ledger, run, now)
+        with ThreadPoolExecutor(1) as other:
+            found = other.submit(file_sha256, run.edges)
+            _load_edges(ledger, run, run_id)
+            if found.result() != run.record["results"]["edges_sha256"]:
+                raise InputError(f"{run.edges} is not the file that the run's record names; publish the run again.")
+        ledger.append("run", {"run": run.sha256, "record": run.record, "location": run.location})
+        for v in run.validations:
+            ledger.connection.execute(
+                "INSERT INTO validations VALUES (?, ?, ?, ?, ?)",
+                [run_id, v["suite"], v["success"], digest(v), canonical(v).decode()],
+            )
+            ledger.append("validation", {"run": run.sha256, "suite": v["suite"], "result": digest(v)})
+    return True
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal. Raises InputError if it cannot be read."""
+    try:
+        with path.open("rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+    except OSError:
+        raise InputError(f"{path} cannot be read; publish the run again.") from None
+
+
+def _load_artifacts(ledger: Ledger, run: Run) -> None:
+    for a in run.artifacts:
+        ledger.connection.execute(
+            "INSERT INTO artifacts SELECT coalesce(max(artifact_id), 0) + 1, $kind, $sha256, $files, $bytes FROM artifacts"
+            " HAVING NOT EXISTS (SELECT 1 FROM artifacts WHERE kind = $kind AND sha256 = $sha256)",
+            dict(a),
+        )
+
+
+def _load_items(ledger: Ledger, run: Run, now: Any) -> None:
+    """Versions of items that are new, and which ones the training set holds."""
+    c = ledger.connection
+    for kind, columns in (("training", ("rights_holder", "licence", "date")), ("generated", ())):
+        texts = [canonical(dict(row)) for row in getattr(run, kind)]
+        staged = {hashlib.sha256(text).hexdigest(): text.decode() for text in texts}
+        table = {"number": range(1, len(staged) + 1), "row_sha256": staged.keys(), "said": staged.values()}
+        c.register(f"staged_{kind}", pa.table({name: list(values) for name, values in table.items()}))
+        values = {name: f"said->>'{name}'" for name in ("id", "sha256", *columns)}
+        values |= {"date": "(said->>'date')[:10]::DATE"} if "date" in columns else {}
+        c.execute(
+            f"INSERT INTO {kind}_items"
+            f" SELECT (SELECT coalesce(max({kind}_id), 0) FROM {kind}_items) + row_number() OVER (ORDER BY number),"
+            f" row_sha256, {', '.join(values.values())}, said::JSON, ?"
+            f" FROM (SELECT number, row_sha256, said::JSON AS said FROM staged_{kind})"
+            f" WHERE row_sha256 NOT IN (SELECT row_sha256 FROM {kind}_items)",
+            [now],
+        )
+    c.execute(
+        "INSERT INTO members SELECT DISTINCT a.artifact_id, t.training_id"
+        " FROM staged_training JOIN training_items t USING (row_sha256), artifacts a"
+        " WHERE a.kind = 'training_set' AND a.sha256 = $sha256"
+        " AND NOT EXISTS (SELECT 1 FROM members m WHERE m.training_set_id = a.artifact_id)"
+        " ORDER BY ALL",
+        {"sha256": run.record["inputs"]["training_set"]["sha256"]},
+    )
+
+
+def _load_run(ledger: Ledger, run: Run, now: Any) -> int:
+    """The run and each generated item's outcome; gives the run's number."""
+    c, record = ledger.connection, run.record
+    inputs = {**record["inputs"], "calibration": record["calibration"]}
+    ids = {
+        kind: ledger.one("SELECT artifact_id FROM artifacts WHERE kind = ? AND sha256 = ?", kind, given["sha256"])
+        for kind, given in inputs.items()
+        if given is not None
+    }
+    run_id = int(ledger.one("SELECT coalesce(max(run_id), 0) + 1 FROM runs"))
+    c.execute(
+        "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            *(run_id, run.sha256, record["method"], ids["checkpoint"], ids["training_set"], ids.get("held_out")),
+            *(ids.get("calibration"), ids["batch"], digest(record["settings"]), run.location, now),
+            canonical(record).decode(),
+        ],
+    )
+    columns: dict[str, list[Any]] = {name: [a[name] for a in run.attributions] for name in ("row_sha256", *OUTCOME)}
+    columns["recall"] = [recall and json.dumps(recall) for recall in columns["recall"]]
+    c.register("staged_outcomes", pa.table(columns))
+    c.execute(
+        f"INSERT INTO attributions SELECT ?, generated_id, {', '.join(f'o.{name}' for name in OUTCOME)}"
+        " FROM staged_outcomes o JOIN generated_items USING (row_sha256) ORDER BY generated_id",
+        [run_id],
+    )
+    return run_id
+
+
+def _load_edges(ledger: Ledger, run: Run, run_id: int) -> None:
+    """The edges, in the order of the file; counted, and checked for doubles, as they lie in the ledger."""
+    try:
+        expected = ledger.one("SELECT sum(num_rows) FROM parquet_file_metadata(?)", str(run.edges))
+        ledger.connection.execute(
+            f"""INSERT INTO edges
+            SELECT ?, g.generated_id, t.training_id, e.rank, {", ".join(NUMBERS)}
+            FROM read_parquet(?) e
+            JOIN generated_items g ON g.row_sha256 = e.generated_row_sha256
+            JOIN training_items t ON t.row_sha256 = e.training_row_sha256""",
+            [run_id, str(run.edges)],
+        )
+    except (duckdb.IOException, duckdb.InvalidInputException):
+        raise InputError(f"{run.edges} cannot be read as Parquet, or is gone; publish the run again.") from None
+    # a bit for each training item that a generated one names: cheaper than a hash table of pairs
+    last = ledger.one("SELECT max(training_id) FROM training_items")
+    loaded, doubled = ledger.connection.execute(
+        f"""SELECT coalesce(sum(n), 0)::BIGINT, coalesce(bool_or(n <> bit_count(named)), false) FROM (
+            SELECT count(*) AS n, bitstring_agg(training_id, 1, {last}) AS named
+            FROM edges WHERE run_id = ? GROUP BY generated_id)""",
+        [run_id],
+    ).fetchone() or (0, False)
+    if loaded != expected:
+        raise InputError(
+            f"{run.edges} has {expected} edges, of which {loaded} are between items of the manifests; publish the run again."
+        )
+    if doubled:
+        raise InputError(f"{run.edges} names a pair of items twice; publish the run again.")
