@@ -157,7 +157,7 @@ class Ledger:
         found = self.connection.execute("SELECT position, kind, sha256, entry FROM entries ORDER BY position")
         return [Entry(*row) for row in found.fetchall()]
 
-    def rows(self, sql: str, parameters: Any = None) -> list[dict[str, Any]]:
+    def rows(self, sql: str | duckdb.Statement, parameters: Any = None) -> list[dict[str, Any]]:
         """The rows of a query of ours."""
         result = self.connection.execute(sql, parameters)
         names = [column[0] for column in result.description or ()]
