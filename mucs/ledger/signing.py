@@ -1,0 +1,165 @@
+"""Signing: in-toto statements (v1) in DSSE envelopes, signed with Ed25519 and checked with the public key alone."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mucs import InputError
+from mucs.canonical import canonical, digest
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PAYLOAD = "application/vnd.in-toto+json"
+RUN = "https://mucs.dev/attribution-run/v1"
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def keygen(path: Path) -> Path:
+    """Write a new private key (PKCS #8 PEM, for its owner's eyes) to `path` and the public one beside it; gives its place.
+
+    Raises InputError, with nothing written, if either is there already or cannot be written.
+    """
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key, public = Ed25519PrivateKey.generate(), path.with_name(f"{path.name}.pub")
+    pem, none = serialization.Encoding.PEM, serialization.NoEncryption()
+    texts = {
+        public: key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo),
+        path: key.private_bytes(pem, serialization.PrivateFormat.PKCS8, none),
+    }
+    written = []
+    try:
+        for place, text in texts.items():
+            mode = 0o600 if place == path else 0o644
+            with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as f:
+                written.append(place)
+                f.write(text)
+    except OSError as error:
+        for place in written:
+            place.unlink()
+        if isinstance(error, FileExistsError):
+            raise InputError(f"{place} is there already, and a key is never overwritten; give another name.") from None
+        raise InputError(f"{place} cannot be written; give another place for the key.") from None
+    return public
+
+
+def statement(subjects: Mapping[str, str], predicate_type: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
+    """An in-toto statement that says `predicate` of files.
+
+    subjects: SHA-256 in hexadecimal by file name. predicate_type: the URI that says how to read the predicate.
+    """
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in sorted(subjects.items())],
+        "predicateType": predicate_type,
+        "predicate": dict(predicate),
+    }
+
+
+def run_statement(record: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    """What is signed of a run: its published files, and from its record what it measured, on what, and what came of it.
+
+    files: SHA-256 of each published file by name; that of run.json is the run's own.
+    """
+    names = ("method", "code", "registry", "inputs", "calibration", "noise_bank")
+    results = ("edges", "edges_root", "edges_sha256")
+    predicate = {
+        **{name: record[name] for name in names},
+        "run": digest(dict(record)),
+        "settings_sha256": digest(record["settings"]),
+        "generated_items": len(record["generated"]),
+        **{name: record["results"][name] for name in results},
+    }
+    return statement(files, RUN, predicate)
+
+
+def sign(statement: Mapping[str, Any], private_key: Path) -> dict[str, Any]:
+    """A statement in a DSSE envelope, as JSON; the same statement and key give the same bytes.
+
+    private_key: a file as `keygen` writes it. Raises InputError if it is no Ed25519 private key.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import CryptoSigner
+
+    try:
+        key = load_pem_private_key(private_key.read_bytes(), None)
+    except (OSError, ValueError, TypeError):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise InputError(f"{private_key} is not an Ed25519 private key; make one with `mucs keygen`.")
+    envelope = Envelope(canonical(dict(statement)), PAYLOAD, {})
+    envelope.sign(CryptoSigner(key))
+    made: dict[str, Any] = envelope.to_dict()
+    return made
+
+
+def read_public_key(path: Path) -> Any:
+    """An Ed25519 public key from its PEM; InputError if the file holds none."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError, TypeError):
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise InputError(f"{path} is not an Ed25519 public key; give the .pub file that `mucs keygen` wrote.")
+    return key
+
+
+def open_envelope(envelope: Mapping[str, Any], public_key: Path) -> dict[str, Any] | None:
+    """The statement in a DSSE envelope; None if nothing in it was signed with this key.
+
+    Raises InputError if the key is none, the envelope is none, or what was signed is not an in-toto statement (v1).
+    """
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import UnverifiedSignatureError
+    from securesystemslib.signer import SSlibKey
+
+    key = read_public_key(public_key)
+    try:
+        opened = Envelope.from_dict(copy.deepcopy(dict(envelope)))
+        signatures, message = list(opened.signatures.values()), opened.pae()
+    except Exception:  # of many kinds: whatever is wrong with it, it is not an envelope
+        raise InputError("The file is not a DSSE envelope, or parts of it are missing; ask for it again.") from None
+    for signature in signatures:
+        try:
+            # a signature's key id is a hint that is not signed: the key that was given decides
+            SSlibKey.from_crypto(key, keyid=signature.keyid).verify_signature(signature, message)
+            break
+        except UnverifiedSignatureError:
+            continue
+    else:
+        return None
+    try:
+        said = json.loads(opened.payload) if opened.payload_type == PAYLOAD else {}
+        digests = [subject["digest"]["sha256"] for subject in said["subject"]]
+        whole = said["_type"] == STATEMENT and all(SHA256.fullmatch(d) for d in digests)
+        whole = whole and all(isinstance(subject["name"], str) for subject in said["subject"])
+        whole = whole and isinstance(said["predicateType"], str) and isinstance(said["predicate"], dict)
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise InputError("What was signed is not an in-toto statement (v1) over SHA-256 digests; ask for it again.")
+    found: dict[str, Any] = said
+    return found
+
+
+def subjects_beside(statement: Mapping[str, Any], folder: Path) -> dict[str, bool | None]:
+    """Of each file that a statement is about: whether the one of that name in `folder` is it; None if there is none."""
+    from mucs.ledger.load import file_sha256
+
+    found: dict[str, bool | None] = {}
+    for subject in statement["subject"]:
+        place = folder / Path(subject["name"]).name
+        there = place.is_file()
+        found[subject["name"]] = file_sha256(place) == subject["digest"]["sha256"] if there else None
+    return found
