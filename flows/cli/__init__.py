@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from flows.cli import evidence, jobs, questions
+from flows.cli import evidence, jobs, questions, records
 from mucs import InputError, __version__
 
 
@@ -22,7 +22,8 @@ def cli() -> None:
 
 for command in (
     *(jobs.demo, jobs.audit, jobs.calibrate),
-    *(questions.why, questions.used, questions.sql),
+    *(questions.why, questions.used, questions.questions, questions.ask, questions.sql),
+    *(records.rights, records.derive, records.withdraw),
     *(evidence.prove, evidence.verify),
 ):
     cli.add_command(command)

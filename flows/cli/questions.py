@@ -6,21 +6,22 @@ from pathlib import Path
 
 import click
 
-from flows.cli.shared import JSON, LEDGER, print_json, print_table
+from flows.cli.shared import AS_OF, JSON, LEDGER, print_json, print_table
 from mucs import InputError
 
 
 @click.command()
 @click.argument("generated")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many training items.")
+@AS_OF
 @LEDGER
 @JSON
-def why(generated: str, top: int, ledger: Path, as_json: bool) -> None:
+def why(generated: str, top: int, as_of: str, ledger: Path, as_json: bool) -> None:
     """What is behind this generated item (its id, or the start of its SHA-256)?"""
     from mucs.ledger import Ledger
 
     with Ledger.open(ledger) as opened:
-        rows = opened.ask("why", generated=generated, top=top)
+        rows = opened.ask("why", generated=generated, top=top, as_of=as_of)
     if not rows:
         raise InputError(
             f'The ledger has no attribution of a generated item {generated!r}; list them with `mucs sql "SELECT DISTINCT generated FROM lineage"`.'
@@ -48,15 +49,16 @@ def why(generated: str, top: int, ledger: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("training")
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many generated items.")
+@AS_OF
 @LEDGER
 @JSON
-def used(training: str, top: int, ledger: Path, as_json: bool) -> None:
+def used(training: str, top: int, as_of: str, ledger: Path, as_json: bool) -> None:
     """What is this training item behind (its id, or the start of its SHA-256)?"""
     from mucs.ledger import Ledger
 
     with Ledger.open(ledger) as opened:
-        rows = opened.ask("used", training=training, top=top)
-        known = rows or opened.ask("known", training=training)
+        rows = opened.ask("used", training=training, top=top, as_of=as_of)
+        known = rows or opened.ask("known", training=training, as_of=as_of)
     if not known:
         raise InputError(
             f'The ledger has no training item {training!r}; list them with `mucs sql "SELECT id, rights_holder FROM training_items"`.'
@@ -70,6 +72,58 @@ def used(training: str, top: int, ledger: Path, as_json: bool) -> None:
         ["generated", "rank", "score", "standard_error", "p_value", "run"],
         f"{rows[0]['training']} by {rows[0]['rights_holder']} is behind",
     )
+
+
+@click.command()
+@click.argument("name", required=False)
+@JSON
+def questions(name: str | None, as_json: bool) -> None:
+    """List the questions that `mucs ask` answers, or show one as SQL, to copy."""
+    from mucs.ledger.questions import names, question
+
+    if name is not None:
+        asked = question(name)
+        return print_json({"name": asked.name, "sql": asked.sql}) if as_json else click.echo(asked.sql.rstrip())
+    found = [question(each) for each in names()]
+    rows = [
+        {
+            "question": q.name,
+            "parameters": " ".join(
+                p.name if p.default is None else f"[{p.name}={p.default}]" for p in q.parameters if p.name != "as_of"
+            ),
+            "what it answers": q.about,
+        }
+        for q in found
+    ]
+    if as_json:
+        return print_json(rows)
+    print_table(rows, list(rows[0]))
+
+
+@click.command()
+@click.argument("name")
+@click.argument("parameters", nargs=-1)
+@AS_OF
+@LEDGER
+@JSON
+def ask(name: str, parameters: tuple[str, ...], as_of: str, ledger: Path, as_json: bool) -> None:
+    """Answer a named question; PARAMETERS are name=value words, as `mucs questions` lists them."""
+    from mucs.ledger import Ledger
+
+    given = {}
+    for word in parameters:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise InputError(f"{word!r} is not a parameter; write name=value, see `mucs questions {name}`.")
+        given[key] = value
+    with Ledger.open(ledger) as opened:
+        rows = opened.ask(name, **given | {"as_of": as_of})
+    if as_json:
+        return print_json(rows)
+    if not rows:
+        return click.echo("No rows.")
+    shown = {key for key, value in rows[0].items() if not (isinstance(value, str) and len(value) == 64)}
+    print_table([{k: v for k, v in row.items() if k in shown} for row in rows], [k for k in rows[0] if k in shown])
 
 
 @click.command()

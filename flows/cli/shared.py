@@ -17,6 +17,12 @@ LEDGER = click.option(
     show_default=True,
     help="The ledger file.",
 )
+AS_OF = click.option(
+    "--as-of",
+    default="infinity",
+    metavar="TIME",
+    help="Answer from what the ledger knew then, as 2026-10-31 or 2026-10-31T12:00:00 (UTC); now without it.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 
 

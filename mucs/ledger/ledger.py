@@ -19,6 +19,7 @@ import pyarrow as pa
 from mucs import InputError
 from mucs.ledger.chain import GENESIS, Entry, link
 from mucs.ledger.edges import NUMBERS
+from mucs.ledger.questions import question
 
 SCHEMA_VERSION = 4
 HERE = Path(__file__).parent
@@ -163,9 +164,10 @@ class Ledger:
         names = [column[0] for column in result.description or ()]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
-    def ask(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
-        """The rows of a named question, all of whose parameters are given."""
-        return self.rows((HERE / "questions" / f"{name}.sql").read_text(), parameters)
+    def ask(self, name: str, **given: Any) -> list[dict[str, Any]]:
+        """The rows of a named question. Raises InputError if there is none of that name, or a parameter is wrong."""
+        asked = question(name)
+        return self.rows(asked.sql, asked.values(given))
 
     def one(self, sql: str, *parameters: Any) -> Any:
         """The first value of a query's first row; None if it has no row."""

@@ -141,6 +141,9 @@ CREATE TABLE withdrawals (
     recorded_at TIMESTAMPTZ NOT NULL
 );
 
+-- Whether an item is called by this name: its id, or the first characters (8 or more) of its SHA-256.
+CREATE MACRO is_called(id, sha256, name) AS id = name OR (length(name) >= 8 AND starts_with(sha256, name));
+
 -- Which run speaks for a generated item: of those of one method that were loaded and not withdrawn, the latest.
 -- as_of: what the ledger knew at that time ('infinity': now).
 CREATE MACRO speaking_as_of(as_of, method_name := 'MUCS (arXiv 2605.17938)') AS TABLE
@@ -182,6 +185,13 @@ SELECT
     uses, valid_from, valid_to, position
 FROM ordered
 QUALIFY row_number() OVER (PARTITION BY sha256 ORDER BY covers DESC, position DESC, line DESC) = 1;
+
+-- The training items that a takedown takes, or that a holder is exposed by: the one of this name, or those whose image is this
+-- rights holder's today.
+CREATE MACRO theirs(target, as_of) AS TABLE
+SELECT t.training_id
+FROM training_items t JOIN rights_on(current_date, as_of) h ON h.sha256 = t.sha256
+WHERE h.rights_holder = target OR is_called(t.id, t.sha256, target);
 
 CREATE VIEW speaking AS SELECT * FROM speaking_as_of('infinity');
 CREATE VIEW lineage AS SELECT * FROM lineage_as_of('infinity');

@@ -1,6 +1,11 @@
 -- Which generated items are attributed already, and by which run, for this checkpoint, training set, held-out set and settings?
 -- Runs without the calibration that there is now do not count.
--- $checkpoint, $training_set, $held_out ('' if none), $calibration ('' if none), $settings: SHA-256 digests.
+-- $checkpoint text: SHA-256 of the checkpoint.
+-- $training_set text: SHA-256 of the training set.
+-- $held_out text = : SHA-256 of the held-out set; empty if there was none.
+-- $calibration text = : SHA-256 of the calibration; empty for any.
+-- $settings text: SHA-256 of the settings.
+-- $as_of time = infinity: answer from what the ledger knew then.
 SELECT DISTINCT g.row_sha256, r.sha256 AS run
 FROM runs r
 JOIN artifacts c ON c.artifact_id = r.checkpoint_id
@@ -10,4 +15,4 @@ LEFT JOIN artifacts k ON k.artifact_id = r.calibration_id
 JOIN attributions a USING (run_id)
 JOIN generated_items g USING (generated_id)
 WHERE c.sha256 = $checkpoint AND t.sha256 = $training_set AND coalesce(h.sha256, '') = $held_out
-    AND $calibration IN ('', k.sha256) AND r.settings_sha256 = $settings;
+    AND $calibration IN ('', k.sha256) AND r.settings_sha256 = $settings AND r.loaded_at <= $as_of::TIMESTAMPTZ;

@@ -1,0 +1,89 @@
+"""Named questions: one `.sql` file each, whose comment says what it answers and what its parameters are.
+
+A parameter's line is `-- $name kind = default: what it is`, without a default for one that must be given.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mucs import InputError
+
+HERE = Path(__file__).parent
+LINE = re.compile(r"^-- \$(?P<name>\w+) (?P<kind>\w+)(?: =(?P<default>[^:]*))?: (?P<about>.*)$")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """kind: text, integer, number, day or time. default: as one would write it; None if it must be given."""
+
+    name: str
+    kind: str
+    default: str | None
+    about: str
+
+    def value(self, given: Any) -> Any:
+        """What was given, as the query takes it. Raises InputError if it is not of the kind."""
+        try:
+            match self.kind:
+                case "integer":
+                    return int(given)
+                case "number":
+                    return float(given)
+                case "day":
+                    today = datetime.datetime.now(datetime.UTC).date()
+                    return today if given == "today" else datetime.date.fromisoformat(str(given))
+                case "time" if given != "infinity":
+                    at = datetime.datetime.fromisoformat(str(given))
+                    return (at if at.tzinfo else at.replace(tzinfo=datetime.UTC)).isoformat()
+                case _:
+                    return str(given)
+        except ValueError:
+            example = {"integer": "10", "number": "0.05", "day": "2026-10-31", "time": "2026-10-31T12:00:00"}[self.kind]
+            raise InputError(f"{self.name} cannot be {given!r}; give a {self.kind}, such as {example}.") from None
+
+
+@dataclass(frozen=True)
+class Question:
+    """about: what it answers. sql: the whole file."""
+
+    name: str
+    about: str
+    parameters: tuple[Parameter, ...]
+    sql: str
+
+    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """A value for each parameter. Raises InputError for one that is missing, unknown, or of another kind."""
+        names = [p.name for p in self.parameters]
+        for name in given:
+            if name not in names:
+                raise InputError(f"The question {self.name} has no parameter {name!r}; it has {', '.join(names)}.")
+        for p in self.parameters:
+            if p.default is None and p.name not in given:
+                raise InputError(f"The question {self.name} needs {p.name}, {p.about.rstrip('.')}; add {p.name}=….")
+        return {p.name: p.value(given.get(p.name, p.default)) for p in self.parameters}
+
+
+def names() -> list[str]:
+    """Of all questions."""
+    return sorted(path.stem for path in HERE.glob("*.sql"))
+
+
+def question(name: str) -> Question:
+    """A question by its name. Raises InputError if there is none."""
+    if name not in names():
+        raise InputError(f"There is no question {name!r}; see them with `mucs questions`.")
+    sql = (HERE / f"{name}.sql").read_text()
+    comment = [line for line in sql.splitlines() if line.startswith("-- ")]
+    parameters = [
+        Parameter(m["name"], m["kind"], None if m["default"] is None else m["default"].strip(), m["about"])
+        for m in map(LINE.match, comment)
+        if m
+    ]
+    about = " ".join(line.removeprefix("-- ") for line in comment if not LINE.match(line))
+    return Question(name, about, tuple(parameters), sql)

@@ -1,0 +1,189 @@
+"""What is said of items and runs from outside: who granted what, what was made from what, which runs no longer speak."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from mucs import InputError
+from mucs.canonical import digest
+from mucs.ledger.ledger import Ledger
+
+COLUMNS = ("item", "rights_holder", "licence", "standing", "uses", "valid_from", "valid_to")
+STANDINGS = ("granted", "opted out")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Right:
+    """What is said of an image from a day to the day before another, or for good.
+
+    sha256: of the image. standing: granted or opted out. uses: what it is granted for; None for everything.
+    """
+
+    line: int
+    sha256: str
+    rights_holder: str
+    licence: str
+    standing: str
+    uses: list[str] | None
+    valid_from: str
+    valid_to: str | None
+
+    def record(self) -> dict[str, object]:
+        """As JSON, which an entry's digest covers."""
+        return dict(vars(self))
+
+
+def read_rights(ledger: Ledger, path: Path) -> list[Right]:
+    """The rows of a CSV file with COLUMNS: an item is a training item's id, or the SHA-256 of an image.
+
+    standing may be empty for granted, uses for everything (else words such as `training output`), valid_to for no end.
+    Raises InputError, with the line, for what cannot be read or is not known to the ledger.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as f:
+            reader = csv.DictReader(f)
+            if missing := [
+                name
+                for name in ("item", "rights_holder", "licence", "valid_from")
+                if name not in (reader.fieldnames or ())
+            ]:
+                raise InputError(f"{path} has no column {missing[0]}; give {', '.join(COLUMNS)}.")
+            if unknown := [name for name in reader.fieldnames or () if name not in COLUMNS]:
+                raise InputError(f"{path} has a column {unknown[0]!r}, which says nothing; give {', '.join(COLUMNS)}.")
+            return list(_rights(ledger, path, reader))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise InputError(
+            f"{path} cannot be read as CSV; give a text file with the columns {', '.join(COLUMNS)}."
+        ) from None
+
+
+def _rights(ledger: Ledger, path: Path, reader: csv.DictReader[str]) -> Iterator[Right]:
+    images: dict[str, set[str]] = {}
+    for name, sha256 in ledger.connection.execute("SELECT id, sha256 FROM training_items").fetchall():
+        images.setdefault(name, set()).add(sha256)
+        images.setdefault(sha256, set()).add(sha256)
+    for row in reader:
+        here = f"{path}, line {reader.line_num}:"
+        values = {name: (row.get(name) or "").strip() for name in COLUMNS}
+        for name in ("item", "rights_holder", "licence", "valid_from"):
+            if not values[name]:
+                raise InputError(f"{here} {name} is empty; fill it in.")
+        found = images.get(values["item"], set())
+        if len(found) != 1:
+            few = "no training item" if not found else f"{len(found)} images of training items"
+            raise InputError(
+                f"{here} the ledger has {few} called {values['item']!r}; name one by the SHA-256 of its image."
+            )
+        standing = values["standing"] or "granted"
+        if standing not in STANDINGS:
+            raise InputError(f"{here} standing cannot be {standing!r}; write {' or '.join(STANDINGS)}.")
+        days = {name: _day(values[name], f"{here} {name}") for name in ("valid_from", "valid_to") if values[name]}
+        if "valid_to" in days and days["valid_to"] <= days["valid_from"]:
+            raise InputError(
+                f"{here} valid_to is not after valid_from; it is the first day on which the right does not hold."
+            )
+        yield Right(
+            *(reader.line_num, min(found), values["rights_holder"], values["licence"], standing),
+            *(values["uses"].split() or None, days["valid_from"], days.get("valid_to")),
+        )
+
+
+def _day(text: str, what: str) -> str:
+    try:
+        return datetime.date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise InputError(f"{what} cannot be {text!r}; write a day as 2026-10-31.") from None
+
+
+def record_rights(ledger: Ledger, rights: list[Right]) -> bool:
+    """Add rights in one entry; False, with nothing changed, if they are the last that were added."""
+    if not rights:
+        raise InputError("The file says nothing of any item; give at least one row.")
+    rows = [right.record() for right in rights]
+    body = {"rows": len(rows), "sha256": digest(rows)}
+    if (
+        ledger.one(
+            "SELECT entry->'$.body'->>'sha256' FROM entries WHERE kind = 'rights' ORDER BY position DESC LIMIT 1"
+        )
+        == body["sha256"]
+    ):
+        return False
+    with ledger.transaction() as now:
+        entry = ledger.append("rights", body)
+        ledger.connection.register("staged_rights", pa.Table.from_pylist(rows, STAGED))
+        ledger.connection.execute(
+            "INSERT INTO rights SELECT ?, line, sha256, rights_holder, licence, standing, uses, valid_from::DATE, valid_to::DATE, ?"
+            " FROM staged_rights",
+            [entry.position, now],
+        )
+    return True
+
+
+STAGED = pa.schema(
+    [
+        ("line", pa.int32()),
+        *((name, pa.string()) for name in ("sha256", "rights_holder", "licence", "standing")),
+        ("uses", pa.list_(pa.string())),
+        ("valid_from", pa.string()),
+        ("valid_to", pa.string()),
+    ]
+)
+
+
+def artifact(ledger: Ledger, name: str) -> str:
+    """The SHA-256 of an artifact by its start, or any SHA-256 written out. Raises InputError if it is neither."""
+    found = ledger.connection.execute(
+        "SELECT DISTINCT sha256 FROM artifacts WHERE starts_with(sha256, ?)", [name]
+    ).fetchall()
+    if len(found) == 1 and len(name) >= 8:
+        return str(found[0][0])
+    if SHA256.fullmatch(name):
+        return name
+    raise InputError(
+        f'{name!r} names no artifact; give its SHA-256, see `mucs sql "SELECT kind, sha256 FROM artifacts"`.'
+    )
+
+
+def record_derivation(ledger: Ledger, child: str, parent: str) -> bool:
+    """Add that one artifact was made from another (each by SHA-256); False if the ledger knows.
+
+    Raises InputError if the parent was made from the child.
+    """
+    if ledger.one("SELECT 1 FROM derivations WHERE child_sha256 = ? AND parent_sha256 = ?", child, parent):
+        return False
+    above = "WITH RECURSIVE up AS (SELECT ? AS sha256 UNION SELECT parent_sha256 FROM derivations JOIN up ON child_sha256 = sha256) SELECT 1 FROM up WHERE sha256 = ?"
+    if ledger.one(above, parent, child):
+        raise InputError(f"{parent[:12]} was made from {child[:12]}, so it cannot be what that was made from.")
+    with ledger.transaction() as now:
+        entry = ledger.append("derivation", {"child": child, "parent": parent})
+        ledger.connection.execute("INSERT INTO derivations VALUES (?, ?, ?, ?)", [entry.position, child, parent, now])
+    return True
+
+
+def withdraw(ledger: Ledger, run: str, reason: str) -> bool:
+    """Have a run (by the start of its SHA-256) speak no longer; False if it does not already.
+
+    Raises InputError if there is not exactly one such run.
+    """
+    found = ledger.rows("SELECT run_id, sha256 FROM runs WHERE starts_with(sha256, ?)", [run])
+    if len(found) != 1:
+        raise InputError(
+            f'The ledger has {len(found)} runs called {run!r}; see them with `mucs sql "SELECT sha256, loaded_at FROM runs"`.'
+        )
+    (known,) = found
+    if ledger.one("SELECT 1 FROM withdrawals WHERE run_id = ?", known["run_id"]):
+        return False
+    with ledger.transaction() as now:
+        entry = ledger.append("withdrawal", {"run": known["sha256"], "reason": reason})
+        ledger.connection.execute(
+            "INSERT INTO withdrawals VALUES (?, ?, ?, ?)", [entry.position, known["run_id"], reason, now]
+        )
+    return True
