@@ -53,4 +53,4 @@ def print_table(rows: list[dict[str, Any]], columns: list[str], title: str | Non
         table.add_row(
             *(f"{row[c]:.4f}" if isinstance(row[c], float) else "" if row[c] is None else str(row[c]) for c in columns)
         )
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False).print(table)

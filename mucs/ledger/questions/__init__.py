@@ -45,7 +45,8 @@ class Parameter:
                     return str(given)
         except ValueError:
             example = {"integer": "10", "number": "0.05", "day": "2026-10-31", "time": "2026-10-31T12:00:00"}[self.kind]
-            raise InputError(f"{self.name} cannot be {given!r}; give a {self.kind}, such as {example}.") from None
+            kind = "whole number" if self.kind == "integer" else self.kind
+            raise InputError(f"{self.name} cannot be {given!r}; give a {kind}, such as {example}.") from None
 
 
 @dataclass(frozen=True)

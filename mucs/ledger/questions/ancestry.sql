@@ -1,7 +1,7 @@
 -- What was this generated item made from, through run, checkpoint and data sets, however many steps back?
 -- $generated text: its id, or the start of its SHA-256.
 -- $as_of time = infinity: answer from what the ledger knew then.
-WITH RECURSIVE parents AS (
+WITH RECURSIVE parents AS MATERIALIZED (  -- else DuckDB 1.5 loses rows of the recursion, now and then
     SELECT child_sha256 AS child, parent_sha256 AS parent, 'registered' AS because FROM derivations WHERE recorded_at <= $as_of::TIMESTAMPTZ
     UNION
     SELECT c.sha256, t.sha256, 'a run says so'

@@ -1,0 +1,220 @@
+"""Named questions: right against plain Python, and from what the ledger knew at any time."""
+
+import datetime
+import itertools
+from collections import defaultdict
+
+import pytest
+
+from mucs import InputError
+from mucs import ledger as store
+from mucs.ledger import Ledger
+from mucs.ledger.questions import names, question
+from mucs.ledger.rights import artifact, read_rights, record_derivation, record_rights, withdraw
+from tests.mucs.ledger.test_ledger import GENERATED, TRAINING, make_run
+
+SCORES = {"a": (0.4, 0.2, -0.1, -0.3), "b": (0.9, 0.3, 0.1, 0.0)}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return {name: make_run(tmp_path, name, scores) for name, scores in SCORES.items()}
+
+
+@pytest.fixture
+def path(tmp_path, runs):
+    """A ledger with run a, and then run b."""
+    for run in runs.values():
+        with Ledger.open(tmp_path / "ledger.duckdb", read_only=False) as ledger:
+            store.load(ledger, run)
+    return tmp_path / "ledger.duckdb"
+
+
+def ask(path, name, **given):
+    with Ledger.open(path) as ledger:
+        return ledger.ask(name, **given)
+
+
+def times(path) -> list[str]:
+    """When each run was loaded."""
+    with Ledger.open(path) as ledger:
+        return [row["loaded_at"].isoformat() for row in ledger.rows("SELECT loaded_at FROM runs ORDER BY run_id")]
+
+
+def record(path, tmp_path, *rows: str) -> bool:
+    file = tmp_path / "rights.csv"
+    file.write_text("\n".join(["item,rights_holder,licence,standing,uses,valid_from,valid_to", *rows]))
+    with Ledger.open(path, read_only=False) as ledger:
+        return record_rights(ledger, read_rights(ledger, file))
+
+
+GIVEN = {
+    "generated": "g0",
+    "training": "t1",
+    "rights_holder": "Ada",
+    "target": "Ada",
+    "run": "",
+    "first": "",
+    "second": "",
+    **dict.fromkeys(("checkpoint", "training_set", "settings"), "x"),
+}
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_question_says_what_it_answers_and_answers_as_of_any_time(path, name):
+    asked = question(name)
+    assert asked.about
+    assert asked.parameters[-1].name == "as_of"
+    assert all(p.about for p in asked.parameters)
+    given = {p.name: GIVEN[p.name] for p in asked.parameters if p.default is None}
+    now = ask(path, name, **given)
+    assert bool(now) == (name not in ("covered", "lapsed", "coverage"))
+    assert not ask(path, name, **given, as_of="2020-01-01")
+    said = {"run", "runs", "latest_run", "first_run", "run_id", "because", "state", "event"}
+    assert not now or said & set(now[0]) or name in ("edges", "known", "takedown")
+
+
+def test_the_latest_run_speaks_unless_it_is_withdrawn_or_not_there_yet(path, runs):
+    def best(**given):
+        return [
+            (r["training"], round(r["score"], 3), r["run"]) for r in ask(path, "why", generated="g0", top=1, **given)
+        ]
+
+    a, b = (("t0", scores[0], runs[name].sha256) for name, scores in SCORES.items())
+    assert best() == [b]
+    assert best(as_of=times(path)[0]) == [a]
+    before = datetime.datetime.now(datetime.UTC).isoformat()
+    with Ledger.open(path, read_only=False) as ledger:
+        assert withdraw(ledger, runs["b"].sha256[:10], "wrong data")
+        assert not withdraw(ledger, runs["b"].sha256, "again")
+        with pytest.raises(InputError, match="0 runs called 'feed'"):
+            withdraw(ledger, "feed", "")
+    assert best() == [a]
+    assert best(as_of=before) == [b]
+
+
+def divided(scores, top, taken=()):
+    """Shares by holder of two generated items with the same scores, in plain Python."""
+    left = [(t["rights_holder"], s) for t, s in zip(TRAINING, scores, strict=True) if t["rights_holder"] not in taken]
+    left = [(holder, score) for holder, score in left if score > 0][:top]
+    shares = defaultdict(float)
+    for holder, score in left:
+        shares[holder] += score / sum(score for _, score in left)
+    return shares
+
+
+@pytest.mark.parametrize("top", [1, 2, 3, 4])
+def test_shares_and_takedown_agree_with_plain_python(path, top):
+    now = divided(SCORES["b"], top)
+    assert {s["rights_holder"]: s["share"] for s in ask(path, "shares", top=top)} == pytest.approx(now)
+    for holder in ("Ada", "Ben"):
+        without = divided(SCORES["b"], top, taken=[holder])
+        found = {s["rights_holder"]: s for s in ask(path, "takedown_shares", target=holder, top=top)}
+        for each in found.keys() | now.keys() | without.keys():
+            assert found[each]["share_now"] == pytest.approx(now.get(each, 0))
+            assert found[each]["share_without"] == pytest.approx(without.get(each, 0))
+        items = ask(path, "takedown_items", target=holder, top=top)
+        assert [i["share"] for i in items] == pytest.approx([now[holder]] * 2 if holder in now else [])
+    assert [i["share"] for i in ask(path, "takedown_items", target="t1", top=2)] == pytest.approx([0.25, 0.25])
+
+
+def test_concentration_overlap_and_drift(path, runs):
+    (first, _) = ask(path, "concentration")
+    shares = [0.9 / 1.3, 0.3 / 1.3, 0.1 / 1.3]
+    assert first["first"] == pytest.approx(shares[0])
+    assert first["effective_edges"] == pytest.approx(1 / sum(s * s for s in shares))
+    assert [(o["training"], o["of_all"]) for o in ask(path, "overlap", best=2)] == [("t0", 1.0), ("t1", 1.0)]
+    for d in ask(path, "drift", first=runs["a"].sha256, second=runs["b"].sha256, top=2):
+        assert (d["overlap"], d["same_best"]) == (1, True)
+        assert d["largest_score_change"] == pytest.approx(0.5)
+
+
+def test_rights_are_those_of_the_day_as_they_were_known(path, tmp_path):
+    sha = {t["id"]: t["sha256"] for t in TRAINING}
+    start = datetime.datetime.now(datetime.UTC).isoformat()
+
+    def standing(day, use="output", **given):
+        return {
+            r["training"]: r["standing"]
+            for r in ask(path, "lapsed", day=day, use=use, **given)
+            if r["generated"] == "g0"
+        }
+
+    assert standing("2024-06-01") == {}
+    assert standing("2023-06-01") == dict.fromkeys(("t0", "t1", "t2"), "not yet")
+    assert record(
+        path,
+        tmp_path,
+        "t0,Ada,CC0,,training output,2024-01-01,2025-01-01",
+        f"{sha['t1']},Ben,CC0,,training,2024-01-01,",
+    )
+    assert not record(
+        path,
+        tmp_path,
+        "t0,Ada,CC0,,training output,2024-01-01,2025-01-01",
+        f"{sha['t1']},Ben,CC0,,training,2024-01-01,",
+    )
+    then = datetime.datetime.now(datetime.UTC).isoformat()
+    assert standing("2024-12-31") == {"t1": "not for output"}
+    assert standing("2025-01-01") == {"t0": "lapsed", "t1": "not for output"}
+    assert standing("2025-01-01", use="training") == {"t0": "lapsed"}
+    assert record(
+        path, tmp_path, "t0,Cleo,private,opted out,,2024-07-01,"
+    )  # sold, we hear later, and withdrawn from use
+    assert standing("2024-06-30") == {"t1": "not for output"}
+    assert standing("2024-07-01") == {"t0": "opted out", "t1": "not for output"}
+    assert standing("2024-07-01", as_of=then) == {"t1": "not for output"}
+    assert standing("2024-07-01", as_of=start) == {}
+    assert [r["rights_holder"] for r in ask(path, "lapsed", day="2024-07-01", top=1)] == ["Cleo", "Cleo"]
+    # the run stays tied to what it used, whoever holds the right now
+    assert {r["rights_holder"] for r in ask(path, "why", generated="g0", top=1)} == {"Ada"}
+    assert [i["best_rank"] for i in ask(path, "takedown_items", target="Cleo")] == [1, 1]
+    with Ledger.open(path) as ledger:
+        assert store.first_fault(ledger) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ("t9,Ada,CC0,,,2024-01-01,", "line 2: the ledger has no training item called 't9'"),
+        ("t0,,CC0,,,2024-01-01,", "line 2: rights_holder is empty"),
+        ("t0,Ada,CC0,,,1 May,", "valid_from cannot be '1 May'"),
+        ("t0,Ada,CC0,,,2024-01-01,2024-01-01", "valid_to is not after"),
+        ("t0,Ada,CC0,maybe,,2024-01-01,", "write granted or opted out"),
+    ],
+)
+def test_wrong_rights_change_nothing(path, tmp_path, row, sentence):
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=sentence):
+        record(path, tmp_path, row)
+    assert path.read_bytes() == before
+
+
+def test_ancestry_has_no_depth_limit(path):
+    generations = [f"{i:064x}" for i in range(1, 40)]
+    with Ledger.open(path, read_only=False) as ledger:
+        base = artifact(ledger, "checkpoint")
+        for child, parent in itertools.pairwise([base, *generations]):
+            assert record_derivation(ledger, child, parent)
+        assert not record_derivation(ledger, base, generations[0])
+        with pytest.raises(InputError, match="was made from"):
+            record_derivation(ledger, generations[-1], base)
+        with pytest.raises(InputError, match="names no artifact"):
+            artifact(ledger, "abc")
+    found = ask(path, "ancestry", generated="g0")
+    assert [row["sha256"] for row in found if row["kind"] == "not in any run"] == generations
+    assert [row["items"] for row in found if row["kind"] == "training_set"] == [len(TRAINING)]
+
+
+def test_wrong_parameters_are_refused(path):
+    for given, sentence in (
+        ({}, "needs generated"),
+        ({"generated": "g0", "tip": 1}, "no parameter 'tip'; it has generated, top, as_of"),
+        ({"generated": "g0", "top": "many"}, "top cannot be 'many'; give a whole number"),
+        ({"generated": "g0", "as_of": "yesterday"}, "as_of cannot be 'yesterday'"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            ask(path, "why", **given)
+    with pytest.raises(InputError, match="no question 'what'"):
+        ask(path, "what")
+    assert len(GENERATED) == 2
