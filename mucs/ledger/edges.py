@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from mucs.files import replacing
 from mucs.ledger import merkle
@@ -26,10 +28,13 @@ EDGE_SCHEMA = pa.schema(
         ("seed_spread", pa.float32()),
         ("p_value", pa.float64()),
         ("decoy_p_value", pa.float64()),
-        ("decoy_z", pa.float64()),
+        ("decoy_z", pa.float32()),
     ]
 )
 NUMBERS = EDGE_SCHEMA.names[EDGE_SCHEMA.get_field_index("score") :]
+# What is published has the digits that were measured and no others, so that it can be quoted, and is stored in a third of the
+# space. A p-value is rounded up, so that it is never smaller than it was.
+DECIMALS = {"score": 6, "standard_error": 6, "seed_spread": 6, "p_value": 6, "decoy_p_value": 6, "decoy_z": 3}
 LEAF = np.dtype(
     [
         ("generated_row_sha256", "V32"),
@@ -41,10 +46,35 @@ LEAF = np.dtype(
 
 
 def write_edges(columns: Mapping[str, Sequence[object]], path: Path) -> None:
-    """Write edges (columns of EDGE_SCHEMA) in one step, NaN as null; the same edges give the same bytes."""
-    arrays = [pa.array(columns[field.name], field.type, from_pandas=True) for field in EDGE_SCHEMA]
+    """Write edges (columns of EDGE_SCHEMA) in one step, rounded to DECIMALS, NaN as null; the same edges give the same bytes."""
+    arrays = []
+    for field in EDGE_SCHEMA:
+        values = columns[field.name]
+        if field.name in DECIMALS:
+            values = rounded(np.asarray(values, np.float64), DECIMALS[field.name], up=field.name.endswith("p_value"))
+        arrays.append(pa.array(values, field.type, from_pandas=True))
     with replacing(path) as partial:
         pq.write_table(pa.table(arrays, schema=EDGE_SCHEMA), partial, compression="zstd", store_schema=False)
+
+
+def pack(generated: np.ndarray, training: np.ndarray, rank: np.ndarray, numbers: Mapping[str, np.ndarray]) -> bytes:
+    """The leaves of edges, one after the other; `leaf_hashes` says what is in one.
+
+    generated, training: (N,) or a single V32; rank: (N,) integers; numbers: (N,) by NUMBERS, NaN for null.
+    """
+    packed = np.empty(len(rank), LEAF)
+    packed["generated_row_sha256"] = generated
+    packed["training_row_sha256"] = training
+    packed["rank"] = rank
+    for name in NUMBERS:
+        values = packed[name] = numbers[name]
+        packed[name][np.isnan(values)] = np.nan
+    return packed.tobytes()
+
+
+def rounded(values: NDArray[np.float64], decimals: int, *, up: bool) -> NDArray[np.float64]:
+    """To so many decimals: to the nearest, or up (but for what a float's last digit may be off)."""
+    return np.ceil(values * 10**decimals - 1e-6) / 10**decimals if up else values.round(decimals)
 
 
 def leaf_hashes(edges: pa.Table) -> list[bytes]:
@@ -53,16 +83,22 @@ def leaf_hashes(edges: pa.Table) -> list[bytes]:
     The SHA-256 of the generated item's row and of the training item's (32 bytes each), the rank (4 bytes) and NUMBERS
     (IEEE 754, 8 bytes each), little-endian; what is null is the quiet NaN 0x7ff8000000000000.
     """
-    packed = np.empty(len(edges), LEAF)
-    for name in ("generated_row_sha256", "training_row_sha256"):
-        packed[name] = np.frombuffer(bytes.fromhex("".join(edges[name].to_pylist())), "V32")
-    packed["rank"] = edges["rank"].to_numpy()
-    for name in NUMBERS:
-        values = edges[name].cast(pa.float64()).to_numpy().copy()
-        values[np.isnan(values)] = np.nan
-        packed[name] = values
-    raw = packed.tobytes()
-    return [merkle.leaf_hash(raw[at : at + LEAF.itemsize]) for at in range(0, len(raw), LEAF.itemsize)]
+    rows = (raw_digests(edges[name].to_pylist()) for name in ("generated_row_sha256", "training_row_sha256"))
+    numbers = {name: edges[name].cast(pa.float64()).to_numpy() for name in NUMBERS}
+    raw = pack(*rows, edges["rank"].to_numpy(), numbers)
+    return hash_leaves(raw)
+
+
+def raw_digests(hexadecimal: Sequence[str]) -> np.ndarray:
+    """SHA-256 digests as (N,) V32."""
+    return np.frombuffer(bytes.fromhex("".join(hexadecimal)), "V32")
+
+
+def hash_leaves(raw: bytes) -> list[bytes]:
+    """The leaf hashes of what `pack` gives."""
+    size, sha256 = LEAF.itemsize, hashlib.sha256
+    # as merkle.leaf_hash does it, without a call for each
+    return [sha256(b"\x00" + raw[at : at + size]).digest() for at in range(0, len(raw), size)]
 
 
 def edges_root(edges: pa.Table) -> str:

@@ -91,7 +91,7 @@ CREATE TABLE edges (
     seed_spread    FLOAT,                      -- standard deviation over repeats of unlearning; null with one
     p_value        DOUBLE,                     -- against held-out look-alikes; null where none were given
     decoy_p_value  DOUBLE,                     -- against the training item's own scores for decoys; null without a calibration
-    decoy_z        DOUBLE                      -- how many standard deviations the score lies above those
+    decoy_z        FLOAT                       -- how many standard deviations the score lies above those
 );
 
 CREATE TABLE validations (

@@ -40,17 +40,6 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), **changes) -> Ru
         {column: list(values) for column, values in zip(EDGE_SCHEMA.names, zip(*edges, strict=True), strict=True)}, path
     )
     kinds = ("checkpoint", "training_set", "held_out", "batch")
-    record = {
-        "name": name,
-        "method": "MUCS (arXiv 2605.17938)",
-        "inputs": {kind: {"path": kind, "commit": "c", "sha256": f"{kind:f<64}"} for kind in kinds},
-        "calibration": {"sha256": "calibration"},
-        "settings": {"num_noises": 2},
-        "results": {
-            "edges_root": edges_root(pq.read_table(path)),
-            "edges_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        },
-    }
     outcome = {
         "converged": True,
         "steps": 3,
@@ -69,6 +58,21 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), **changes) -> Ru
         "decoy_discoveries": None,
         "recall": {"2%": 1.0},
     }
+    attributions = [{"row_sha256": digest(row), **outcome} for row in GENERATED]
+    record = {
+        "name": name,
+        "method": "MUCS (arXiv 2605.17938)",
+        "inputs": {kind: {"path": kind, "commit": "c", "sha256": f"{kind:f<64}"} for kind in kinds},
+        "calibration": {"sha256": "calibration"},
+        "generated": [{"id": g["id"], "sha256": g["sha256"]} for g in GENERATED],
+        "settings": {"num_noises": 2},
+        "results": {
+            "edges_root": edges_root(pq.read_table(path)),
+            "edges_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "edges": len(edges),
+            "attributions": attributions,
+        },
+    }
     run = {
         "record": record,
         "artifacts": [
@@ -77,7 +81,7 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), **changes) -> Ru
         ],
         "training": TRAINING,
         "generated": GENERATED,
-        "attributions": [{"row_sha256": digest(row), **outcome} for row in GENERATED],
+        "attributions": attributions,
         "edges": path,
         "validations": [{"suite": "edges", "success": True, "results": []}],
         "location": "s3://evidence/x",
@@ -275,3 +279,18 @@ def test_a_locked_ledger_is_refused(path, tmp_path):
             Ledger.open(path)
         other.communicate("")
     Ledger.open(path).connection.close()
+
+
+def test_what_is_published_has_six_decimals_and_no_p_value_is_understated(tmp_path):
+    one = {name: ["x"] for name in EDGE_SCHEMA.names}
+    numbers = {"rank": 1, "score": 0.12345678, "standard_error": 0.1, "seed_spread": math.nan, "decoy_z": 1.23456}
+    path = tmp_path / "edges.parquet"
+    for p, kept in ((1 / 82, 0.012196), (0.05, 0.05), (2 / 3, 0.666667), (1.0, 1.0), (0.010000001, 0.010001)):
+        write_edges(
+            {**one, **{name: [v] for name, v in numbers.items()}, "p_value": [p], "decoy_p_value": [math.nan]}, path
+        )
+        (row,) = pq.read_table(path).to_pylist()
+        assert (row["p_value"], row["decoy_p_value"], row["seed_spread"]) == (kept, None, None)
+        assert row["p_value"] >= p - 1e-12
+        assert row["score"] == pytest.approx(0.123457, abs=1e-9)
+        assert row["decoy_z"] == pytest.approx(1.235, abs=1e-6)
