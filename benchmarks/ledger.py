@@ -1,0 +1,291 @@
+"""Load, size, questions, statement and verification of a ledger of 100 million edges.
+
+    python benchmarks/ledger.py                                        # 2,000 generated × 50,000 training items, 500 holders
+    python benchmarks/ledger.py --generated 200 --training 5000        # a small one, to try it
+
+Four runs, as four audits would bring them, each of a quarter of the generated items, unscreened and calibrated. Every
+stage runs in a process of its own, and prints its figures for the first half of the edges and for all of them. What was
+built lies in benchmarks/work/ledger-…, so that `--only STAGE` can measure a stage again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from mucs import ledger as store  # noqa: E402
+from mucs.canonical import digest  # noqa: E402
+from mucs.ledger import EDGE_SCHEMA, Ledger, Run, first_fault, merkle  # noqa: E402
+from mucs.ledger.edges import DECIMALS, NUMBERS, hash_leaves, pack, raw_digests, rounded  # noqa: E402
+from mucs.ledger.load import file_sha256  # noqa: E402
+from mucs.ledger.questions import names, question  # noqa: E402
+
+RUNS = 4
+DECOYS, HELD_OUT = 32, 1000
+OUTCOME = {
+    **{"converged": True, "steps": 60, "null_loss": 1.0, "forget_loss": 0.96, "retain_loss": 0.1},
+    **{"probe_before": 0.2, "probe_after": 0.9, "seen_auc": 0.7, "seen_auc_low": 0.6, "seen_auc_high": 0.8},
+    **{"held_out_ks": 0.05, "discoveries": 10, "decoy_discoveries": 5, "recall": None},
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """How many generated and training items there are, by how many holders."""
+
+    generated: int
+    training: int
+    holders: int
+
+    @property
+    def folder(self) -> Path:
+        return HERE / "work" / f"ledger-{self.generated}-{self.training}-{self.holders}"
+
+    @property
+    def ledgers(self) -> dict[str, Path]:
+        return {name: self.folder / f"{name}.duckdb" for name in ("half", "whole")}
+
+    def training_rows(self) -> list[dict[str, str]]:
+        said = {"licence": "CC-BY-4.0", "date": "2024-01-01"}
+        return [item("t", i) | said | {"rights_holder": f"holder {i % self.holders:04d}"} for i in range(self.training)]
+
+    def generated_rows(self, run: int) -> list[dict[str, str]]:
+        """A run's, in the order of the Merkle tree."""
+        mine = range(run * self.generated // RUNS, (run + 1) * self.generated // RUNS)
+        return sorted((item("g", i) | {"seed": str(i)} for i in mine), key=digest)
+
+    def run(self, number: int) -> Run:
+        """A run as the audit stages it."""
+        edges = self.folder / f"run-{number}.parquet"
+        built = json.loads(edges.with_suffix(".json").read_text())
+        kinds = ("checkpoint", "training_set", "held_out", "batch")
+        inputs = {
+            kind: {"path": kind, "commit": "c", "sha256": hashlib.sha256(kind.encode()).hexdigest()} for kind in kinds
+        }
+        rows = self.generated_rows(number)
+        counts = {"candidates": self.training, "survivors": self.training}
+        attributions = [{"row_sha256": digest(row), **OUTCOME, **counts} for row in rows]
+        record = {
+            "method": "MUCS (arXiv 2605.17938)",
+            "inputs": inputs,
+            "calibration": None,
+            "noise_bank": "0" * 64,
+            "settings": {"num_noises": 100},
+            "results": {
+                "edges_sha256": built["sha256"],
+                "edges_root": built["root"],
+                "edges": built["edges"],
+                "attributions": attributions,
+            },
+            "validations": [],
+        }
+        outputs = {"noise_bank": record["noise_bank"], "edges": built["sha256"]}
+        artifacts = [
+            {"kind": kind, "sha256": given["sha256"], "files": 1, "bytes": 1} for kind, given in inputs.items()
+        ]
+        artifacts += [{"kind": kind, "sha256": sha256, "files": 1, "bytes": 1} for kind, sha256 in outputs.items()]
+        return Run(record, artifacts, self.training_rows(), rows, attributions, edges, [], f"s3://evidence/{number}")
+
+
+def item(prefix: str, number: int) -> dict[str, str]:
+    name = f"{prefix}{number:06d}"
+    return {"id": name, "sha256": hashlib.sha256(name.encode()).hexdigest()}
+
+
+def draw(random: np.random.Generator, training: int) -> dict[str, np.ndarray]:
+    """A generated item's edges, best first: all training items in random order, falling scores."""
+    rank = np.arange(1, training + 1, dtype=np.int32)
+    numbers = {
+        "score": np.sort(random.normal(0, 0.2, training))[::-1],
+        "standard_error": random.gamma(9, 0.005, training),
+        "seed_spread": np.full(training, np.nan),
+        "p_value": (1 + np.floor(HELD_OUT * rank / (training + 1))) / (1 + HELD_OUT),  # rises as the score falls
+        "decoy_p_value": (1 + random.integers(0, DECOYS + 1, training)) / (1 + DECOYS),
+        "decoy_z": random.normal(0, 1, training),
+    }
+    for name in NUMBERS:
+        kind = EDGE_SCHEMA.field(name).type.to_pandas_dtype()
+        numbers[name] = rounded(numbers[name], DECIMALS[name], up=name.endswith("p_value")).astype(kind)
+    return {"item": random.permutation(training), "rank": rank, **numbers}
+
+
+def build_run(world: World, number: int) -> None:
+    """A run's staged Parquet, and beside it its digest, its Merkle root and how many edges it has."""
+    path = world.folder / f"run-{number}.parquet"
+    if path.with_suffix(".json").exists():
+        return
+    random = np.random.default_rng(number)
+    training = world.training_rows()
+    digests = [digest(row) for row in training]
+    raw = raw_digests(digests)
+    ends = [
+        pa.array(values) for values in (digests, [row["id"] for row in training], [row["sha256"] for row in training])
+    ]
+    tree, count = merkle.Growing(), 0
+    with pq.ParquetWriter(path, EDGE_SCHEMA, compression="zstd", store_schema=False) as writer:
+        for row in world.generated_rows(number):
+            edges = draw(random, world.training)
+            same = [pa.repeat(text, world.training) for text in (digest(row), row["id"], row["sha256"])]
+            taken = [values.take(pa.array(edges["item"])) for values in ends]
+            measured = [pa.array(edges[name], from_pandas=True) for name in ("rank", *NUMBERS)]
+            writer.write_table(pa.table([*same, *taken, *measured], schema=EDGE_SCHEMA))
+            leaves = pack(raw_digests([digest(row)]), raw[edges["item"]], edges["rank"], edges)
+            tree.add(merkle.complete(hash_leaves(leaves), count))
+            count += world.training
+    built = {"root": tree.root().hex(), "edges": count, "sha256": file_sha256(path)}
+    path.with_suffix(".json").write_text(json.dumps(built))
+
+
+def build(world: World) -> None:
+    world.folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(build_run, [world] * RUNS, range(RUNS)))
+
+
+BARE = (
+    "INSERT INTO edges SELECT {run}, g.generated_id, t.training_id, e.rank, {numbers} FROM read_parquet('{path}') e"
+    " JOIN generated_items g ON g.row_sha256 = e.generated_row_sha256"
+    " JOIN training_items t ON t.row_sha256 = e.training_row_sha256"
+)
+
+
+def load(world: World) -> Iterator[str]:
+    """Loads of each run against nothing but the INSERT … SELECT of its rows into the same columns, in turns."""
+    whole, bare = world.ledgers["whole"], world.folder / "bare.duckdb"
+    for path in (*world.ledgers.values(), bare):
+        path.unlink(missing_ok=True)
+    seconds: dict[str, list[float]] = {"load": [], "bare": []}
+    for number in range(RUNS):
+        run = world.run(number)
+        began = time.monotonic()
+        with Ledger.open(whole, read_only=False) as ledger:
+            store.load(ledger, run)
+        seconds["load"].append(time.monotonic() - began)
+        with duckdb.connect(str(bare)) as connection:
+            connection.execute(f"ATTACH '{whole}' AS whole (READ_ONLY)")
+            for table in ("generated_items", "training_items"):
+                connection.execute(f"CREATE OR REPLACE TABLE {table} AS FROM whole.{table}")
+            connection.execute("CREATE TABLE IF NOT EXISTS edges AS FROM whole.edges LIMIT 0")
+        began = time.monotonic()
+        with duckdb.connect(str(bare)) as connection:
+            connection.execute(BARE.format(run=number + 1, numbers=", ".join(NUMBERS), path=run.edges))
+        seconds["bare"].append(time.monotonic() - began)
+        if number + 1 == RUNS // 2:
+            shutil.copy(whole, world.ledgers["half"])
+    each = world.generated * world.training / RUNS
+    yield "| | rows a second | bare INSERT … SELECT | ratio | bytes an edge |"
+    yield "|---|---|---|---|---|"
+    for name, part in (("first half", slice(0, RUNS // 2)), ("second half", slice(RUNS // 2, RUNS))):
+        ours, theirs = (sum(seconds[way][part]) for way in ("load", "bare"))
+        rows, size = each * RUNS / 2, world.ledgers["half" if name == "first half" else "whole"].stat().st_size
+        edges = rows * (1 if name == "first half" else 2)
+        yield f"| {name} | {rows / ours:,.0f} | {rows / theirs:,.0f} | {theirs / ours:.2f} | {size / edges:.1f} |"
+    columns = (
+        "SELECT run_id, generated_id, training_id, rank, score, standard_error, seed_spread, p_value FROM half.edges"
+    )
+    plain = world.folder / "plain.duckdb"
+    plain.unlink(missing_ok=True)
+    with duckdb.connect(str(plain)) as connection:
+        connection.execute(f"ATTACH '{world.ledgers['half']}' AS half (READ_ONLY)")
+        connection.execute(f"CREATE TABLE edges AS {columns}")
+    yield f"\nbytes an edge without a calibration: {plain.stat().st_size / (each * RUNS / 2):.1f}"
+    plain.unlink()
+
+
+def parameters(world: World, number: int, runs: list[str]) -> dict[str, Any]:
+    """The `number`-th of different values for each parameter that a question may need."""
+    random = np.random.default_rng(number)
+    training = item("t", int(random.integers(world.training)))["id"]
+    holder = f"holder {int(random.integers(world.holders)):04d}"
+    given = {"generated": item("g", int(random.integers(world.generated // 2)))["id"], "training": training}
+    given |= {"rights_holder": holder, "target": holder if number % 2 else training, "item": training}
+    given |= {"run": runs[number % len(runs)], "first": runs[0], "second": runs[number % len(runs)]}
+    given |= {"checkpoint": hashlib.sha256(b"checkpoint").hexdigest(), "settings": digest({"num_noises": 100})}
+    return given | {"training_set": hashlib.sha256(b"training_set").hexdigest()}
+
+
+def questions(world: World) -> Iterator[str]:
+    """Each question with twenty different parameters, after one that warms it."""
+    rows: dict[str, list[str]] = {}
+    for path in world.ledgers.values():
+        with Ledger.open(path) as ledger:
+            runs = [row["sha256"] for row in ledger.rows("SELECT sha256 FROM runs ORDER BY run_id")]
+            for name in names():
+                needed = {p.name for p in question(name).parameters if p.default is None or p.name == "run"}
+                taken = []
+                for number in range(21):
+                    given = {k: v for k, v in parameters(world, number, runs).items() if k in needed}
+                    began = time.monotonic()
+                    ledger.ask(name, **given)
+                    taken.append(time.monotonic() - began)
+                rows.setdefault(name, []).append(f"{sorted(taken[1:])[18]:.3f}")
+    yield "| question | seconds, first half | seconds, all |"
+    yield "|---|---|---|"
+    for name, (half, whole) in rows.items():
+        yield f"| {name} | {half} | {whole} |"
+
+
+def verify(world: World) -> Iterator[str]:
+    """Verification of everything, against a bare SHA-256 of the leaves that it hashes and of the file that it reads."""
+    for name, path in world.ledgers.items():
+        began = time.monotonic()
+        with Ledger.open(path) as ledger:
+            fault = first_fault(ledger)
+        seconds = time.monotonic() - began
+        edges = world.generated * world.training / (2 if name == "half" else 1)
+        sizes = {"file": path.stat().st_size, "leaves": edges * 116}
+        buffer = bytes(2**24)
+        began = time.monotonic()
+        for _ in range(20):
+            hashlib.sha256(buffer)
+        bare = 20 * len(buffer) / (time.monotonic() - began)
+        yield (
+            f"{name}: {fault or 'holds'} in {seconds:.0f} s: {edges / seconds:,.0f} edges a second; "
+            + ", ".join(f"{size / seconds / 1e6:.0f} MB/s of {what}" for what, size in sizes.items())
+            + f", against {bare / 1e6:.0f} MB/s of a bare SHA-256"
+        )
+
+
+STAGES: dict[str, Callable[[World], Iterator[str]]] = {"load": load, "questions": questions, "verify": verify}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--generated", type=int, default=2000, help="generated items")
+    parser.add_argument("--training", type=int, default=50_000, help="training items")
+    parser.add_argument("--holders", type=int, default=500, help="rights holders")
+    parser.add_argument("--only", choices=STAGES, help="measure this stage again")
+    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    world = World(given.generated, given.training, given.holders)
+    if given.stage:
+        for line in STAGES[given.stage](world):
+            print(line)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        return print(f"\npeak memory of {given.stage}: {peak:.1f} GB\n", flush=True)
+    build(world)
+    for stage in [given.only] if given.only else STAGES:
+        subprocess.run([sys.executable, __file__, *sys.argv[1:], "--stage", stage], check=True)
+
+
+if __name__ == "__main__":
+    main()
