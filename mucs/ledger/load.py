@@ -66,7 +66,8 @@ def load(ledger: Ledger, run: Run) -> bool:
             _load_edges(ledger, run, run_id)
             if found.result() != run.record["results"]["edges_sha256"]:
                 raise InputError(f"{run.edges} is not the file that the run's record names; publish the run again.")
-        ledger.append("run", {"run": run.sha256, "record": run.record, "location": run.location})
+        body = {"run": run.sha256, "record": run.record, "location": run.location}
+        ledger.append("run", body | {"artifacts": [dict(a) for a in run.artifacts], "members": members_sha256(ledger)})
         for v in run.validations:
             ledger.connection.execute(
                 "INSERT INTO validations VALUES (?, ?, ?, ?, ?)",
@@ -120,6 +121,12 @@ def _load_items(ledger: Ledger, run: Run, now: Any) -> None:
         " ORDER BY ALL",
         {"sha256": run.record["inputs"]["training_set"]["sha256"]},
     )
+
+
+def members_sha256(ledger: Ledger) -> str:
+    """What the entry of a run commits to of its training set: the digest of its rows' SHA-256, in order."""
+    found = ledger.connection.execute("SELECT row_sha256 FROM staged_training ORDER BY ALL").fetchall()
+    return digest([row_sha256 for (row_sha256,) in found])
 
 
 def _load_run(ledger: Ledger, run: Run, now: Any) -> int:

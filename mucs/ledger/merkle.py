@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 
 def leaf_hash(leaf: bytes) -> bytes:
@@ -30,6 +30,47 @@ def root(hashes: Sequence[bytes]) -> bytes:
     for level in _levels(hashes):
         hashes = level
     return hashes[0] if hashes else hashlib.sha256().digest()
+
+
+def complete(hashes: Sequence[bytes], start: int) -> list[tuple[int, bytes]]:
+    """The fewest complete subtrees over leaves that stand in a row from index `start`, left to right: (height, root) of each."""
+    left, right, height = [], [], 0
+    sha256 = hashlib.sha256
+    while hashes:
+        if start % 2:
+            left.append((height, hashes[0]))
+            hashes = hashes[1:]
+        if len(hashes) % 2:
+            right.append((height, hashes[-1]))
+            hashes = hashes[:-1]
+        # as node_hash does it, without a call for each
+        hashes = [sha256(b"\x01" + a + b).digest() for a, b in zip(hashes[::2], hashes[1::2], strict=True)]
+        start, height = (start + 1) // 2, height + 1
+    return left + right[::-1]
+
+
+class Growing:
+    """A tree that takes complete subtrees from left to right, and keeps one hash a height."""
+
+    def __init__(self) -> None:
+        self._roots: list[tuple[int, bytes]] = []
+
+    def add(self, subtrees: Iterable[tuple[int, bytes]]) -> None:
+        """Add what `complete` gives for the leaves that come next."""
+        for height, hashed in subtrees:
+            while self._roots and self._roots[-1][0] == height:
+                hashed = node_hash(self._roots.pop()[1], hashed)
+                height += 1
+            self._roots.append((height, hashed))
+
+    def root(self) -> bytes:
+        """The root over all leaves so far."""
+        if not self._roots:
+            return root([])
+        *rest, (_, hashed) = self._roots
+        for _, other in reversed(rest):
+            hashed = node_hash(other, hashed)
+        return hashed
 
 
 def path(hashes: Sequence[bytes], index: int) -> list[bytes]:

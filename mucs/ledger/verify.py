@@ -2,35 +2,80 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import json
+import logging
+import multiprocessing
+import os
+import re
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
 
+import duckdb
+import numpy as np
+
+from mucs import InputError
 from mucs.canonical import digest
-from mucs.ledger import chain
-from mucs.ledger.edges import edges_root
+from mucs.ledger import chain, merkle
+from mucs.ledger.edges import NUMBERS, hash_leaves, pack, raw_digests
 from mucs.ledger.ledger import Ledger
+from mucs.ledger.load import OUTCOME
+
+log = logging.getLogger("mucs.verify")
+
+INVARIANTS = Path(__file__).parent / "invariants"
+BATCH = 500_000  # edges that are hashed at a time
+SLICE = 5_000_000  # edges that an invariant looks at, at a time
+SECONDS_BETWEEN_REPORTS = 5
+SHA256 = re.compile(r"[0-9a-f]{64}")
+Subtrees = list[tuple[int, bytes]]
+Submit = Callable[..., Future[Subtrees]]
 
 
-def first_fault(ledger: Ledger) -> str | None:
+def first_fault(ledger: Ledger, head: str | None = None) -> str | None:
     """What is wrong with the first thing in the ledger that does not hold; None if all of it holds.
 
-    Checks the chain, every item's row against its digest, and each run's record and edges against those that its
-    entry commits to.
+    Checks, in this order: the chain; that a remembered head (the SHA-256 of an entry) is in it; every item's row; each
+    run's row, artifacts, training set, outcomes, validations and edges against its entries; what else was registered;
+    and the invariants. Edges are read a batch at a time. Raises InputError if the head is no SHA-256.
     """
-    entries = ledger.entries()
-    return chain.first_fault(entries) or _item_fault(ledger) or _run_fault(ledger, entries)
+    if head is not None and not SHA256.fullmatch(head):
+        raise InputError(f"{head!r} is not the head of a chain; give the 64 digits that `mucs verify` printed.")
+    try:
+        entries = ledger.entries()
+        return (
+            chain.first_fault(entries)
+            or _head_fault(entries, head)
+            or _item_fault(ledger)
+            or _run_fault(ledger, entries)
+            or _registered_fault(ledger, entries)
+            or _invariant_fault(ledger)
+        )
+    except duckdb.Error as error:
+        return f"the file is damaged, or its tables are not a ledger's ({str(error).splitlines()[0]})"
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as error:  # whoever forges an entry may leave things out
+        return f"something in it is not of the form that a ledger has ({type(error).__name__}: {error})"
 
 
-def _run_fault(ledger: Ledger, entries: list[chain.Entry]) -> str | None:
-    committed = {body["run"]: body for body in (json.loads(e.entry)["body"] for e in entries if e.kind == "run")}
-    runs = ledger.rows("SELECT run_id, sha256, record FROM runs ORDER BY run_id")
-    for run in runs:
-        sha256, record = run["sha256"], json.loads(run["record"])
-        if sha256 not in committed or digest(record) != sha256 or committed[sha256]["record"] != record:
-            return f"run {sha256[:12]} is not the one that its entry commits to"
-        if edges_root(ledger.edges(run["run_id"])) != record["results"]["edges_root"]:
-            return f"the edges of run {sha256[:12]} are not those that its entry commits to"
-    missing = committed.keys() - {run["sha256"] for run in runs}
-    return f"run {min(missing)[:12]} has an entry but no rows" if missing else None
+def later_than(entries: Sequence[chain.Entry], head: str) -> int:
+    """How many entries follow the one whose SHA-256 is `head`."""
+    return len(entries) - next(entry.position for entry in entries if entry.sha256 == head)
+
+
+def _head_fault(entries: Sequence[chain.Entry], head: str | None) -> str | None:
+    if head is None or head in {entry.sha256 for entry in entries}:
+        return None
+    return f"the chain of {len(entries)} entries has none with the remembered head {head[:12]}: entries were removed from its end, or it is another ledger's"
 
 
 def _item_fault(ledger: Ledger) -> str | None:
@@ -42,3 +87,269 @@ def _item_fault(ledger: Ledger) -> str | None:
             if digest(row) != item["row_sha256"] or as_loaded != {name: str(item[name]) for name in names}:
                 return f"the {kind} item {item['id']} is not the one that was registered"
     return None
+
+
+def _run_fault(ledger: Ledger, entries: Sequence[chain.Entry]) -> str | None:
+    """The first fault of a run, of what its entries commit to besides its record, or of its edges."""
+    said = [(entry.kind, json.loads(entry.entry)["body"]) for entry in entries if entry.kind in ("run", "validation")]
+    committed = {body["run"]: body for kind, body in said if kind == "run"}
+    gates: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for kind, body in said:
+        if kind == "validation":
+            gates[body["run"]].append((body["suite"], body["result"]))
+    runs = ledger.rows("SELECT * FROM runs ORDER BY run_id")
+    artifacts = {row["artifact_id"]: row for row in ledger.rows("SELECT * FROM artifacts ORDER BY artifact_id")}
+    for run in runs:
+        sha256, record = run["sha256"], json.loads(run["record"])
+        body = committed.get(sha256)
+        if body is None or digest(record) != sha256 or body["record"] != record or not _row_holds(run, body, artifacts):
+            return f"run {sha256[:12]} is not the one that its entry commits to"
+        for what, holds in _OF_A_RUN.items():
+            if not holds(ledger, run["run_id"], body):
+                return f"the {what} of run {sha256[:12]} are not those that its entry commits to"
+        if not _validations_hold(ledger, run["run_id"], gates[sha256]):
+            return f"the validations of run {sha256[:12]} are not those that its entries commit to"
+    missing = committed.keys() - {run["sha256"] for run in runs}
+    if missing:
+        return f"run {min(missing)[:12]} has an entry but no rows"
+    named = {(a["kind"], a["sha256"]) for body in committed.values() for a in body.get("artifacts", ())}
+    for row in artifacts.values():
+        if (row["kind"], row["sha256"]) not in named:
+            return f"the {row['kind']} {row['sha256'][:12]} is an artifact of no run"
+    validated = ledger.one("SELECT count(*) FROM validations")
+    return None if validated == sum(map(len, gates.values())) else "a validation belongs to no run"
+
+
+def _row_holds(run: Mapping[str, Any], body: Mapping[str, Any], artifacts: Mapping[int, Mapping[str, Any]]) -> bool:
+    """Whether a run's row says what its record does."""
+    record = body["record"]
+    inputs = {**record["inputs"], "calibration": record["calibration"]}
+    for kind in ("checkpoint", "training_set", "held_out", "calibration", "batch"):
+        given, found = inputs.get(kind), artifacts.get(run[f"{kind}_id"])
+        if (given and (kind, given["sha256"])) != (found and (found["kind"], found["sha256"])):
+            return False
+    said = (record["method"], body["location"], digest(record["settings"]))
+    return said == (run["method"], run["location"], run["settings_sha256"])
+
+
+def _artifacts_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
+    found = ledger.rows("SELECT kind, sha256, files, bytes FROM artifacts")
+    return "artifacts" in body and all(a in found for a in body["artifacts"])
+
+
+def _members_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
+    found = ledger.rows(
+        "SELECT row_sha256 FROM members JOIN training_items USING (training_id)"
+        " WHERE training_set_id = (SELECT training_set_id FROM runs WHERE run_id = ?) ORDER BY ALL",
+        [run_id],
+    )
+    return digest([row["row_sha256"] for row in found]) == body.get("members")
+
+
+def _outcomes_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
+    found = ledger.rows(
+        f"SELECT row_sha256, {', '.join(OUTCOME)} FROM attributions JOIN generated_items USING (generated_id)"
+        " WHERE run_id = ? ORDER BY row_sha256",
+        [run_id],
+    )
+    for row in found:
+        row["recall"] = row["recall"] and json.loads(row["recall"])
+    said = body["record"]["results"]["attributions"]
+    return found == sorted(({name: a[name] for name in ("row_sha256", *OUTCOME)} for a in said), key=_by_row)
+
+
+def _by_row(outcome: Mapping[str, Any]) -> str:
+    return str(outcome["row_sha256"])
+
+
+def _edges_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
+    results = body["record"]["results"]
+    found = ledger.connection.execute(
+        "SELECT row_sha256, generated_id, count(*) FROM edges LEFT JOIN generated_items USING (generated_id)"
+        " WHERE run_id = ? GROUP BY ALL ORDER BY ALL",
+        [run_id],
+    ).fetchall()
+    expected = {a["row_sha256"]: a["survivors"] for a in results["attributions"] if a["survivors"]}
+    counts = {row_sha256: count for row_sha256, _, count in found}
+    if counts != expected or sum(counts.values()) != results["edges"]:
+        return False
+    return edges_root(ledger, run_id, found) == results["edges_root"]
+
+
+_OF_A_RUN: dict[str, Callable[[Ledger, int, Mapping[str, Any]], bool]] = {
+    "artifacts": _artifacts_hold,
+    "members of the training set": _members_hold,
+    "outcomes": _outcomes_hold,
+    "edges": _edges_hold,
+}
+
+
+def _validations_hold(ledger: Ledger, run_id: int, said: Sequence[tuple[str, str]]) -> bool:
+    found = ledger.rows("SELECT suite, success, sha256, result FROM validations WHERE run_id = ?", [run_id])
+    for row in found:
+        result = json.loads(row["result"])
+        if digest(result) != row["sha256"] or (result["suite"], result["success"]) != (row["suite"], row["success"]):
+            return False
+    return sorted((row["suite"], row["sha256"]) for row in found) == sorted(said)
+
+
+def edges_root(ledger: Ledger, run_id: int, items: Sequence[tuple[str, int, int]]) -> str:
+    """The Merkle root over a run's edges as they lie in the ledger, a batch at a time, in hexadecimal.
+
+    items: SHA-256 of row, number and edge count of each generated item, in the order of the first.
+    """
+    training = ledger.connection.execute("SELECT training_id, row_sha256 FROM training_items").fetchall()
+    digests = np.zeros(max((number for number, _ in training), default=0) + 1, "V32")
+    if training:
+        digests[[number for number, _ in training]] = raw_digests([row_sha256 for _, row_sha256 in training])
+    tree, total, done, told = merkle.Growing(), sum(count for *_, count in items), 0, time.monotonic()
+    with _hashers(total) as submit:
+        waiting: deque[Future[Subtrees]] = deque()
+        for batch in _batches(items):
+            waiting.append(submit(_subtrees, _leaves(ledger, run_id, batch, digests), done))
+            done += sum(count for *_, count in batch)
+            while len(waiting) > (os.cpu_count() or 1):
+                tree.add(waiting.popleft().result())
+            if time.monotonic() - told > SECONDS_BETWEEN_REPORTS:
+                told = time.monotonic()
+                log.info("verify    run %d: %.1f of %.1f million edges", run_id, done / 1e6, total / 1e6)
+        for future in waiting:
+            tree.add(future.result())
+    return tree.root().hex()
+
+
+@contextlib.contextmanager
+def _hashers(edges: int) -> Iterator[Submit]:
+    """Where to hash that many edges: for many in processes of their own, as the interpreter hashes in one thread only."""
+    if edges <= 2 * BATCH:
+        yield _at_once
+        return
+    # forked, so that a script which calls this needs no guard; the children do nothing but hash
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("fork")) as pool:
+        try:
+            yield pool.submit
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _at_once(function: Callable[..., Subtrees], *arguments: Any) -> Future[Subtrees]:
+    done: Future[Subtrees] = Future()
+    done.set_result(function(*arguments))
+    return done
+
+
+def _subtrees(raw: bytes, start: int) -> Subtrees:
+    return merkle.complete(hash_leaves(raw), start)
+
+
+def _batches(items: Sequence[tuple[str, int, int]]) -> Iterator[list[tuple[str, int, int]]]:
+    batch: list[tuple[str, int, int]] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += item[2]
+        if size >= BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _leaves(ledger: Ledger, run_id: int, batch: Sequence[tuple[str, int, int]], digests: np.ndarray) -> bytes:
+    """The leaves of some generated items, by row and rank. digests: of training rows, (N,) V32 by number; 0 is none."""
+    numbers = [number for _, number, _ in batch]
+    found = ledger.connection.execute(
+        f"SELECT generated_id, training_id, rank, {', '.join(f'{name}::DOUBLE AS {name}' for name in NUMBERS)}"
+        f" FROM edges WHERE run_id = ? AND generated_id IN ({', '.join(map(str, numbers))})",
+        [run_id],
+    ).to_arrow_table()
+    generated, training, rank = (found[name].to_numpy() for name in ("generated_id", "training_id", "rank"))
+    by_number = np.argsort(numbers)
+    place = by_number[np.searchsorted(np.sort(numbers), generated)]
+    order = np.lexsort((rank, place))
+    training = np.where((training < 1) | (training >= len(digests)), 0, training)
+    rows = raw_digests([row_sha256 for row_sha256, *_ in batch])
+    values = {name: found[name].to_numpy()[order] for name in NUMBERS}
+    return pack(rows[place[order]], digests[training[order]], rank[order], values)
+
+
+def _registered_fault(ledger: Ledger, entries: Sequence[chain.Entry]) -> str | None:
+    """The first table of what was registered whose rows are not those that the entries of its kind commit to."""
+    for kind, (table, bodies) in _REGISTERED.items():
+        found: dict[int, list[tuple[Any, datetime.datetime]]] = defaultdict(list)
+        for position, body, at in bodies(ledger):
+            found[position].append((body, at))
+        for entry in entries:
+            said = json.loads(entry.entry)
+            commits = [(said["body"], datetime.datetime.fromisoformat(said["at"]))] if entry.kind == kind else []
+            if found.pop(entry.position, []) != commits:
+                return f"the {table} of entry {entry.position} are not those that it commits to"
+        if found:
+            return f"the {table} of entry {min(found)} have no entry"
+    return None
+
+
+Bodies = Iterator[tuple[int, dict[str, Any], datetime.datetime]]
+
+
+def _rights(ledger: Ledger) -> Bodies:
+    """The body of each entry of rights, and its time, as the rows have it."""
+    grouped: dict[tuple[int, datetime.datetime], list[dict[str, Any]]] = defaultdict(list)
+    for row in ledger.rows("SELECT * FROM rights ORDER BY position, line"):
+        days = {name: row[name] and row[name].isoformat() for name in ("valid_from", "valid_to")}
+        grouped[row.pop("position"), row.pop("recorded_at")].append(row | days)
+    for (position, at), rows in grouped.items():
+        yield position, {"rows": len(rows), "sha256": digest(rows)}, at
+
+
+def _derivations(ledger: Ledger) -> Bodies:
+    for row in ledger.rows("SELECT * FROM derivations"):
+        yield row["position"], {"child": row["child_sha256"], "parent": row["parent_sha256"]}, row["recorded_at"]
+
+
+def _withdrawals(ledger: Ledger) -> Bodies:
+    for row in ledger.rows("SELECT w.*, r.sha256 FROM withdrawals w LEFT JOIN runs r USING (run_id)"):
+        yield row["position"], {"run": row["sha256"], "reason": row["reason"]}, row["recorded_at"]
+
+
+_REGISTERED: dict[str, tuple[str, Callable[[Ledger], Bodies]]] = {
+    "rights": ("rights", _rights),
+    "derivation": ("derivations", _derivations),
+    "withdrawal": ("withdrawals", _withdrawals),
+}
+
+
+def _invariant_fault(ledger: Ledger) -> str | None:
+    """The first invariant with a row that violates it; those named edges_* are asked of some generated items at a time."""
+    for path in sorted(INVARIANTS.glob("*.sql")):
+        text = path.read_text()
+        for _ in _slices(ledger) if path.stem.startswith("edges_") else (None,):
+            result = ledger.connection.execute(text)
+            row = result.fetchone()
+            if row is not None:
+                names = [column[0] for column in result.description or ()]
+                where = ", ".join(f"{name} {value}" for name, value in zip(names, row, strict=True))
+                what = text.partition("\n")[0].removeprefix("-- ").removesuffix(".")
+                return f"the invariant {path.stem} is violated ({what}) by {where}"
+    return None
+
+
+def _slices(ledger: Ledger) -> Iterator[None]:
+    """While it goes on, `edges` means some of the generated items' edges, in turn."""
+    counts = ledger.connection.execute("SELECT generated_id, count(*) FROM edges GROUP BY ALL ORDER BY ALL").fetchall()
+    ranges, size = [], SLICE
+    for number, count in counts:
+        if size >= SLICE:
+            ranges.append([number, number])
+            size = 0
+        ranges[-1][1] = number
+        size += count
+    whole = f'"{ledger.one("SELECT current_database()")}".main.edges'
+    try:
+        for first, last in ranges:
+            ledger.connection.execute(
+                f"CREATE OR REPLACE TEMP VIEW edges AS SELECT * FROM {whole} WHERE generated_id BETWEEN {first} AND {last}"
+            )
+            yield
+    finally:
+        ledger.connection.execute("DROP VIEW IF EXISTS temp.edges")
