@@ -268,6 +268,27 @@ def test_what_is_not_a_ledger_is_refused(path, tmp_path):
         Ledger.open(path)
 
 
+def test_readers_do_not_wait_for_a_writer_and_see_whole_loads_alone(path, tmp_path):
+    load(path, make_run(tmp_path))
+    count = f"import duckdb; c = duckdb.connect({str(path)!r}, read_only=True); print(c.sql('SELECT count(*) FROM edges').fetchone()[0])"
+
+    def seen() -> int:  # by any DuckDB client, in a process of its own
+        return int(subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=True).stdout)
+
+    with Ledger.open(path, read_only=False) as writer:
+        with Ledger.open(path) as reader:
+            store.load(writer, make_run(tmp_path, "b"))
+            assert reader.one("SELECT count(*) FROM edges") == 8
+        assert seen() == 8
+        with pytest.raises(InputError, match="is being written by process"):
+            Ledger.open(path, read_only=False, wait=0.1)
+    assert seen() == 16
+    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".parquet") == [
+        ".ledger.duckdb.lock",
+        "ledger.duckdb",
+    ]
+
+
 def test_a_locked_ledger_is_refused(path, tmp_path):
     load(path, make_run(tmp_path))
     holder = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
