@@ -1,12 +1,13 @@
 -- How many generated items rest on nothing that stands out from chance? Those whose unlearning did not converge, or none of whose
--- edges has a p-value as small as the bound: against decoys where the run was calibrated, else against held-out look-alikes.
+-- best edges has a p-value as small as the bound: against decoys where the run was calibrated, else against held-out look-alikes.
 -- $bound number = 0.05: the largest p-value that stands out.
+-- $top integer = 100: how many edges of each generated item are looked at.
 -- $as_of time = infinity: answer from what the ledger knew then.
 WITH outcomes AS (
     SELECT s.run_id, s.generated_id, a.converged, coalesce(min(e.decoy_p_value), min(e.p_value)) AS best
     FROM speaking_as_of($as_of) s
     JOIN attributions a USING (run_id, generated_id)
-    LEFT JOIN edges e USING (run_id, generated_id)
+    LEFT JOIN edges e ON e.run_id = s.run_id AND e.generated_id = s.generated_id AND e.rank <= $top
     GROUP BY ALL
 )
 SELECT
