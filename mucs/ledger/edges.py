@@ -49,7 +49,7 @@ def write_edges(columns: Mapping[str, Sequence[object]], path: Path) -> None:
     """Write edges (columns of EDGE_SCHEMA) in one step, rounded to DECIMALS, NaN as null; the same edges give the same bytes."""
     arrays = []
     for field in EDGE_SCHEMA:
-        values = columns[field.name]
+        values: Sequence[object] | NDArray[np.float64] = columns[field.name]
         if field.name in DECIMALS:
             values = rounded(np.asarray(values, np.float64), DECIMALS[field.name], up=field.name.endswith("p_value"))
         arrays.append(pa.array(values, field.type, from_pandas=True))
@@ -83,10 +83,9 @@ def leaf_hashes(edges: pa.Table) -> list[bytes]:
     The SHA-256 of the generated item's row and of the training item's (32 bytes each), the rank (4 bytes) and NUMBERS
     (IEEE 754, 8 bytes each), little-endian; what is null is the quiet NaN 0x7ff8000000000000.
     """
-    rows = (raw_digests(edges[name].to_pylist()) for name in ("generated_row_sha256", "training_row_sha256"))
+    generated, training = (raw_digests(edges[f"{kind}_row_sha256"].to_pylist()) for kind in ("generated", "training"))
     numbers = {name: edges[name].cast(pa.float64()).to_numpy() for name in NUMBERS}
-    raw = pack(*rows, edges["rank"].to_numpy(), numbers)
-    return hash_leaves(raw)
+    return hash_leaves(pack(generated, training, edges["rank"].to_numpy(), numbers))
 
 
 def raw_digests(hexadecimal: Sequence[str]) -> np.ndarray:
