@@ -11,11 +11,12 @@ from prefect import flow
 
 from mucs.canonical import digest
 from mucs.ledger import Ledger
+from mucs.ledger.signing import read_private_key
 from tasks.attribute import Settings, attribute
 from tasks.calibrate import find_calibration
 from tasks.load import load
 from tasks.prepare import manifest
-from tasks.publish import publish, stage_edges, stage_run
+from tasks.publish import check_retention, publish, stage_edges, stage_run
 from tasks.pull import Pulled, default_cache, pull
 from tasks.report import page_path, report
 from tasks.s3 import client, plain_errors, split_url
@@ -53,12 +54,15 @@ def audit(
     settings: Settings = Settings(),
     device: str = "auto",
     cache: Path | None = None,
+    key: Path | None = None,
+    retention_days: int | None = None,
 ) -> Audit:
     """Attribute the generated items that the ledger does not hold yet for this checkpoint, data, calibration and settings.
 
     registry: path or address of a Git repository whose DVC remote is on S3. revision: tag, branch or commit.
     checkpoint, training_set, held_out, batch: DVC-tracked folders in it; held_out may be None.
     results: `s3://bucket/prefix` for the evidence; a calibration is looked for there. licences: those that a training item may have.
+    key: a private key to sign the run with. retention_days: for how long S3 keeps the evidence under object lock.
     Raises InputError for anything that cannot be used, with the ledger as it was.
     """
     cache = cache or default_cache()
@@ -66,6 +70,10 @@ def audit(
     settings.check()
     with plain_errors(f"the bucket of {results}"):
         client().head_bucket(Bucket=bucket)
+    if key:
+        read_private_key(key)
+    if retention_days is not None:
+        check_retention(bucket, retention_days)
     if ledger.exists():
         Ledger.open(ledger).connection.close()
 
@@ -104,7 +112,7 @@ def audit(
     edges, attributions, expected = stage_edges(outcome, training, rows)
     validations += validate_edges(edges, expected, bounded=settings.score == "skew")
     run = stage_run(edges, attributions, outcome, settings, inputs, registry, rows, validations, results)
-    log.info("publish   %s", publish(run, outcome.bank))
+    log.info("publish   %s", publish(run, outcome.bank, key, retention_days))
     load(ledger, run)
     log.info("load      %d edges of %d generated items", sum(expected.values()), len(rows))
     page = report(ledger, run.sha256, training, generated, reports)

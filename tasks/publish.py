@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from mucs import InputError
 from mucs.canonical import canonical, digest
 from mucs.ledger import EDGE_SCHEMA, Run, edges_root, write_edges
+from mucs.ledger.signing import run_statement, sign
 from tasks.attribute import Outcome, Settings, read_item
 from tasks.prepare import Manifest, manifest
 from tasks.pull import Pulled
@@ -23,6 +25,8 @@ from tasks.validate import Validation, to_json
 
 if TYPE_CHECKING:
     from mucs.attribution import Attribution
+
+RECORD, ENVELOPE = "run.json", "run.dsse.json"
 
 
 def artifact(kind: str, pulled: Pulled) -> dict[str, Any]:
@@ -172,32 +176,45 @@ def stage_run(
 
 
 @task(cache_policy=NO_CACHE)
-def publish(run: Run, bank: Path) -> str:
+def publish(run: Run, bank: Path, key: Path | None = None, retention_days: int | None = None) -> str:
     """Put the run's files at its location, each with its SHA-256 checked by S3; what is there already must be the same bytes.
 
+    key: a private key to sign the run with, as run.dsse.json. retention_days: for how long S3 is to keep the files from
+    being deleted or replaced, by anyone. Neither changes the run, its digest or its files.
     Raises InputError if S3 does not answer or refuses, or holds other bytes under one of the names.
     """
     files = {
-        "run.json": canonical(run.record),
+        RECORD: canonical(run.record),
         "noise_bank.safetensors": bank.read_bytes(),
         "edges.parquet": run.edges.read_bytes(),
         "validations.json": to_json(run.validations),
     }
+    if key:
+        digests = {name: hashlib.sha256(body).hexdigest() for name, body in files.items()}
+        files[ENVELOPE] = canonical(sign(run_statement(run.record, digests), key))
     bucket, prefix = split_url(run.location)
+    until = until_days(retention_days) if retention_days else None
     for name, body in files.items():
-        put_once(bucket, f"{prefix}/{name}", body)
+        put_once(bucket, f"{prefix}/{name}", body, until)
     return run.location
 
 
-def put_once(bucket: str, key: str, body: bytes) -> None:
-    """A conditional put; InputError if other bytes are there already."""
+def until_days(days: int) -> datetime.datetime:
+    """That many days from now."""
+    return datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+
+
+def put_once(bucket: str, key: str, body: bytes, until: datetime.datetime | None = None) -> None:
+    """A conditional put, locked until a time if one is given; InputError if other bytes are there already."""
     from botocore.exceptions import ClientError
 
     s3 = client()
     checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    # compliance rather than governance: whoever pays for the bucket must not be able to remove evidence against themselves
+    lock: dict[str, Any] = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until} if until else {}
     with plain_errors(f"writing s3://{bucket}/{key}"):
         try:
-            s3.put_object(Bucket=bucket, Key=key, Body=body, ChecksumSHA256=checksum, IfNoneMatch="*")
+            s3.put_object(Bucket=bucket, Key=key, Body=body, ChecksumSHA256=checksum, IfNoneMatch="*", **lock)
         except ClientError as error:
             if error.response["Error"]["Code"] != "PreconditionFailed":
                 raise
@@ -205,3 +222,42 @@ def put_once(bucket: str, key: str, body: bytes) -> None:
                 raise InputError(
                     f"s3://{bucket}/{key} holds other bytes; find out who wrote them, and publish elsewhere."
                 ) from None
+            if until:
+                lock_longer(bucket, key, until)
+
+
+def lock_longer(bucket: str, key: str, until: datetime.datetime) -> None:
+    """Have S3 keep an object that is there until a time, unless it does so for longer already."""
+    from botocore.exceptions import ClientError
+
+    s3 = client()
+    try:
+        kept = s3.get_object_retention(Bucket=bucket, Key=key)["Retention"].get("RetainUntilDate")
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchObjectLockConfiguration":
+            raise
+        kept = None
+    if kept is None or kept < until:
+        s3.put_object_retention(
+            Bucket=bucket, Key=key, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until}, ChecksumAlgorithm="SHA256"
+        )
+
+
+def check_retention(bucket: str, days: int) -> None:
+    """InputError unless objects of the bucket can be locked for that many days."""
+    if days < 1:
+        raise InputError(f"The retention is {days} days; give at least 1, or leave it out.")
+    from botocore.exceptions import ClientError
+
+    with plain_errors(f"the object lock of s3://{bucket}"):
+        try:
+            found = client().get_object_lock_configuration(Bucket=bucket).get("ObjectLockConfiguration", {})
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ObjectLockConfigurationNotFoundError":
+                raise
+            found = {}
+    if found.get("ObjectLockEnabled") != "Enabled":
+        raise InputError(
+            f"The bucket {bucket} has no object lock, so nothing in it can be retained; publish to one that was made with"
+            " object lock, or leave out the retention."
+        )

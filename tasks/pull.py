@@ -26,6 +26,10 @@ JOBS = 16
 SECONDS_BETWEEN_REPORTS = 5
 
 
+class Altered(InputError):
+    """A registry's remote does not hold the bytes that it should."""
+
+
 @dataclass(frozen=True)
 class Pulled:
     """A folder of the registry, here and verified.
@@ -91,7 +95,7 @@ def fetch(fs: Any, remote_name: str, md5: str, place: Path) -> tuple[str, bool]:
         fs.get_file(remote_name, partial)
         found, sha256 = file_digests(Path(partial))
         if found != md5:
-            raise InputError(
+            raise Altered(
                 f"The bytes of {remote_name} have MD5 {found}, DVC says {md5}; the remote's object was altered: push it again."
             )
         Path(partial).chmod(0o444)
@@ -144,7 +148,7 @@ def missing(error: Exception, fs: Any, registry: str, path: str) -> InputError |
     url = remotes[fs.repo.config["core"].get("remote") or next(iter(remotes))]["url"]
     with plain_errors(f"the remote {url} of {registry}"):
         client().head_bucket(Bucket=split_url(url)[0])
-    return InputError(f"The remote {url} of {registry} does not hold all of {path!r}; push it again with `dvc push`.")
+    return Altered(f"The remote {url} of {registry} does not hold all of {path!r}; push it again with `dvc push`.")
 
 
 @task(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -97,14 +98,37 @@ def plain_errors(what: str) -> Iterator[None]:
         raise plain from error
 
 
-def get(bucket: str, key: str) -> bytes | None:
-    """An object's bytes; None if there is no such object. InputError if S3 does not answer or refuses."""
+def read(bucket: str, key: str) -> Iterator[bytes] | None:
+    """An object's bytes, a MiB at a time; None if there is no such object. InputError if S3 does not answer or refuses."""
     from botocore.exceptions import ClientError
 
     with plain_errors(f"reading s3://{bucket}/{key}"):
         try:
-            return client().get_object(Bucket=bucket, Key=key)["Body"].read()
+            body = client().get_object(Bucket=bucket, Key=key)["Body"]
         except ClientError as error:
             if error.response["Error"]["Code"] == "NoSuchKey":
                 return None
             raise
+
+    def blocks() -> Iterator[bytes]:
+        with plain_errors(f"reading s3://{bucket}/{key}"):
+            yield from body.iter_chunks(1 << 20)
+
+    return blocks()
+
+
+def get(bucket: str, key: str) -> bytes | None:
+    """An object's bytes; None if there is no such object. InputError if S3 does not answer or refuses."""
+    blocks = read(bucket, key)
+    return None if blocks is None else b"".join(blocks)
+
+
+def sha256(bucket: str, key: str) -> str | None:
+    """SHA-256 of an object's bytes, in hexadecimal, with as little memory for a large one; otherwise as `get`."""
+    blocks = read(bucket, key)
+    if blocks is None:
+        return None
+    found = hashlib.sha256()
+    for block in blocks:
+        found.update(block)
+    return found.hexdigest()

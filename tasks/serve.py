@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import secrets
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from mucs import InputError
 
@@ -62,6 +64,7 @@ class S3Server:
         self.port: int | None = None
         self.access_key, self.secret_key = secrets.token_hex(10), secrets.token_hex(20)
         self.process: subprocess.Popen[bytes] | None = None
+        self.lock: TextIO | None = None  # two servers would write over each other's volumes
 
     @property
     def environment(self) -> dict[str, str]:
@@ -74,9 +77,14 @@ class S3Server:
         }
 
     def start(self) -> None:
-        """Start and wait until it answers; InputError if it does not within a minute."""
+        """Start and wait until it answers; InputError if it does not within a minute, or the folder is served already."""
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
+        self.lock = (self.folder / ".lock").open("w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{self.folder} is served by another process already; stop that one first.") from None
         config = self.folder / "identities.json"
         config.touch(mode=0o600)
         keys = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
@@ -155,6 +163,9 @@ class S3Server:
             self.process.kill()
             self.process.wait()
             self.process = None
+        if self.lock is not None:
+            self.lock.close()
+            self.lock = None
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
+from mucs.canonical import canonical
 from mucs.ledger.edges import NUMBERS
 from tasks.pull import Pulled
 
@@ -354,5 +354,5 @@ def validate_edges(edges: Path, expected: dict[str, int], bounded: bool) -> list
 
 
 def to_json(validations: Sequence[Validation]) -> bytes:
-    """Validation results as the JSON file that is kept with a run."""
-    return json.dumps(list(validations), indent=1, sort_keys=True, ensure_ascii=False).encode()
+    """Validation results as the file that is kept with a run: canonical JSON, so that it can be written anew from the ledger."""
+    return canonical(list(validations))

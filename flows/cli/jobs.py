@@ -147,6 +147,17 @@ INPUTS = [
 @inputs
 @click.option("--generated", "batch", default="generated", show_default=True, help="The generated batch's folder.")
 @click.option(
+    "--sign",
+    "key",
+    type=click.Path(path_type=Path),
+    help="Sign the run with this private key, which `mucs keygen` made.",
+)
+@click.option(
+    "--retention-days",
+    type=int,
+    help="Have S3 keep the evidence from being deleted for so many days; its bucket must have object lock.",
+)
+@click.option(
     "--reports",
     type=click.Path(path_type=Path),
     default=Path("reports"),

@@ -84,21 +84,27 @@ def sign(statement: Mapping[str, Any], private_key: Path) -> dict[str, Any]:
 
     private_key: a file as `keygen` writes it. Raises InputError if it is no Ed25519 private key.
     """
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import CryptoSigner
 
+    envelope = Envelope(canonical(dict(statement)), PAYLOAD, {})
+    envelope.sign(CryptoSigner(read_private_key(private_key)))
+    made: dict[str, Any] = envelope.to_dict()
+    return made
+
+
+def read_private_key(path: Path) -> Any:
+    """An Ed25519 private key from its PEM; InputError if the file holds none, or one behind a password."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
-        key = load_pem_private_key(private_key.read_bytes(), None)
+        key = load_pem_private_key(path.read_bytes(), None)
     except (OSError, ValueError, TypeError):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise InputError(f"{private_key} is not an Ed25519 private key; make one with `mucs keygen`.")
-    envelope = Envelope(canonical(dict(statement)), PAYLOAD, {})
-    envelope.sign(CryptoSigner(key))
-    made: dict[str, Any] = envelope.to_dict()
-    return made
+        raise InputError(f"{path} is not an Ed25519 private key without a password; make one with `mucs keygen`.")
+    return key
 
 
 def read_public_key(path: Path) -> Any:

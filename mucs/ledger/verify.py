@@ -173,7 +173,7 @@ def _edges_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
     counts = {row_sha256: count for row_sha256, _, count in found}
     if counts != expected or sum(counts.values()) != results["edges"]:
         return False
-    return edges_root(ledger, run_id, found) == results["edges_root"]
+    return bool(edges_root(ledger, run_id, found) == results["edges_root"])
 
 
 _OF_A_RUN: dict[str, Callable[[Ledger, int, Mapping[str, Any]], bool]] = {
