@@ -7,6 +7,7 @@ import datetime
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,17 +26,6 @@ SCHEMA_VERSION = 4
 HERE = Path(__file__).parent
 WAIT = 60.0  # seconds that a writer waits for another one
 SLACK = datetime.timedelta(minutes=1)  # by which a clock may fall behind the last entry
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy a file, sharing its blocks where the file system can."""
-    with source.open("rb") as read, target.open("wb") as write:
-        left = os.fstat(read.fileno()).st_size
-        while left:
-            done = os.copy_file_range(read.fileno(), write.fileno(), left)
-            if not done:
-                break
-            left -= done
 
 
 class Ledger:
@@ -269,7 +259,7 @@ def working_copy(path: Path) -> Path:
         connect(path).close()
         with no_room(path):
             try:
-                copy(path, working)
+                shutil.copyfile(path, working)
             except OSError:
                 working.unlink(missing_ok=True)
                 raise
