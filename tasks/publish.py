@@ -239,7 +239,10 @@ def lock_longer(bucket: str, key: str, until: datetime.datetime) -> None:
         kept = None
     if kept is None or kept < until:
         s3.put_object_retention(
-            Bucket=bucket, Key=key, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until}, ChecksumAlgorithm="SHA256"
+            Bucket=bucket,
+            Key=key,
+            Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until},
+            ChecksumAlgorithm="SHA256",
         )
 
 

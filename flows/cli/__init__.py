@@ -24,7 +24,7 @@ for command in (
     *(jobs.demo, jobs.audit, jobs.calibrate),
     *(questions.why, questions.used, questions.questions, questions.ask, questions.sql),
     *(records.rights, records.derive, records.withdraw),
-    *(evidence.prove, evidence.verify),
+    *(evidence.prove, evidence.verify, evidence.replay, evidence.keygen, evidence.serve),
 ):
     cli.add_command(command)
 

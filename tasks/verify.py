@@ -1,0 +1,102 @@
+"""Verify: what runs published on S3, and the inputs that their registries hold there, against the ledger."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mucs.canonical import digest
+from mucs.ledger import Ledger
+from mucs.ledger.signing import open_envelope, read_public_key
+from tasks import s3
+from tasks.calibrate import location
+from tasks.publish import ENVELOPE, RECORD
+from tasks.pull import Altered, pull
+
+log = logging.getLogger("mucs.verify")
+
+
+def published_fault(ledger: Ledger, key: Path | None = None) -> str | None:
+    """The first file that a run published, or took as input, which is gone from S3 or has other bytes; None if all are right.
+
+    ledger: one that holds by itself. key: a public key that every run must be signed with.
+    Raises InputError if S3 does not answer or refuses, or a registry cannot be opened.
+    """
+    if key:
+        read_public_key(key)
+    pulled: set[tuple[str, ...]] = set()
+    for row in ledger.rows("SELECT sha256 FROM runs ORDER BY run_id"):
+        run = ledger.run(row["sha256"])
+        log.info("verify    %s", run["location"])
+        fault = _file_fault(run) or (_signature_fault(run, key) if key else None) or _input_fault(run, pulled)
+        if fault:
+            return fault
+    return None
+
+
+def published_files(run: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The address of each file that a run published or used, and its SHA-256.
+
+    run: as `Ledger.run` gives it.
+    """
+    record = run["record"]
+    order = [said["sha256"] for said in record["validations"]]
+    validations = sorted(run["validations"], key=lambda v: order.index(digest(v)))
+    yield f"{run['location']}/{RECORD}", run["sha256"]
+    yield f"{run['location']}/noise_bank.safetensors", record["noise_bank"]
+    yield f"{run['location']}/edges.parquet", record["results"]["edges_sha256"]
+    yield f"{run['location']}/validations.json", digest(validations)
+    if record["calibration"]:
+        results = run["location"].removesuffix(f"/{run['sha256']}")
+        yield location(results, record["calibration"]["address"]), record["calibration"]["sha256"]
+
+
+def _file_fault(run: dict[str, Any]) -> str | None:
+    for url, expected in published_files(run):
+        found = s3.sha256(*s3.split_url(url))
+        if found is None:
+            return f"{url} is gone"
+        if found != expected:
+            return f"{url} was altered: its SHA-256 is {found[:12]}, the ledger has {expected[:12]}"
+    return None
+
+
+def _signature_fault(run: dict[str, Any], key: Path) -> str | None:
+    url = f"{run['location']}/{ENVELOPE}"
+    body = s3.get(*s3.split_url(url))
+    if body is None:
+        return f"{url} is gone, or the run was never signed"
+    try:
+        said = open_envelope(json.loads(body), key)
+    except ValueError:  # InputError, too
+        return f"{url} was altered: it is no signed statement"
+    if said is None:
+        return f"{url} was not signed with {key}"
+    signed = {subject["name"]: subject["digest"]["sha256"] for subject in said["subject"]}
+    if signed.get(RECORD) != run["sha256"]:
+        return f"{url} was signed for another run"
+    return None
+
+
+def _input_fault(run: dict[str, Any], pulled: set[tuple[str, ...]]) -> str | None:
+    """Pulls what no run before it had as input into a folder that does not stay."""
+    record = run["record"]
+    for kind, given in record["inputs"].items():
+        if given is None or (record["registry"], *given.values()) in pulled:
+            continue
+        what = f"the {kind.replace('_', ' ')} {given['path']} of {record['registry']} at {given['commit'][:12]}"
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                found = pull.fn(record["registry"], given["commit"], given["path"], Path(folder)).digest
+            except Altered as error:
+                return f"{what} is not whole: {str(error)[0].lower()}{str(error)[1:].removesuffix('.')}"
+        if found != given["sha256"]:
+            return (
+                f"{what} is not what the run used: its SHA-256 is {found[:12]}, the ledger has {given['sha256'][:12]}"
+            )
+        pulled.add((record["registry"], *given.values()))
+    return None
