@@ -141,6 +141,106 @@ CREATE TABLE withdrawals (
     recorded_at TIMESTAMPTZ NOT NULL
 );
 
+-- Royalties. What is stated is kept as the canonical JSON that its SHA-256 is over; the views below read it.
+
+-- The usage of generated items in a period, as it was reported.
+CREATE TABLE usage_reports (
+    position    BIGINT  NOT NULL,              -- of the chain's entry that brought it, as in all that follow
+    sha256      VARCHAR NOT NULL UNIQUE,       -- of the content
+    content     VARCHAR NOT NULL,              -- one object a row, sorted
+    recorded_at TIMESTAMPTZ NOT NULL
+);
+
+-- Statements; of several of one contract and period, the one with the highest version counts.
+CREATE TABLE statements (
+    position     BIGINT  NOT NULL,
+    sha256       VARCHAR NOT NULL UNIQUE,      -- of the content, and so the statement's name
+    contract     VARCHAR NOT NULL,
+    period_start DATE    NOT NULL,
+    period_end   DATE    NOT NULL,             -- the first day that is not in it
+    version      INTEGER NOT NULL,
+    supersedes   VARCHAR,                      -- the SHA-256 of the version before
+    content      VARCHAR NOT NULL,             -- header, lines, balances, adjustments
+    issued_at    TIMESTAMPTZ NOT NULL
+);
+
+-- What became of a rights holder's dispute of a statement, step by step.
+CREATE TABLE dispute_steps (
+    position      BIGINT  NOT NULL,
+    dispute       BIGINT  NOT NULL,            -- its number: the position of the entry that opened it
+    statement     VARCHAR NOT NULL,            -- SHA-256
+    rights_holder VARCHAR NOT NULL,
+    state         VARCHAR NOT NULL,            -- 'open', then 'under review', then 'upheld' or 'rejected'
+    reason        VARCHAR NOT NULL,
+    amount        DECIMAL(18, 4),              -- what is owed besides, in the contract's currency; null unless upheld
+    recorded_at   TIMESTAMPTZ NOT NULL
+);
+
+-- Usage, row by row.
+CREATE VIEW usage AS
+SELECT
+    u.sha256 AS usage_report, row->>'generated' AS generated, (row->>'date')::DATE AS date, (row->>'units')::DECIMAL(28, 9) AS units,
+    (row->>'revenue')::DECIMAL(28, 9) AS revenue, row->>'territory' AS territory
+FROM (SELECT sha256, unnest(content::JSON::JSON[]) AS row FROM usage_reports) u;
+
+-- What each statement gives a holder of a pot, and why. current: whether no later version supersedes it.
+CREATE VIEW statement_lines AS
+SELECT
+    s.sha256 AS statement, s.contract, s.period_start, s.version, s.current,
+    line->>'right_type' AS right_type, line->>'holder' AS rights_holder, line->>'basis' AS basis,
+    (line->>'items')::INTEGER AS generated_items, (line->>'units')::DECIMAL(28, 9) AS units,
+    (line->>'score_mass')::DECIMAL(38, 17) AS score_mass, (line->>'share')::DECIMAL(18, 12) AS share,
+    (line->>'gross')::DECIMAL(18, 4) AS gross, (line->>'deducted')::DECIMAL(18, 4) AS deducted,
+    (line->>'net')::DECIMAL(18, 4) AS net
+FROM (
+    SELECT *, unnest((content::JSON->'lines')::JSON[]) AS line, version = max(version) OVER (PARTITION BY contract, period_start) AS current
+    FROM statements
+) s;
+
+-- The works (distinct images) that a line rests on, with the share of the pot and of the line's gross that each brings.
+CREATE VIEW statement_works AS
+SELECT
+    statement, contract, period_start, version, current, right_type, rights_holder, basis,
+    work->>'sha256' AS sha256, work->>'id' AS id, (work->>'share')::DECIMAL(18, 12) AS share, (work->>'share')::DECIMAL(18, 12) * pot AS gross
+FROM (
+    SELECT
+        s.sha256 AS statement, s.contract, s.period_start, s.version, s.current,
+        line->>'right_type' AS right_type, line->>'holder' AS rights_holder, line->>'basis' AS basis,
+        (content::JSON->'header'->'pots'->>(line->>'right_type'))::DECIMAL(18, 4) AS pot,
+        unnest((line->'works')::JSON[]) AS work
+    FROM (
+        SELECT *, unnest((content::JSON->'lines')::JSON[]) AS line, version = max(version) OVER (PARTITION BY contract, period_start) AS current
+        FROM statements
+    ) s
+);
+
+-- Each holder's account with a contract, statement by statement in the order of issue.
+CREATE VIEW balances AS
+SELECT
+    sha256 AS statement, position, contract, period_start, version, balance->>'holder' AS rights_holder,
+    (balance->>'carried_in')::DECIMAL(18, 4) AS carried_in, (balance->>'net')::DECIMAL(18, 4) AS net,
+    (balance->>'difference')::DECIMAL(18, 4) AS difference,  -- to the net of the version that the statement supersedes
+    (balance->>'adjustments')::DECIMAL(18, 4) AS adjustments, (balance->>'paid')::DECIMAL(18, 4) AS paid,
+    (balance->>'carried_out')::DECIMAL(18, 4) AS carried_out
+FROM (SELECT *, unnest((content::JSON->'balances')::JSON[]) AS balance FROM statements);
+
+-- What statements add for disputes that were upheld.
+CREATE VIEW adjustments AS
+SELECT
+    sha256 AS statement, contract, (adjustment->>'dispute')::BIGINT AS dispute, adjustment->>'holder' AS rights_holder,
+    (adjustment->>'amount')::DECIMAL(18, 4) AS amount
+FROM (SELECT *, unnest((content::JSON->'adjustments')::JSON[]) AS adjustment FROM statements);
+
+-- Disputes as they stand.
+CREATE VIEW disputes AS
+SELECT
+    d.dispute, d.statement, s.contract, s.period_start, d.rights_holder, d.state, d.amount, d.reason,
+    min(d.recorded_at) OVER (PARTITION BY d.dispute) AS opened_at, d.recorded_at AS changed_at, a.statement AS adjusted_by
+FROM dispute_steps d
+JOIN statements s ON s.sha256 = d.statement
+LEFT JOIN adjustments a USING (dispute)
+QUALIFY row_number() OVER (PARTITION BY d.dispute ORDER BY d.position DESC) = 1;
+
 -- Whether an item is called by this name: its id, or the first characters (8 or more) of its SHA-256.
 CREATE MACRO is_called(id, sha256, name) AS id = name OR (length(name) >= 8 AND starts_with(sha256, name));
 

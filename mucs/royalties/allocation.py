@@ -1,0 +1,273 @@
+"""Who is owed what: pots divided into lines by exact arithmetic, so that the lines sum to their pot to the last cent.
+
+Everything is apportioned in whole units (of 10^-24 of a pot, of 10^-12 for shares that are shown, of the currency's smallest
+coin) by largest remainder, so that nothing is rounded away and the order of what is added up does not matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import TypeVar
+
+from mucs.royalties.contract import HUNDRED, Contract, Pot
+
+FINE = 10**24  # units of a pot while it is divided
+SHARE_PLACES = 12  # decimals of a share that is shown
+K = TypeVar("K", str, tuple[str, str])
+
+
+@dataclass(frozen=True)
+class Work:
+    """A distinct image of the training sets, as it stands on the period's last day.
+
+    id: the least of the names that it has. holder: empty if unknown. training, output: whether it is granted for that use.
+    """
+
+    sha256: str
+    id: str
+    holder: str
+    training: bool
+    output: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a holder (or the suspense account) gets of a pot for a reason.
+
+    right_type: training or output. basis: `equal`, `attribution` or `fallback`; for the suspense account, why it is there.
+    works: share of the pot by SHA-256 of each work, with 12 decimals. items: how many generated items count; units: their
+    usage; score_mass: the sum of the scores that count, split as the works are. All three are 0 where nothing was attributed.
+    share: of the pot, with 12 decimals. gross = net + the sum of deductions, in the currency's smallest coin.
+    """
+
+    right_type: str
+    holder: str
+    basis: str
+    works: Mapping[str, Decimal]
+    items: int
+    units: Decimal
+    score_mass: Decimal
+    share: Decimal
+    gross: int
+    deductions: Mapping[str, int]
+    net: int
+
+
+def apportion(total: int, weights: Mapping[K, Decimal | int]) -> dict[K, int]:
+    """Whole parts of `total` in proportion to weights of at least 0, by largest remainder, ties by key; they sum to it.
+
+    Raises ValueError if no weight is positive.
+    """
+    ratios = {key: weight.as_integer_ratio() for key, weight in weights.items()}
+    scale = math.lcm(*(below for _, below in ratios.values()))
+    whole = {key: above * (scale // below) for key, (above, below) in ratios.items()}
+    mass = sum(whole.values())
+    if mass <= 0 or min(whole.values()) < 0:
+        raise ValueError("weights must not be negative, and one of them must be positive")
+    parts, remainders = {}, {}
+    for key, weight in whole.items():
+        parts[key], remainders[key] = divmod(total * weight, mass)
+    left = total - sum(parts.values())
+    for key in sorted(parts, key=lambda key: (-remainders[key], key))[:left]:
+        parts[key] += 1
+    return parts
+
+
+def pot_coins(pot: Pot, revenue: Decimal, decimals: int) -> int:
+    """What a pot comes to, in the smallest coin, half a coin rounded up. revenue: of the usage that counts."""
+    if pot.amount is not None:
+        return coins(pot.amount, decimals)
+    of_revenue = Fraction(revenue) * Fraction(pot.percentage or 0) / 100 * Fraction(10) ** decimals
+    return max(math.floor(of_revenue + Fraction(1, 2)), coins(pot.minimum, decimals))
+
+
+def coins(amount: Decimal, decimals: int) -> int:
+    """An amount that has no more decimals than the currency, in the smallest coin."""
+    return scaled(amount, decimals)
+
+
+def money(amount: int, decimals: int) -> Decimal:
+    """Coins as an amount of the currency, exactly."""
+    return Decimal(f"{amount}e-{decimals}")
+
+
+def allocate(
+    contract: Contract,
+    works: Mapping[str, Work],
+    units: Mapping[str, Decimal],
+    evidence: Mapping[str, Mapping[str, Decimal]],
+    revenue: Decimal = Decimal(0),
+) -> list[Line]:
+    """The lines of a period, each pot's summing to it, by right type, holder and basis.
+
+    works: by SHA-256; those of the training sets and of the evidence. units: usage by generated item, at least 0.
+    evidence: for generated items that have any, the positive score (with at most 9 decimals) of each work that counts.
+    The contract's splits go by SHA-256 here.
+    """
+    lines = []
+    for right_type, pot in sorted(contract.pots.items()):
+        division = _Division(contract, works)
+        if right_type == "training":
+            division.add_equally(FINE, "equal", "no licensed works")
+        else:
+            division.add_output(units, evidence)
+        lines += division.lines(right_type, pot_coins(pot, revenue, contract.decimals))
+    return lines
+
+
+class _Division:
+    """A pot while it is divided: fine units by line, a line's name being its holder and basis."""
+
+    def __init__(self, contract: Contract, works: Mapping[str, Work]) -> None:
+        self.contract, self.works = contract, works
+        self.parts: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self.items: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self.mass: dict[tuple[str, str], int] = defaultdict(int)  # in units of 10^-17
+        self.units: Mapping[str, Decimal] = {}
+
+    def add_equally(self, total: int, basis: str, otherwise: str) -> None:
+        """To every licensed work the same; to the suspense account if there is none."""
+        licensed = {work.sha256: 1 for work in self.works.values() if work.training}
+        if not licensed:
+            self.parts[self.contract.suspense, otherwise][""] += total
+            return
+        for work, part in apportion(total, licensed).items():
+            self._credit(self.works[work], part, basis)
+
+    def add_output(self, units: Mapping[str, Decimal], evidence: Mapping[str, Mapping[str, Decimal]]) -> None:
+        """To each generated item by usage; of that to each work by score; what has no evidence to the fallback."""
+        self.units = {item: used for item, used in units.items() if used > 0}
+        by_item = apportion(FINE, self.units) if self.units else {}
+        fallback = FINE - sum(by_item[item] for item in by_item if evidence.get(item))
+        for item, part in by_item.items():
+            scores = evidence.get(item)
+            if scores:
+                for work, share in apportion(part, scores).items():
+                    self._credit(self.works[work], share, "attribution", item, scores[work])
+        if fallback and self.contract.fallback == "equal":
+            self.add_equally(fallback, "fallback", "insufficient evidence")
+        elif fallback:
+            self.parts[self.contract.suspense, "insufficient evidence"][""] += fallback
+
+    def _credit(self, work: Work, part: int, basis: str, item: str = "", score: Decimal = Decimal(0)) -> None:
+        """A work's part to its holders, or to the suspense account for a reason."""
+        owners = self._owners(work, basis)
+        shares = apportion(part, owners) if len(owners) > 1 else dict.fromkeys(owners, part)
+        for line, share in shares.items():
+            self.parts[line][work.sha256] += share
+            if item:
+                self.mass[line] += scaled(score, 9) * scaled(owners[line], 6)
+                self.items[line].add(item)
+
+    def _owners(self, work: Work, basis: str) -> dict[tuple[str, str], Decimal]:
+        """Percentages by line, 100 in all."""
+        suspense = self.contract.suspense
+        if basis == "attribution" and not work.output:
+            return {(suspense, "not granted for output"): HUNDRED}
+        split = self.contract.splits.get(work.sha256)
+        if split is None:
+            unknown = work.holder.strip().lower() in ("", "unknown")
+            return {(suspense, "holder unknown") if unknown else (work.holder, basis): HUNDRED}
+        owners = {(holder, basis): percent for holder, percent in split.items() if percent}
+        rest = HUNDRED - sum(split.values())
+        return owners | ({(suspense, "split incomplete"): rest} if rest else {})
+
+    def lines(self, right_type: str, pot: int) -> list[Line]:
+        """What became of it, with money."""
+        fine = {line: sum(parts.values()) for line, parts in self.parts.items()}
+        shares = apportion(10**SHARE_PLACES, fine)
+        gross = apportion(pot, shares)
+        return [self._line(right_type, *line, shares[line], gross[line]) for line in sorted(shares)]
+
+    def _line(self, right_type: str, holder: str, basis: str, share: int, gross: int) -> Line:
+        line = holder, basis
+        works = {work: part for work, part in self.parts[line].items() if work}
+        by_work = apportion(share, works) if works and any(works.values()) else {}
+        deductions = deducted(gross, self.contract.deductions)
+        return Line(
+            *(right_type, holder, basis),
+            works={work: Decimal(f"{by_work[work]}e-{SHARE_PLACES}") for work in sorted(by_work)},
+            items=len(self.items[line]),
+            units=sum((self.units[item] for item in sorted(self.items[line])), Decimal(0)),
+            score_mass=Decimal(f"{self.mass[line]}e-17"),
+            share=Decimal(f"{share}e-{SHARE_PLACES}"),
+            gross=gross,
+            deductions=deductions,
+            net=gross - sum(deductions.values()),
+        )
+
+
+def scaled(number: Decimal, places: int) -> int:
+    """A number with at most so many decimals, in units of the last of them."""
+    above, below = number.as_integer_ratio()
+    unit: int = 10**places // below
+    return above * unit
+
+
+def deducted(gross: int, percentages: Mapping[str, Decimal]) -> dict[str, int]:
+    """Coins by name of deduction. They are rounded down together, so that what is left is never negative."""
+    rate = sum((Fraction(each) for each in percentages.values()), Fraction(0))
+    if not rate:
+        return dict.fromkeys(percentages, 0)
+    return apportion(math.floor(gross * rate / 100), percentages)
+
+
+@dataclass(frozen=True)
+class Balance:
+    """A holder's account with one statement more, in the smallest coin.
+
+    net: of the statement's lines. difference: net less that of the version which is superseded. adjustments: of disputes.
+    carried_out = carried_in + difference + adjustments - paid; negative if more was paid before than is now found due.
+    """
+
+    holder: str
+    carried_in: int
+    net: int
+    difference: int
+    adjustments: int
+    paid: int
+
+    @property
+    def carried_out(self) -> int:
+        return self.carried_in + self.difference + self.adjustments - self.paid
+
+
+def balances(
+    contract: Contract,
+    net: Mapping[str, int],
+    superseded: Mapping[str, int],
+    carried: Mapping[str, int],
+    adjustments: Iterable[tuple[str, int]] = (),
+) -> list[Balance]:
+    """Every account that a statement moves or carries on, by holder.
+
+    net: of the statement by holder. superseded: that of the version before; empty for none. carried: what the contract's
+    last statement carried out. adjustments: holder and coins. What is due is paid when it reaches the minimum payout;
+    the suspense account is never paid.
+    """
+    adjusted: dict[str, int] = defaultdict(int)
+    for holder, amount in adjustments:
+        adjusted[holder] += amount
+    least = max(coins(contract.minimum_payout, contract.decimals), 1)
+    found = []
+    for holder in sorted(net.keys() | superseded.keys() | adjusted.keys() | {h for h, c in carried.items() if c}):
+        difference = net.get(holder, 0) - superseded.get(holder, 0)
+        due = carried.get(holder, 0) + difference + adjusted.get(holder, 0)
+        paid = due if due >= least and holder != contract.suspense else 0
+        found.append(
+            Balance(holder, carried.get(holder, 0), net.get(holder, 0), difference, adjusted.get(holder, 0), paid)
+        )
+    return found
+
+
+def by_holder(lines: Iterable[Line]) -> dict[str, int]:
+    """Net of lines by holder."""
+    found: dict[str, int] = defaultdict(int)
+    for line in lines:
+        found[line.holder] += line.net
+    return dict(found)

@@ -1,0 +1,351 @@
+"""The statement: what each holder is owed for a period and why, issued once, and corrected by versions that supersede."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from mucs import InputError
+from mucs.canonical import canonical, digest
+from mucs.ledger import Ledger
+from mucs.ledger.questions import Parameter
+from mucs.royalties.allocation import Balance, Line, Work, allocate, balances, by_holder, coins, money, pot_coins
+from mucs.royalties.contract import Contract
+from mucs.royalties.dispute import upheld
+from mucs.royalties.usage import Period, Usage, record_usage, shortest
+
+OF_THE_ISSUE = ("statement", "version", "supersedes", "issued_at", "as_of", "ledger")  # and not of what was computed
+AS_OF = Parameter("as_of", "time", None, "")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """sha256: the digest of the content, and the statement's name. new: whether it was issued just now."""
+
+    sha256: str
+    content: dict[str, Any]
+    new: bool
+
+    @property
+    def title(self) -> str:
+        """Contract, period and version, such as art-2026/2026-10/1."""
+        return str(self.content["header"]["statement"])
+
+
+def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_of: str = "infinity") -> Statement:
+    """The statement of a period, with its usage, in one transaction; the one that is there if nothing in it is new.
+
+    ledger: open to write. as_of: rests on the runs and rights that the ledger knew then; now by default. Raises
+    InputError, with the ledger as it was, if the contract does not cover the period, is in another currency than before,
+    or names works or training sets that the ledger does not have, or if an id in the usage report names several images.
+    """
+    if not contract.valid_from <= period.start < period.end <= contract.valid_to:
+        raise InputError(
+            f"The contract {contract.id} holds from {contract.valid_from} until {contract.valid_to}, which is not all of {period};"
+            " give a contract that covers the period."
+        )
+    known = AS_OF.value(as_of)
+    before = _accounts(ledger, contract)
+    header, lines, ids = _computed(ledger, contract, period, usage, known)
+    shown = [_line_record(line, contract.decimals, ids) for line in lines]
+    versions = ledger.rows(
+        "SELECT sha256, version, content FROM statements WHERE contract = ? AND period_start = ? ORDER BY version",
+        [contract.id, period.start],
+    )
+    last = versions[-1] if versions else None
+    if last:
+        there = json.loads(last["content"])
+        same = {name: value for name, value in there["header"].items() if name not in OF_THE_ISSUE}
+        if (same, there["lines"]) == (header, shown):
+            return Statement(last["sha256"], there, False)
+    with ledger.transaction() as now:
+        record_usage(ledger, usage, now)
+        entries = ledger.rows("SELECT position, sha256 FROM entries ORDER BY position DESC LIMIT 1")
+        version = len(versions) + 1
+        header |= {
+            "statement": f"{contract.id}/{period}/{version}",
+            "version": version,
+            "supersedes": last["sha256"] if last else None,
+            "issued_at": now.isoformat(timespec="microseconds"),
+            "as_of": now.isoformat(timespec="microseconds") if known == "infinity" else known,
+            "ledger": {"position": entries[0]["position"], "head": entries[0]["sha256"]},
+        }
+        adjustments = upheld(ledger, contract.id)
+        superseded = _net(json.loads(last["content"]), contract.decimals) if last else {}
+        accounts = balances(
+            *(contract, by_holder(lines), superseded, before),
+            ((a["holder"], coins(Decimal(a["amount"]), contract.decimals)) for a in adjustments),
+        )
+        content = {
+            "header": header,
+            "lines": shown,
+            "balances": [_balance_record(balance, contract.decimals) for balance in accounts],
+            "adjustments": adjustments,
+        }
+        text = canonical(content)
+        body = {name: header[name] for name in ("statement", "version", "supersedes")}
+        sha256 = digest(content)
+        entry = ledger.append("statement", body | {"sha256": sha256})
+        ledger.connection.execute(
+            "INSERT INTO statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                *(entry.position, sha256, contract.id, period.start, period.end, version, header["supersedes"]),
+                *(text.decode(), now),
+            ],
+        )
+    return Statement(sha256, content, True)
+
+
+def find(ledger: Ledger, name: str) -> Statement:
+    """A statement by the start of its SHA-256, or by contract, period and version, such as art-2026/2026-10/1.
+
+    Raises InputError if there is not exactly one.
+    """
+    found = ledger.rows(
+        "SELECT sha256, content FROM statements WHERE (length($name) >= 8 AND starts_with(sha256, $name))"
+        " OR content::JSON->'header'->>'statement' = $name",
+        {"name": name},
+    )
+    if len(found) != 1:
+        raise InputError(
+            f"The ledger has {len(found)} statements called {name!r};"
+            ' see them with `mucs sql "SELECT sha256, contract, period_start, version FROM statements"`.'
+        )
+    return Statement(found[0]["sha256"], json.loads(found[0]["content"]), False)
+
+
+def _accounts(ledger: Ledger, contract: Contract) -> dict[str, int]:
+    """What the contract's last statement carried out, by holder, in coins. Raises InputError if its currency is another."""
+    found = ledger.one("SELECT content FROM statements WHERE contract = ? ORDER BY position DESC LIMIT 1", contract.id)
+    if found is None:
+        return {}
+    last = json.loads(found)
+    currency = (last["header"]["currency"], last["header"]["decimals"])
+    if currency != (contract.currency, contract.decimals):
+        raise InputError(
+            f"The statements of {contract.id} are in {currency[0]} with {currency[1]} decimals; give the contract for another"
+            " currency an id of its own."
+        )
+    return {b["holder"]: coins(Decimal(b["carried_out"]), contract.decimals) for b in last["balances"]}
+
+
+def _net(content: Mapping[str, Any], decimals: int) -> dict[str, int]:
+    """Net of a statement by holder, in coins."""
+    return {b["holder"]: coins(Decimal(b["net"]), decimals) for b in content["balances"]}
+
+
+def _computed(
+    ledger: Ledger, contract: Contract, period: Period, usage: Usage, known: str
+) -> tuple[dict[str, Any], list[Line], dict[str, str]]:
+    """What follows from contract, usage and evidence: header, lines, and the id of each work by SHA-256."""
+    sets = _training_sets(ledger, contract, known)
+    works = _works(ledger, sets, period, known)
+    units, rows, revenue = _units(ledger, contract, usage, known)
+    runs, evidence = _evidence(ledger, contract, sets, list(units), known)
+    resolved = dataclasses.replace(contract, splits=_splits(ledger, contract, sets, known))
+    lines = allocate(resolved, works, units, evidence, revenue)
+    used = [item for item, count in units.items() if count]
+    header = {
+        "contract": {**contract.record(), "sha256": contract.sha256},
+        "period": {"start": f"{period.start}T00:00:00Z", "end": f"{period.end}T00:00:00Z"},
+        "currency": contract.currency,
+        "decimals": contract.decimals,
+        "pots": {
+            name: str(money(pot_coins(pot, revenue, contract.decimals), contract.decimals))
+            for name, pot in contract.pots.items()
+        },
+        "usage": {
+            "sha256": usage.sha256,
+            "rows": len(usage.rows),
+            "rows_counted": rows,
+            "generated_items": len(used),
+            "with_evidence": sum(1 for item in used if evidence.get(item)),
+            "units": shortest(sum(units.values(), Decimal(0))),
+            "revenue": shortest(revenue),
+        },
+        "works": {"known": len(works), "licensed": sum(work.training for work in works.values())},
+        **{kind: sorted({run[kind] for run in runs if run[kind]}) for kind in RUN_PARTS},
+        "training_sets": sets,
+    }
+    return header, lines, {work.sha256: work.id for work in works.values()}
+
+
+RUN_PARTS = ("runs", "methods", "checkpoints", "settings", "noise_banks")
+
+
+def _training_sets(ledger: Ledger, contract: Contract, known: str) -> list[str]:
+    """SHA-256 of those that count. Raises InputError for one that no run used."""
+    found = {
+        str(row["sha256"])
+        for row in ledger.rows(
+            "SELECT DISTINCT a.sha256 FROM runs r JOIN artifacts a ON a.artifact_id = r.training_set_id"
+            " WHERE r.loaded_at <= $known::TIMESTAMPTZ",
+            {"known": known},
+        )
+    }
+    for sha256 in contract.training_sets:
+        if sha256 not in found:
+            raise InputError(
+                f"The contract names the training set {sha256[:12]}, which no run in the ledger used;"
+                " see `mucs sql \"SELECT sha256 FROM artifacts WHERE kind = 'training_set'\"`."
+            )
+    return sorted(contract.training_sets or found)
+
+
+MEMBERS = (  # versions of items that are in the training sets
+    "SELECT DISTINCT t.sha256, t.id FROM members m JOIN artifacts a ON a.artifact_id = m.training_set_id"
+    " JOIN training_items t USING (training_id)"
+    " WHERE list_contains($sets, a.sha256) AND t.recorded_at <= $known::TIMESTAMPTZ"
+)
+
+
+def _works(ledger: Ledger, sets: list[str], period: Period, known: str) -> dict[str, Work]:
+    """The distinct images of the training sets, as they stand on the period's last day."""
+    found = ledger.connection.execute(
+        f"SELECT sha256, min(m.id), any_value(h.rights_holder), any_value(h.standing), any_value(h.uses)"
+        f" FROM ({MEMBERS}) m JOIN rights_on($day, $known) h USING (sha256) GROUP BY sha256 ORDER BY sha256",
+        {"sets": sets, "known": known, "day": period.last_day},
+    ).fetchall()
+    return {
+        sha256: Work(
+            *(sha256, name, holder),
+            *(standing == "granted" and (uses is None or use in uses) for use in ("training", "output")),
+        )
+        for sha256, name, holder, standing, uses in found
+    }
+
+
+def _splits(ledger: Ledger, contract: Contract, sets: list[str], known: str) -> dict[str, Mapping[str, Decimal]]:
+    """The contract's splits by SHA-256. Raises InputError, with the line, for a work that is not one of the training sets'."""
+    if not contract.splits:
+        return {}
+    named: dict[str, set[str]] = {}
+    for sha256, name in ledger.connection.execute(MEMBERS, {"sets": sets, "known": known}).fetchall():
+        named.setdefault(sha256, set()).add(sha256)
+        named.setdefault(name, set()).add(sha256)
+    found: dict[str, Mapping[str, Decimal]] = {}
+    for work, split in contract.splits.items():
+        images = named.get(work, set())
+        if len(images) != 1:
+            few = "no work" if not images else f"{len(images)} works"
+            raise InputError(
+                f"{contract.lines[work]}: the training sets have {few} called {work!r}; name one by the SHA-256 of its image."
+            )
+        if min(images) in found:
+            raise InputError(f"{contract.lines[work]}: {work} is the same work as another of the splits; give it once.")
+        found[min(images)] = split
+    return found
+
+
+def _units(ledger: Ledger, contract: Contract, usage: Usage, known: str) -> tuple[dict[str, Decimal], int, Decimal]:
+    """Units by generated item, how many rows they are from, and the revenue. Items go by SHA-256 where the ledger knows them.
+
+    Raises InputError, with the line, for an id of several images, and for revenue that is needed and missing.
+    """
+    rows = usage.counted(contract)
+    named: dict[str, set[str]] = {}
+    for name, sha256 in ledger.connection.execute(
+        "SELECT name, sha256 FROM (SELECT DISTINCT unnest($names) AS name)"
+        " JOIN (SELECT id AS name, sha256 FROM generated_items WHERE recorded_at <= $known::TIMESTAMPTZ"
+        " UNION SELECT sha256, sha256 FROM generated_items WHERE recorded_at <= $known::TIMESTAMPTZ) USING (name)",
+        {"names": [row.generated for row in rows], "known": known},
+    ).fetchall():
+        named.setdefault(name, set()).add(sha256)
+    of_revenue = any(pot.percentage is not None for pot in contract.pots.values())
+    units: dict[str, Decimal] = {}
+    for row in rows:
+        images = named.get(row.generated, {row.generated})
+        if len(images) > 1:
+            raise InputError(
+                f"Line {row.line} of the usage report: the ledger has {len(images)} generated images called {row.generated!r};"
+                " name it by the SHA-256 of its image."
+            )
+        if of_revenue and row.revenue is None:
+            raise InputError(
+                f"Line {row.line} of the usage report has no revenue, of which the contract takes a percentage; fill it in."
+            )
+        units[min(images)] = units.get(min(images), Decimal(0)) + row.units
+    return units, len(rows), sum((row.revenue or Decimal(0) for row in rows), Decimal(0))
+
+
+# The scores that count. As exact decimals from here on, so that the order of adding them up does not matter.
+EVIDENCE = """
+WITH edge AS (
+    SELECT run_id, generated_id, training_id, score::DECIMAL(18, 9) AS score
+    FROM edges
+    WHERE rank <= $top + $doubles AND score::DECIMAL(18, 9) > 0
+        AND ($p_value IS NULL OR p_value::DECIMAL(18, 6) <= $p_value)
+        AND ($decoy_p_value IS NULL OR decoy_p_value::DECIMAL(18, 6) <= $decoy_p_value)
+        AND ($decoy_z IS NULL OR decoy_z::DECIMAL(18, 3) >= $decoy_z)
+)
+SELECT c.generated, t.sha256, max(e.score) AS score
+FROM edge e JOIN counting c USING (run_id, generated_id) JOIN training_items t USING (training_id)
+WHERE c.converged OR NOT $converged
+GROUP BY c.generated, t.sha256
+QUALIFY row_number() OVER (PARTITION BY c.generated ORDER BY max(e.score) DESC, t.sha256) <= $top
+ORDER BY c.generated, t.sha256
+"""
+
+
+def _evidence(
+    ledger: Ledger, contract: Contract, sets: list[str], items: Iterable[str], known: str
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Decimal]]]:
+    """The runs that speak for these generated items (by SHA-256), and the score of each work that counts for each of them.
+
+    An image counts once for a generated item, with its best edge; copies of it take no other's place among the best.
+    """
+    ledger.connection.execute(
+        """CREATE OR REPLACE TEMP TABLE counting AS
+        SELECT g.sha256 AS generated, s.run_id, s.generated_id, a.converged
+        FROM speaking_as_of($known) s
+        JOIN attributions a USING (run_id, generated_id)
+        JOIN generated_items g USING (generated_id)
+        JOIN runs r USING (run_id)
+        JOIN artifacts t ON t.artifact_id = r.training_set_id
+        WHERE list_contains($sets, t.sha256) AND g.sha256 IN (SELECT unnest($items))
+        QUALIFY row_number() OVER (PARTITION BY g.sha256 ORDER BY s.run_id DESC, s.generated_id DESC) = 1""",
+        {"known": known, "sets": sets, "items": list(items)},
+    )
+    runs = ledger.rows(
+        "SELECT r.sha256 AS runs, r.method AS methods, c.sha256 AS checkpoints, r.settings_sha256 AS settings,"
+        " r.record->>'noise_bank' AS noise_banks FROM runs r JOIN artifacts c ON c.artifact_id = r.checkpoint_id"
+        " WHERE r.run_id IN (SELECT run_id FROM counting)"
+    )
+    doubles = ledger.one(
+        "SELECT coalesce(max(copies), 0) FROM (SELECT count(*) - count(DISTINCT t.sha256) AS copies FROM members m"
+        " JOIN training_items t USING (training_id) JOIN runs r USING (training_set_id)"
+        " WHERE r.run_id IN (SELECT run_id FROM counting) GROUP BY r.run_id)"
+    )
+    found = ledger.connection.execute(EVIDENCE, {**vars(contract.evidence), "doubles": doubles}).fetchall()
+    evidence: dict[str, dict[str, Decimal]] = {}
+    for generated, work, score in found:
+        evidence.setdefault(generated, {})[work] = score
+    return runs, evidence
+
+
+def _line_record(line: Line, decimals: int, ids: Mapping[str, str]) -> dict[str, Any]:
+    """A line as JSON, numbers as text."""
+    return {
+        "right_type": line.right_type,
+        "holder": line.holder,
+        "basis": line.basis,
+        "items": line.items,
+        "units": shortest(line.units),
+        "score_mass": shortest(line.score_mass),
+        "share": f"{line.share:f}",
+        "gross": f"{money(line.gross, decimals):f}",
+        "deductions": {name: f"{money(amount, decimals):f}" for name, amount in line.deductions.items()},
+        "deducted": f"{money(line.gross - line.net, decimals):f}",
+        "net": f"{money(line.net, decimals):f}",
+        "works": [{"sha256": work, "id": ids[work], "share": f"{share:f}"} for work, share in line.works.items()],
+    }
+
+
+def _balance_record(balance: Balance, decimals: int) -> dict[str, str]:
+    """A balance as JSON, amounts as text."""
+    names = ("carried_in", "net", "difference", "adjustments", "paid", "carried_out")
+    return {"holder": balance.holder} | {name: f"{money(getattr(balance, name), decimals):f}" for name in names}

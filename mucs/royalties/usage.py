@@ -1,0 +1,144 @@
+"""The usage report: how often each generated item was used in a period, and what that earned."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from mucs import InputError
+from mucs.canonical import canonical, digest
+from mucs.ledger import Ledger
+from mucs.royalties.contract import NUMBER, Contract
+
+COLUMNS = ("generated", "date", "units", "revenue", "territory")
+
+
+@dataclass(frozen=True)
+class Period:
+    """A month in UTC: from the first day up to the first that is not in it."""
+
+    start: datetime.date
+    end: datetime.date
+
+    @classmethod
+    def month(cls, name: str) -> Period:
+        """From its name, such as 2026-10. Raises InputError if it is none."""
+        try:
+            start = datetime.datetime.strptime(name, "%Y-%m").date()
+            return cls(start, (start + datetime.timedelta(days=31)).replace(day=1))
+        except (ValueError, OverflowError):
+            raise InputError(f"The period cannot be {name!r}; give a month, such as 2026-10.") from None
+
+    @property
+    def last_day(self) -> datetime.date:
+        return self.end - datetime.timedelta(days=1)
+
+    def __str__(self) -> str:
+        return f"{self.start.isoformat()[:7]}"
+
+
+@dataclass(frozen=True)
+class Use:
+    """One row. generated: an id or SHA-256. revenue: None where it was not given. territory: empty where it was not."""
+
+    line: int
+    generated: str
+    date: datetime.date
+    units: Decimal
+    revenue: Decimal | None
+    territory: str
+
+    def record(self) -> dict[str, str]:
+        """As JSON, numbers as text without the zeros that say nothing; the line does not matter."""
+        said = {"generated": self.generated, "date": str(self.date), "units": shortest(self.units)}
+        said |= {"territory": self.territory} if self.territory else {}
+        return said | ({} if self.revenue is None else {"revenue": shortest(self.revenue)})
+
+
+def shortest(number: Decimal) -> str:
+    """A number as text, without trailing zeros and exponent."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@dataclass(frozen=True)
+class Usage:
+    """The rows of a period, whatever their order was. outside: how many rows of the file are of other periods."""
+
+    rows: tuple[Use, ...]
+    outside: int
+
+    def records(self) -> list[dict[str, str]]:
+        """As JSON, sorted."""
+        return sorted((row.record() for row in self.rows), key=canonical)
+
+    @property
+    def sha256(self) -> str:
+        return digest(self.records())
+
+    def counted(self, contract: Contract) -> list[Use]:
+        """The rows in the contract's territories."""
+        return [row for row in self.rows if not contract.territories or row.territory in contract.territories]
+
+
+def read_usage(path: Path, period: Period) -> Usage:
+    """The rows of a CSV file with the columns generated, date and units, and perhaps revenue and territory.
+
+    units, revenue: at least 0, with at most 9 decimals. Raises InputError, with the line, for what cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as f:
+            reader = csv.DictReader(f)
+            for name in COLUMNS[:3]:
+                if name not in (reader.fieldnames or ()):
+                    raise InputError(f"{path} has no column {name}; give {', '.join(COLUMNS)}.")
+            for name in reader.fieldnames or ():
+                if name not in COLUMNS:
+                    raise InputError(f"{path} has a column {name!r}, which says nothing; give {', '.join(COLUMNS)}.")
+            rows = list(_uses(path, reader))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise InputError(
+            f"{path} cannot be read as CSV; give a text file with the columns {', '.join(COLUMNS)}."
+        ) from None
+    within = [row for row in rows if period.start <= row.date < period.end]
+    return Usage(tuple(within), len(rows) - len(within))
+
+
+def _uses(path: Path, reader: csv.DictReader[str]) -> Iterator[Use]:
+    for row in reader:
+        here = f"{path}, line {reader.line_num}:"
+        if None in row:
+            raise InputError(f"{here} there are more values than columns; quote those that have a comma in them.")
+        values = {name: (row.get(name) or "").strip() for name in COLUMNS}
+        if not values["generated"] or not values["generated"].isprintable():
+            raise InputError(f"{here} generated is empty or cannot be printed; give an id or a SHA-256.")
+        try:
+            day = datetime.date.fromisoformat(values["date"])
+        except ValueError:
+            raise InputError(f"{here} date cannot be {values['date']!r}; write a day as 2026-10-31.") from None
+        revenue = _amount(values["revenue"], f"{here} revenue") if values["revenue"] else None
+        units = _amount(values["units"], f"{here} units")
+        yield Use(reader.line_num, values["generated"], day, units, revenue, values["territory"])
+
+
+def _amount(text: str, what: str) -> Decimal:
+    if not NUMBER.fullmatch(text) or text.startswith("-"):
+        raise InputError(f"{what} cannot be {text!r}; write a number of at least 0, such as 12 or 0.50.")
+    return Decimal(text)
+
+
+def record_usage(ledger: Ledger, usage: Usage, now: datetime.datetime) -> None:
+    """Add the report to the chain, within a transaction, unless it is there."""
+    if ledger.one("SELECT 1 FROM usage_reports WHERE sha256 = ?", usage.sha256):
+        return
+    body: dict[str, Any] = {"usage": usage.sha256, "rows": len(usage.rows)}
+    entry = ledger.append("usage", body)
+    ledger.connection.execute(
+        "INSERT INTO usage_reports VALUES (?, ?, ?, ?)",
+        [entry.position, usage.sha256, canonical(usage.records()).decode(), now],
+    )
