@@ -204,6 +204,12 @@ def test_ancestry_has_no_depth_limit(path):
     found = ask(path, "ancestry", generated="g0")
     assert [row["sha256"] for row in found if row["kind"] == "not in any run"] == generations
     assert [row["items"] for row in found if row["kind"] == "training_set"] == [len(TRAINING)]
+    (path_found,) = ask(path, "path", generated="g0", training="t1")
+    assert path_found["way"].count("→") == 2
+    assert (path_found["training"], path_found["rank"]) == ("t1", 2)
+    with Ledger.open(path, read_only=False) as ledger:  # the last ancestor was trained on the same set
+        record_derivation(ledger, generations[-1], artifact(ledger, "training_set"))
+    assert [row["way"].count("→") for row in ask(path, "path", generated="g0", training="t1")] == [2, 41]
 
 
 def test_wrong_parameters_are_refused(path):
