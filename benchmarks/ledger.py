@@ -35,7 +35,7 @@ sys.path.insert(0, str(HERE.parent))
 from mucs import ledger as store  # noqa: E402
 from mucs.canonical import digest  # noqa: E402
 from mucs.ledger import EDGE_SCHEMA, Ledger, Run, first_fault, merkle  # noqa: E402
-from mucs.ledger.edges import DECIMALS, NUMBERS, hash_leaves, pack, raw_digests, rounded  # noqa: E402
+from mucs.ledger.edges import DECIMALS, NUMBERS, PARQUET, hash_leaves, pack, raw_digests, rounded  # noqa: E402
 from mucs.ledger.load import file_sha256  # noqa: E402
 from mucs.ledger.questions import names, question  # noqa: E402
 
@@ -140,14 +140,18 @@ def build_run(world: World, number: int) -> None:
     ends = [
         pa.array(values) for values in (digests, [row["id"] for row in training], [row["sha256"] for row in training])
     ]
-    tree, count = merkle.Growing(), 0
-    with pq.ParquetWriter(path, EDGE_SCHEMA, compression="zstd", store_schema=False) as writer:
-        for row in world.generated_rows(number):
+    tree, count, waiting = merkle.Growing(), 0, []
+    rows = world.generated_rows(number)
+    with pq.ParquetWriter(path, EDGE_SCHEMA, **PARQUET) as writer:
+        for row in rows:
             edges = draw(random, world.training)
             same = [pa.repeat(text, world.training) for text in (digest(row), row["id"], row["sha256"])]
             taken = [values.take(pa.array(edges["item"])) for values in ends]
             measured = [pa.array(edges[name], from_pandas=True) for name in ("rank", *NUMBERS)]
-            writer.write_table(pa.table([*same, *taken, *measured], schema=EDGE_SCHEMA))
+            waiting.append(pa.table([*same, *taken, *measured], schema=EDGE_SCHEMA))
+            if len(waiting) * world.training >= 2**20 or row is rows[-1]:
+                writer.write_table(pa.concat_tables(waiting).combine_chunks())
+                waiting = []
             leaves = pack(raw_digests([digest(row)]), raw[edges["item"]], edges["rank"], edges)
             tree.add(merkle.complete(hash_leaves(leaves), count))
             count += world.training

@@ -35,6 +35,8 @@ NUMBERS = EDGE_SCHEMA.names[EDGE_SCHEMA.get_field_index("score") :]
 # What is published has the digits that were measured and no others, so that it can be quoted, and is stored in a third of the
 # space. A p-value is rounded up, so that it is never smaller than it was.
 DECIMALS = {"score": 6, "standard_error": 6, "seed_spread": 6, "p_value": 6, "decoy_p_value": 6, "decoy_z": 3}
+# digests repeat: with room for a dictionary of half a million, each takes two or three bytes and not forty
+PARQUET = {"compression": "zstd", "store_schema": False, "dictionary_pagesize_limit": 2**25}
 LEAF = np.dtype(
     [
         ("generated_row_sha256", "V32"),
@@ -54,7 +56,7 @@ def write_edges(columns: Mapping[str, Sequence[object]], path: Path) -> None:
             values = rounded(np.asarray(values, np.float64), DECIMALS[field.name], up=field.name.endswith("p_value"))
         arrays.append(pa.array(values, field.type, from_pandas=True))
     with replacing(path) as partial:
-        pq.write_table(pa.table(arrays, schema=EDGE_SCHEMA), partial, compression="zstd", store_schema=False)
+        pq.write_table(pa.table(arrays, schema=EDGE_SCHEMA), partial, **PARQUET)
 
 
 def pack(generated: np.ndarray, training: np.ndarray, rank: np.ndarray, numbers: Mapping[str, np.ndarray]) -> bytes:
