@@ -128,6 +128,10 @@ def draw(random: np.random.Generator, training: int) -> dict[str, np.ndarray]:
     return {"item": random.permutation(training), "rank": rank, **numbers}
 
 
+def coded(index: np.ndarray, texts: list[str] | pa.Array) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(texts))
+
+
 def build_run(world: World, number: int) -> None:
     """A run's staged Parquet, and beside it its digest, its Merkle root and how many edges it has."""
     path = world.folder / f"run-{number}.parquet"
@@ -142,15 +146,18 @@ def build_run(world: World, number: int) -> None:
     ]
     tree, count, waiting = merkle.Growing(), 0, []
     rows = world.generated_rows(number)
-    with pq.ParquetWriter(path, EDGE_SCHEMA, **PARQUET) as writer:
+    text = pa.dictionary(pa.int32(), pa.string())
+    kinds = [pa.field(f.name, text if f.type == pa.string() else f.type) for f in EDGE_SCHEMA]
+    with pq.ParquetWriter(path, pa.schema(kinds), **PARQUET) as writer:
         for row in rows:
             edges = draw(random, world.training)
-            same = [pa.repeat(text, world.training) for text in (digest(row), row["id"], row["sha256"])]
-            taken = [values.take(pa.array(edges["item"])) for values in ends]
+            one = np.zeros(world.training, np.int32)
+            same = [coded(one, [text]) for text in (digest(row), row["id"], row["sha256"])]
+            taken = [coded(edges["item"], values) for values in ends]
             measured = [pa.array(edges[name], from_pandas=True) for name in ("rank", *NUMBERS)]
-            waiting.append(pa.table([*same, *taken, *measured], schema=EDGE_SCHEMA))
+            waiting.append(pa.table([*same, *taken, *measured], EDGE_SCHEMA.names))
             if len(waiting) * world.training >= 2**20 or row is rows[-1]:
-                writer.write_table(pa.concat_tables(waiting).combine_chunks())
+                writer.write_table(pa.concat_tables(waiting).unify_dictionaries().combine_chunks())
                 waiting = []
             leaves = pack(raw_digests([digest(row)]), raw[edges["item"]], edges["rank"], edges)
             tree.add(merkle.complete(hash_leaves(leaves), count))
