@@ -45,6 +45,16 @@ def main() -> None:
     except InputError as error:
         click.echo(f"mucs: {error}", err=True)
         sys.exit(2)
+    except Exception as error:
+        duckdb = sys.modules.get("duckdb")
+        if duckdb is None or not isinstance(error, duckdb.Error):
+            raise
+        first = str(error).splitlines()[0].rstrip(".")
+        click.echo(
+            f"mucs: The ledger cannot be read ({first}); check it with `mucs verify`, or restore it from a copy.",
+            err=True,
+        )
+        sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("mucs: stopped; run the same command again to go on where it was.", err=True)
         sys.exit(130)

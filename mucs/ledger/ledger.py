@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import fcntl
 import json
 import os
@@ -308,7 +309,9 @@ def no_room(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, duckdb.Error) as error:
-        if "no space left" not in str(error).lower() and getattr(error, "errno", None) != 28:
+        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        said = str(error).lower()
+        if getattr(error, "errno", None) not in full and not any(os.strerror(e).lower() in said for e in full):
             raise
         raise InputError(
             f"There is no room beside {path} to write it anew; free as much as it takes, the ledger is as it was."

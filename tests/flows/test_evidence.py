@@ -56,7 +56,7 @@ def own(signed, tmp_path, registry):
 
 
 def test_evidence_under_object_lock_cannot_be_deleted_and_is_the_same_as_without(signed, own):
-    folder, run, _ = signed
+    _, run, _ = signed
     names = {"run.json", "noise_bank.safetensors", "edges.parquet", "validations.json", "run.dsse.json"}
     unlocked = evidence(own[1])
     assert set(unlocked) == names
@@ -67,9 +67,9 @@ def test_evidence_under_object_lock_cannot_be_deleted_and_is_the_same_as_without
         assert found["ObjectLockMode"] == "COMPLIANCE"
         left = found["ObjectLockRetainUntilDate"] - datetime.now(UTC)
         assert timedelta(days=2, hours=23) < left <= timedelta(days=3)
-        with pytest.raises(ClientError, match="AccessDenied|WORM|locked|retention"):
+        with pytest.raises(ClientError, match=r"AccessDenied|WORM|locked|retention"):
             client().delete_object(Bucket="locked", Key=key, VersionId=found["VersionId"])
-        with pytest.raises(ClientError, match="AccessDenied|WORM|locked|retention"):
+        with pytest.raises(ClientError, match=r"AccessDenied|WORM|locked|retention"):
             client().delete_object(
                 Bucket="locked", Key=key, VersionId=found["VersionId"], BypassGovernanceRetention=True
             )
@@ -118,7 +118,7 @@ def test_a_signed_run_is_checked_with_its_files_and_the_public_key_alone(mucs, s
 
 
 def test_what_was_published_is_read_from_s3_and_the_first_change_is_named(mucs, signed, own, registry, monkeypatch):
-    folder, run, _ = signed
+    folder, _, _ = signed
     ledger, prefix = own
     command = ("verify", "--ledger", ledger, "--published", "--key", folder / "key.pub")
     status, out, _ = mucs(*command)
@@ -222,7 +222,7 @@ def test_serve_runs_a_command_with_the_demos_s3_and_ends_with_its_status(mucs, t
     assert "holds no demo" in refused(mucs("serve", "--folder", tmp_path, "true"))
     (tmp_path / "s3").mkdir()
     code = (
-        "import os, sys, boto3; boto3.client('s3').create_bucket(Bucket='b');"
+        "import os, sys, boto3; boto3.client('s3').create_bucket(Bucket='made-here');"
         "print(os.environ['MUCS_LEDGER']); sys.exit(3)"
     )
     serve = [sys.executable, "-m", "flows.cli", "serve", "--folder", str(tmp_path)]
