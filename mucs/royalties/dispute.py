@@ -107,14 +107,14 @@ def _step(
     return number
 
 
-def upheld(ledger: Ledger, contract: str) -> list[dict[str, Any]]:
+def upheld(ledger: Ledger, contract: str, decimals: int) -> list[dict[str, Any]]:
     """The adjustments that the contract's next statement makes: of disputes that were upheld, each once."""
     return [
         {
             "dispute": row["dispute"],
             "statement": row["statement"],
             "holder": row["rights_holder"],
-            "amount": f"{row['amount']:f}",
+            "amount": f"{row['amount']:.{decimals}f}",
             "reason": row["reason"],
         }
         for row in ledger.rows(

@@ -74,7 +74,7 @@ def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_o
             "as_of": now.isoformat(timespec="microseconds") if known == "infinity" else known,
             "ledger": {"position": entries[0]["position"], "head": entries[0]["sha256"]},
         }
-        adjustments = upheld(ledger, contract.id)
+        adjustments = upheld(ledger, contract.id, contract.decimals)
         superseded = _net(json.loads(last["content"]), contract.decimals) if last else {}
         accounts = balances(
             *(contract, by_holder(lines), superseded, before),
@@ -107,7 +107,7 @@ def find(ledger: Ledger, name: str) -> Statement:
     """
     found = ledger.rows(
         "SELECT sha256, content FROM statements WHERE (length($name) >= 8 AND starts_with(sha256, $name))"
-        " OR content::JSON->'header'->>'statement' = $name",
+        " OR contract || '/' || strftime(period_start, '%Y-%m') || '/' || version = $name",
         {"name": name},
     )
     if len(found) != 1:

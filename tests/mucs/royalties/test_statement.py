@@ -1,0 +1,339 @@
+"""Statements over a real ledger: to the cent, once, corrected by versions, and balanced from month to month."""
+
+import json
+from decimal import Decimal
+
+import duckdb
+import pytest
+
+from mucs import InputError
+from mucs import ledger as store
+from mucs.ledger import Ledger, first_fault
+from mucs.ledger.rights import Right, record_rights, withdraw
+from mucs.royalties import Period, find, issue, read_contract, read_usage
+from mucs.royalties.dispute import move_dispute, open_dispute
+from tests.mucs.ledger.test_ledger import GENERATED, TRAINING, make_run
+
+CONTRACT = """\
+id: art-2026
+version: 1
+licensor: {name: Collecting Society, ipi: 00000000199}
+licensee: {name: Picture Maker}
+currency: {code: EUR, decimals: 2}
+valid_from: 2026-01-01
+valid_to: 2027-01-01
+pots:
+  training: {amount: 100.00}
+  output: {percentage: 30, minimum: 50}
+fallback: equal
+evidence: {top: 3}
+deductions: {administration: 10, tax: 2.5}
+minimum_payout: 20.00
+"""
+USAGE = "generated,date,units,revenue\ng0,2026-10-02,3,300\ng1,2026-10-09,1,100.01\n"
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+class World:
+    """A ledger with a run, a contract and a usage file."""
+
+    def __init__(self, folder) -> None:
+        self.folder, self.path = folder, folder / "ledger.duckdb"
+        self.load()
+
+    def load(self, name="a", **changes) -> None:
+        with Ledger.open(self.path, read_only=False) as ledger:
+            store.load(ledger, make_run(self.folder, name, **changes))
+
+    def issue(self, period="2026-10", contract=CONTRACT, usage=USAGE, **given):
+        (self.folder / "contract.yaml").write_text(contract)
+        (self.folder / "usage.csv").write_text(usage.replace("2026-10", period))
+        month = Period.month(period)
+        agreed = read_contract(self.folder / "contract.yaml")
+        with Ledger.open(self.path, read_only=False) as ledger:
+            return issue(ledger, agreed, month, read_usage(self.folder / "usage.csv", month), **given)
+
+    def rows(self, sql):
+        with Ledger.open(self.path) as ledger:
+            return ledger.rows(sql)
+
+    def holds(self) -> None:
+        with Ledger.open(self.path) as ledger:
+            assert first_fault(ledger) is None
+
+
+def lines(statement):
+    return {(one["right_type"], one["holder"], one["basis"]): one for one in statement.content["lines"]}
+
+
+def accounts(statement):
+    return {one["holder"]: one for one in statement.content["balances"]}
+
+
+def test_a_statement_divides_its_pots_by_licence_and_by_attribution(world):
+    statement = world.issue()
+    found = lines(statement)
+    assert {key: one["gross"] for key, one in found.items()} == {
+        ("training", "Ada", "equal"): "50.00",
+        ("training", "Ben", "equal"): "50.00",
+        # 30 % of 400.01 is 120.003; scores of 0.4 and 0.2 for both generated items; negative ones never count
+        ("output", "Ada", "attribution"): "80.00",
+        ("output", "Ben", "attribution"): "40.00",
+    }
+    ada = found["output", "Ada", "attribution"]
+    assert (ada["share"], ada["items"], ada["units"], ada["score_mass"]) == ("0.666666666667", 2, "4", "0.8")
+    assert ada["works"] == [{"sha256": TRAINING[0]["sha256"], "id": "t0", "share": "0.666666666667"}]
+    assert (ada["deductions"], ada["net"]) == ({"administration": "8.00", "tax": "2.00"}, "70.00")
+    assert accounts(statement)["Ada"] | {"holder": ""} == {
+        **{"holder": "", "carried_in": "0.00", "net": "113.75", "difference": "113.75"},
+        **{"adjustments": "0.00", "paid": "113.75", "carried_out": "0.00"},
+    }
+    header = statement.content["header"]
+    assert header["pots"] == {"training": "100.00", "output": "120.00"}
+    assert header["period"] == {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z"}
+    assert header["runs"] == [make_run(world.folder).sha256]
+    world.holds()
+
+
+def test_the_same_inputs_issue_nothing_new(world):
+    first = world.issue()
+    before = world.path.read_bytes()
+    shuffled = USAGE.splitlines(keepends=True)
+    again = world.issue(usage="".join([shuffled[0], *reversed(shuffled[1:])]).replace("300", "300.0"))
+    assert (first.new, again.new) == (True, False)
+    assert (again.sha256, again.content) == (first.sha256, first.content)
+    assert world.path.read_bytes() == before
+
+
+def test_other_evidence_makes_a_version_with_the_difference_for_each_holder(world):
+    first = world.issue()
+    world.load("b", scores=(0.2, 0.2, 0.2, -0.1))
+    second = world.issue()
+    assert (second.content["header"]["version"], second.content["header"]["supersedes"]) == (2, first.sha256)
+    assert second.content["header"]["runs"] == [make_run(world.folder, "b", scores=(0.2, 0.2, 0.2, -0.1)).sha256]
+    assert lines(second)["output", "Ada", "attribution"]["gross"] == "80.00"
+    third = world.issue(usage=USAGE.replace("300", "100"))
+    told = accounts(third)
+    assert told["Ada"]["difference"] == "-35.00"
+    # what was paid stays paid: the next statements make it good
+    assert (told["Ada"]["paid"], told["Ada"]["carried_out"]) == ("0.00", "-35.00")
+    november = world.issue("2026-11")
+    assert (accounts(november)["Ada"]["carried_in"], accounts(november)["Ada"]["paid"]) == ("-35.00", "78.75")
+    world.holds()
+    total = world.rows(
+        "SELECT rights_holder, sum(difference) = sum(paid) + arg_max(carried_out, position) AS whole FROM balances GROUP BY ALL"
+    )
+    assert all(row["whole"] for row in total)
+
+
+def test_what_is_not_in_evidence_goes_to_the_fallback(world):
+    usage = USAGE + "stranger,2026-10-03,4,0\n"
+    equal = world.issue(usage=usage)
+    assert {k: v["share"] for k, v in lines(equal).items() if k[0] == "output"} == {
+        ("output", "Ada", "attribution"): "0.333333333333",
+        ("output", "Ada", "fallback"): "0.250000000000",
+        ("output", "Ben", "attribution"): "0.166666666667",
+        ("output", "Ben", "fallback"): "0.250000000000",
+    }
+    suspense = world.issue("2026-11", CONTRACT.replace("fallback: equal", "fallback: suspense"), usage)
+    assert lines(suspense)["output", "Suspense account", "insufficient evidence"]["share"] == "0.500000000000"
+    assert accounts(suspense)["Suspense account"]["paid"] == "0.00"
+    nothing = world.issue("2026-12", usage="generated,date,units,revenue\n")
+    assert lines(nothing)["output", "Ada", "fallback"]["gross"] == "25.00"
+
+
+@pytest.mark.parametrize(
+    ("rule", "counted"),
+    [
+        ("top: 1", {"t0"}),
+        ("top: 9", {"t0", "t1"}),
+        ("top: 9, p_value: 0.5", {"t0", "t1"}),
+        ("top: 9, p_value: 0.499999", set()),
+        ("top: 9, decoy_p_value: 0.25, decoy_z: 1.5", {"t0", "t1"}),
+        ("top: 9, decoy_p_value: 0.2", set()),
+        ("top: 9, decoy_z: 1.501", set()),
+    ],
+)
+def test_every_part_of_the_rule_bounds_what_counts(world, rule, counted):
+    statement = world.issue(contract=CONTRACT.replace("top: 3", rule))
+    works = [w["id"] for one in statement.content["lines"] if one["basis"] == "attribution" for w in one["works"]]
+    assert set(works) == counted
+    assert sum(Decimal(one["share"]) for key, one in lines(statement).items() if key[0] == "output") == 1
+
+
+def test_unlearning_that_did_not_converge_is_no_evidence_unless_the_contract_takes_it(world, tmp_path):
+    run = make_run(tmp_path, "c")
+    outcomes = [a | {"converged": False} for a in run.attributions]
+    run.record["results"]["attributions"] = outcomes
+    with Ledger.open(world.path, read_only=False) as ledger:
+        store.load(ledger, make_run(tmp_path, "c", record=run.record, attributions=outcomes))
+    assert ("output", "Ada", "attribution") not in lines(world.issue())
+    taken = world.issue(contract=CONTRACT.replace("top: 3", "top: 3, converged: false"))
+    assert ("output", "Ada", "attribution") in lines(taken)
+
+
+def test_an_exact_duplicate_of_a_work_adds_nothing_to_its_holder(world, tmp_path, monkeypatch):
+    alone = lines(world.issue(contract=CONTRACT.replace("top: 3", "top: 2")))
+    copies = [TRAINING[0], TRAINING[0] | {"id": "copy"}, TRAINING[1], TRAINING[2]]
+    monkeypatch.setattr("tests.mucs.ledger.test_ledger.TRAINING", copies)
+    run = make_run(tmp_path, "d", scores=(0.4, 0.39, 0.2, -0.1))
+    run.record["inputs"]["training_set"]["sha256"] = "d" * 64
+    artifacts = [a | ({"sha256": "d" * 64} if a["kind"] == "training_set" else {}) for a in run.artifacts]
+    other = World.__new__(World)
+    other.folder, other.path = tmp_path, tmp_path / "other.duckdb"
+    with Ledger.open(other.path, read_only=False) as ledger:
+        store.load(ledger, store.Run(**vars(run) | {"artifacts": artifacts}))
+    doubled = lines(other.issue(contract=CONTRACT.replace("top: 3", "top: 2")))
+    for holder in ("Ada", "Ben"):
+        key = ("output", holder, "attribution")
+        assert doubled[key]["share"] == alone[key]["share"]
+    # two of three distinct works are Ada's: the copy is not a third one
+    assert doubled["training", "Ada", "equal"]["share"] == "0.666666666667"
+
+
+def test_rights_of_the_last_day_decide_who_is_paid_and_what_is_in_suspense(world):
+    rights = [
+        Right(2, TRAINING[0]["sha256"], "Cleo", "L", "granted", ["training"], "2026-10-31", None),
+        Right(3, TRAINING[1]["sha256"], "Ben", "L", "opted out", None, "2026-10-31", None),
+        Right(4, TRAINING[2]["sha256"], "unknown", "L", "granted", None, "2024-01-01", None),
+    ]
+    before = world.issue("2026-10")
+    with Ledger.open(world.path, read_only=False) as ledger:
+        record_rights(ledger, rights)
+    then = before.content["header"]["issued_at"]
+    assert not world.issue("2026-10", as_of=then).new
+    after = lines(world.issue("2026-10"))
+    assert {key: one["share"] for key, one in after.items()} == {
+        ("training", "Ben", "equal"): "0.333333333333",
+        ("training", "Cleo", "equal"): "0.333333333334",
+        ("training", "Suspense account", "holder unknown"): "0.333333333333",
+        ("output", "Suspense account", "not granted for output"): "1.000000000000",
+    }
+    world.holds()
+
+
+def test_splits_go_to_their_holders_and_what_is_missing_to_suspense(world):
+    splits = "suspense: Held back\nsplits:\n  t0: {Dora: 60.5, Ada: 30}\n"
+    found = lines(world.issue(contract=CONTRACT + splits))
+    assert {k[1:]: v["share"] for k, v in found.items() if k[0] == "output"} == {
+        ("Ada", "attribution"): "0.200000000000",
+        ("Dora", "attribution"): "0.403333333334",
+        ("Held back", "split incomplete"): "0.063333333333",
+        ("Ben", "attribution"): "0.333333333333",
+    }
+    by_digest = CONTRACT + splits.replace("t0", f"'{TRAINING[0]['sha256']}'")
+    assert lines(world.issue(contract=by_digest)) == found
+    for work, said in (("t9", "no work called 't9'"), (TRAINING[0]["sha256"], "is the same work")):
+        with pytest.raises(InputError, match=f"contract.yaml, line 1[78]: .*{said}"):
+            world.issue(contract=CONTRACT + splits + f"  '{work}': {{Dora: 100}}\n")
+
+
+def test_only_usage_of_the_period_and_the_territories_counts(world):
+    usage = "generated,date,units,revenue,territory\ng0,2026-09-30,7,700,DE\ng0,2026-10-31,1,100,DE\ng1,2026-10-01,5,500,FR\n"
+    statement = world.issue(contract=CONTRACT + "territories: [DE, AT]\n", usage=usage)
+    used = statement.content["header"]["usage"]
+    assert (used["rows"], used["rows_counted"], used["units"], used["revenue"]) == (2, 1, "1", "100")
+    assert statement.content["header"]["pots"]["output"] == "50.00"  # the minimum
+
+
+def test_little_is_carried_until_it_reaches_the_minimum_payout(world):
+    contract = CONTRACT.replace("amount: 100.00", "amount: 20").replace(", minimum: 50", "")
+    usage = "generated,date,units,revenue\ng0,2026-10-02,3,0\n"
+    months = [accounts(world.issue(f"2026-{m:02d}", contract, usage))["Ada"] for m in (1, 2, 3)]
+    assert [(m["carried_in"], m["net"], m["paid"], m["carried_out"]) for m in months] == [
+        ("0.00", "8.75", "0.00", "8.75"),
+        ("8.75", "8.75", "0.00", "17.50"),
+        ("17.50", "8.75", "26.25", "0.00"),
+    ]
+    world.holds()
+
+
+def test_a_dispute_goes_step_by_step_to_an_adjustment_of_the_next_statement(world):
+    october = world.issue()
+    with Ledger.open(world.path, read_only=False) as ledger:
+        number, new = open_dispute(ledger, october.title, "Ada", "t2 is mine, too")
+        assert new
+        assert open_dispute(ledger, october.sha256[:12], "Ada", "t2 is mine, too") == (number, False)
+        for state, amount, said in (
+            ("upheld", "5", "is open, so it cannot become upheld"),
+            ("lost", None, "cannot become lost"),
+            ("under review", "5", "no other step does"),
+        ):
+            with pytest.raises(InputError, match=said):
+                move_dispute(ledger, number, state, "because", amount)
+        move_dispute(ledger, number, "under review", "asked the registry")
+        for amount in (None, "-5", "0", "5.001", "much"):
+            with pytest.raises(InputError, match="amount"):
+                move_dispute(ledger, number, "upheld", "she is right", amount)
+        move_dispute(ledger, number, "upheld", "she is right", "5.01")
+        with pytest.raises(InputError, match="is upheld, so it cannot become rejected"):
+            move_dispute(ledger, number, "rejected", "changed our mind")
+        with pytest.raises(InputError, match="no dispute 99"):
+            move_dispute(ledger, 99, "under review", "x")
+        with pytest.raises(InputError, match="no rights holder 'Eve'"):
+            open_dispute(ledger, october.sha256, "Eve", "all of it is mine")
+    assert not world.issue().new  # a dispute alone is no new version
+    november = world.issue("2026-11")
+    assert november.content["adjustments"] == [
+        {"dispute": number, "statement": october.sha256, "holder": "Ada", "amount": "5.01", "reason": "she is right"}
+    ]
+    ada = accounts(november)["Ada"]
+    assert (ada["adjustments"], ada["paid"]) == ("5.01", "118.76")
+    assert world.issue("2026-12").content["adjustments"] == []
+    world.holds()
+
+
+def test_a_withdrawn_run_and_an_ambiguous_id_are_seen(world, tmp_path, monkeypatch):
+    with Ledger.open(world.path, read_only=False) as ledger:
+        withdraw(ledger, make_run(tmp_path, "a").sha256, "wrong")
+    assert lines(world.issue())["output", "Ada", "fallback"]["gross"] == "60.00"
+    again = [GENERATED[0] | {"sha256": "7" * 64}, GENERATED[1]]
+    monkeypatch.setattr("tests.mucs.ledger.test_ledger.GENERATED", again)
+    world.load("e")
+    with pytest.raises(InputError, match="Line 2 of the usage report: .* 2 generated images called 'g0'"):
+        world.issue()
+    assert world.issue(usage=USAGE.replace("g0", "7" * 64)).new
+
+
+def test_what_the_contract_does_not_cover_is_refused_and_nothing_changes(world):
+    before = world.path.read_bytes()
+    for change, period, said in (
+        (("", ""), "2027-01", "not all of 2027-01"),
+        (("id: art-2026", f"training_sets: ['{'9' * 64}']\nid: art-2026"), "2026-10", "no run in the ledger used"),
+    ):
+        with pytest.raises(InputError, match=said):
+            world.issue(period, CONTRACT.replace(*change))
+    with pytest.raises(InputError, match="line 2 of the usage report has no revenue|Line 2 of the usage"):
+        world.issue(usage="generated,date,units\ng0,2026-10-02,3\n")
+    assert world.path.read_bytes() == before
+    world.issue()
+    with pytest.raises(InputError, match="are in EUR with 2 decimals"):
+        world.issue("2026-11", CONTRACT.replace("EUR", "USD"))
+
+
+def test_a_statement_is_found_by_name_and_by_title(world):
+    statement = world.issue()
+    with Ledger.open(world.path) as ledger:
+        for name in (statement.sha256, statement.sha256[:8], "art-2026/2026-10/1"):
+            assert find(ledger, name).content == statement.content
+        for name in ("art-2026/2026-10/2", statement.sha256[:7]):
+            with pytest.raises(InputError, match="has 0 statements"):
+                find(ledger, name)
+
+
+def test_views_say_what_the_statement_says(world):
+    statement = world.issue()
+    shown = world.rows("SELECT right_type, rights_holder, basis, net FROM statement_lines WHERE current ORDER BY ALL")
+    assert [tuple(row.values())[:3] for row in shown] == sorted(lines(statement))
+    assert sum(row["net"] for row in shown) == sum(Decimal(one["net"]) for one in statement.content["lines"])
+    (t0,) = world.rows("SELECT sum(gross) AS gross FROM statement_works WHERE id = 't0'")
+    assert round(t0["gross"], 2) == Decimal("105.00")
+    (used,) = world.rows("SELECT sum(units) AS units, sum(revenue) AS revenue FROM usage")
+    assert (used["units"], used["revenue"]) == (4, Decimal("400.01"))
+    with duckdb.connect(str(world.path), read_only=True) as connection:
+        ((content,),) = connection.execute("SELECT content FROM statements").fetchall()
+    assert json.loads(content) == statement.content
