@@ -51,6 +51,7 @@ def record(path, tmp_path, *rows: str) -> bool:
 GIVEN = {
     "generated": "g0",
     "training": "t1",
+    "item": "t1",
     "rights_holder": "Ada",
     "target": "Ada",
     "run": "",
