@@ -38,6 +38,7 @@ from mucs.ledger import EDGE_SCHEMA, Ledger, Run, first_fault, merkle  # noqa: E
 from mucs.ledger.edges import DECIMALS, NUMBERS, PARQUET, hash_leaves, pack, raw_digests, rounded  # noqa: E402
 from mucs.ledger.load import file_sha256  # noqa: E402
 from mucs.ledger.questions import names, question  # noqa: E402
+from mucs.royalties import Period, issue, read_contract, read_usage  # noqa: E402
 
 RUNS = 4
 DECOYS, HELD_OUT = 32, 1000
@@ -255,6 +256,44 @@ def questions(world: World) -> Iterator[str]:
         yield f"| {name} | {half} | {whole} |"
 
 
+CONTRACT = """
+id: sample
+version: 1
+licensor: {name: licensor}
+licensee: {name: licensee}
+currency: {code: EUR, decimals: 2}
+valid_from: 2026-01-01
+valid_to: 2027-01-01
+pots:
+  training: {amount: 100000.00}
+  output: {percentage: 30}
+evidence: {top: 25, p_value: 0.05}
+fallback: equal
+minimum_payout: 5.00
+"""
+
+
+def statement(world: World) -> Iterator[str]:
+    """A month's statement, over generated items all of which were used, each on copies of the ledgers."""
+    contract, usage = world.folder / "contract.yaml", world.folder / "usage.csv"
+    contract.write_text(CONTRACT)
+    for name, path in world.ledgers.items():
+        generated = range(world.generated // (2 if name == "half" else 1))
+        lines = [f"{item('g', i)['id']},2026-10-{1 + i % 31:02d},{1 + i % 7},{i % 100}.50" for i in generated]
+        usage.write_text("\n".join(["generated,date,units,revenue", *lines]))
+        issued = world.folder / "issued.duckdb"
+        shutil.copy(path, issued)
+        month = Period.month("2026-10")
+        began = time.monotonic()
+        agreed, used = read_contract(contract), read_usage(usage, month)
+        with Ledger.open(issued, read_only=False) as ledger:
+            made = issue(ledger, agreed, month, used)
+        seconds = time.monotonic() - began
+        pots = made.content["header"]["pots"]
+        yield f"{name}: a statement of {len(made.content['lines'])} lines over {pots} in {seconds:.1f} s"
+        issued.unlink()
+
+
 def verify(world: World) -> Iterator[str]:
     """Verification of everything, against a bare SHA-256 of the leaves that it hashes and of the file that it reads."""
     for name, path in world.ledgers.items():
@@ -276,7 +315,12 @@ def verify(world: World) -> Iterator[str]:
         )
 
 
-STAGES: dict[str, Callable[[World], Iterator[str]]] = {"load": load, "questions": questions, "verify": verify}
+STAGES: dict[str, Callable[[World], Iterator[str]]] = {
+    "load": load,
+    "questions": questions,
+    "statement": statement,
+    "verify": verify,
+}
 
 
 def main() -> None:
