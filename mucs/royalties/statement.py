@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from mucs import InputError
-from mucs.canonical import canonical, digest
+from mucs import InputError, __version__
+from mucs.canonical import canonical
 from mucs.ledger import Ledger
 from mucs.ledger.questions import Parameter
 from mucs.royalties.allocation import Balance, Line, Work, allocate, balances, by_holder, coins, money, pot_coins
@@ -18,7 +19,15 @@ from mucs.royalties.contract import Contract
 from mucs.royalties.dispute import upheld
 from mucs.royalties.usage import Period, Usage, record_usage, shortest
 
-OF_THE_ISSUE = ("statement", "version", "supersedes", "issued_at", "as_of", "ledger")  # and not of what was computed
+OF_THE_ISSUE = (
+    "statement",
+    "version",
+    "supersedes",
+    "issued_at",
+    "issued_by",
+    "as_of",
+    "ledger",
+)  # and not of what was computed
 AS_OF = Parameter("as_of", "time", None, "")
 
 
@@ -40,8 +49,8 @@ def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_o
     """The statement of a period, with its usage, in one transaction; the one that is there if nothing in it is new.
 
     ledger: open to write. as_of: rests on the runs and rights that the ledger knew then; now by default. Raises
-    InputError, with the ledger as it was, if the contract does not cover the period, is in another currency than before,
-    or names works or training sets that the ledger does not have, or if an id in the usage report names several images.
+    InputError, with the ledger as it was, if the contract does not cover the period, has another currency or suspense
+    account than before, or names works or training sets that the ledger does not have, or if an id in the usage report names several images.
     """
     if not contract.valid_from <= period.start < period.end <= contract.valid_to:
         raise InputError(
@@ -71,6 +80,7 @@ def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_o
             "version": version,
             "supersedes": last["sha256"] if last else None,
             "issued_at": now.isoformat(timespec="microseconds"),
+            "issued_by": f"mucs {__version__}",
             "as_of": now.isoformat(timespec="microseconds") if known == "infinity" else known,
             "ledger": {"position": entries[0]["position"], "head": entries[0]["sha256"]},
         }
@@ -88,7 +98,7 @@ def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_o
         }
         text = canonical(content)
         body = {name: header[name] for name in ("statement", "version", "supersedes")}
-        sha256 = digest(content)
+        sha256 = hashlib.sha256(text).hexdigest()
         entry = ledger.append("statement", body | {"sha256": sha256})
         ledger.connection.execute(
             "INSERT INTO statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -97,7 +107,8 @@ def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_o
                 *(text.decode(), now),
             ],
         )
-    return Statement(sha256, content, True)
+    # in the order in which it will be read, so that files have the same bytes whenever they are written
+    return Statement(sha256, json.loads(text), True)
 
 
 def find(ledger: Ledger, name: str) -> Statement:
@@ -119,7 +130,10 @@ def find(ledger: Ledger, name: str) -> Statement:
 
 
 def _accounts(ledger: Ledger, contract: Contract) -> dict[str, int]:
-    """What the contract's last statement carried out, by holder, in coins. Raises InputError if its currency is another."""
+    """What the contract's last statement carried out, by holder, in coins.
+
+    Raises InputError if that was in another currency, or if its suspense account has another name: it would be paid out.
+    """
     found = ledger.one("SELECT content FROM statements WHERE contract = ? ORDER BY position DESC LIMIT 1", contract.id)
     if found is None:
         return {}
@@ -129,6 +143,12 @@ def _accounts(ledger: Ledger, contract: Contract) -> dict[str, int]:
         raise InputError(
             f"The statements of {contract.id} are in {currency[0]} with {currency[1]} decimals; give the contract for another"
             " currency an id of its own."
+        )
+    suspense = last["header"]["contract"]["suspense"]
+    if suspense != contract.suspense:
+        raise InputError(
+            f"The statements of {contract.id} hold back in {suspense!r}, not in {contract.suspense!r}; keep the suspense"
+            " account's name, or give the contract an id of its own."
         )
     return {b["holder"]: coins(Decimal(b["carried_out"]), contract.decimals) for b in last["balances"]}
 

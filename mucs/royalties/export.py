@@ -1,0 +1,192 @@
+"""A statement as files: JSON, CSV, a page to print, and a flat file for programs that read sales reports."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from mucs import InputError
+from mucs.canonical import canonical
+from mucs.files import replacing
+from mucs.ledger import Ledger, signing
+from mucs.ledger.load import file_sha256
+from mucs.royalties.contract import read_contract
+from mucs.royalties.statement import Statement, issue
+from mucs.royalties.usage import Period, read_usage
+
+PREDICATE = "https://mucs.dev/royalty-statement/v1"
+SHOWN_WORKS = 5  # of a line on the page
+LINE = (
+    *("right_type", "holder", "basis", "works", "items", "units", "score_mass", "share"),
+    *("gross", "deducted", "net"),
+)
+BALANCE = ("holder", "carried_in", "net", "difference", "adjustments", "paid", "carried_out")
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A statement, where its files lie, and how many rows of the usage report are of other months."""
+
+    statement: Statement
+    files: list[Path]
+    outside: int
+
+    @property
+    def page(self) -> Path:
+        """The one to print."""
+        return next(path for path in self.files if path.suffix == ".html")
+
+
+def state(
+    contract: Path, period: str, usage: Path, ledger: Path, out: Path, as_of: str = "infinity", key: Path | None = None
+) -> Issued:
+    """Issue the statement of a month (such as 2026-10), unless it is there, and write its files into `out`.
+
+    key: a private key to sign them with. Raises InputError for anything that cannot be used, with the ledger as it was.
+    """
+    agreed, month = read_contract(contract), Period.month(period)
+    used = read_usage(usage, month)
+    if key:
+        signing.read_private_key(key)
+    Ledger.open(ledger).connection.close()
+    with Ledger.open(ledger, read_only=False) as opened:
+        statement = issue(opened, agreed, month, used, as_of)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError:  # within the block, so that nothing is issued
+            raise InputError(f"{out} cannot be made a folder; give another --out.") from None
+    try:
+        return Issued(statement, write_files(statement, out, key), used.outside)
+    except OSError as error:
+        raise InputError(
+            f"{out} cannot be written ({error.strerror}); the ledger has statement {statement.title}, whose files are written"
+            " by the same command again."
+        ) from None
+
+
+def write_files(statement: Statement, folder: Path, key: Path | None = None) -> list[Path]:
+    """Write the files of a statement, named by contract, period and version; the same bytes whenever they are written.
+
+    key: a private key; with it there is an envelope, too, that signs the other files. Raises InputError if it is none.
+    """
+    name = statement.title.replace("/", "_")
+    written = []
+    for suffix, text in FILES.items():
+        path = folder / f"{name}{suffix}"
+        with replacing(path) as partial:
+            partial.write_bytes(text(statement))
+        written.append(path)
+    if key is not None:
+        written.append(_sign(statement, written, folder / f"{name}.dsse.json", key))
+    return written
+
+
+def _sign(statement: Statement, files: list[Path], path: Path, key: Path) -> Path:
+    names = ("statement", "version", "supersedes", "period", "issued_at", "pots", "ledger")
+    header = statement.content["header"]
+    predicate = {name: header[name] for name in names} | {"contract": header["contract"]["sha256"]}
+    said = signing.statement({file.name: file_sha256(file) for file in files}, PREDICATE, predicate)
+    envelope = signing.sign(said, key)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(envelope, indent=1) + "\n")
+    return path
+
+
+def json_file(statement: Statement) -> bytes:
+    """The canonical content: its SHA-256 is the statement's name."""
+    return canonical(statement.content)
+
+
+def lines_file(statement: Statement) -> bytes:
+    """A row for each line, as CSV."""
+    return _csv(LINE, [_counted(line) for line in statement.content["lines"]])
+
+
+def balances_file(statement: Statement) -> bytes:
+    """A row for each account, as CSV."""
+    return _csv(BALANCE, statement.content["balances"])
+
+
+def _counted(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {**line, "works": len(line["works"])}
+
+
+def _csv(columns: tuple[str, ...], rows: list[Any]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def flat_file(statement: Statement) -> bytes:
+    """Tab-separated records in the order of a DSR flat file: HEAD, SY for each pot, a record for each line, FOOT.
+
+    It has that shape alone. DDEX has no records for attribution, and this claims no conformance to any of its standards.
+    """
+    header, content = statement.content["header"], statement.content
+    contract = header["contract"]
+    parties = [part for who in ("licensee", "licensor") for part in (_party_id(contract[who]), contract[who]["name"])]
+    head = ["HEAD", statement.sha256, header["statement"], header["issued_at"]]
+    head += [header["period"]["start"], header["period"]["end"], *parties, header["currency"]]
+    records = [head]
+    for number, (right_type, pot) in enumerate(sorted(header["pots"].items()), start=1):
+        mine = [line for line in content["lines"] if line["right_type"] == right_type]
+        paid = sum((Decimal(line["net"]) for line in mine), Decimal(0))
+        records.append(["SY", str(number), right_type, header["currency"], pot, str(paid), str(len(mine))])
+    for number, line in enumerate(content["lines"], start=1):
+        # unique for good, as the statement's name is
+        records.append(["SU", f"{statement.sha256}:{number}", *(str(_counted(line)[name]) for name in LINE)])
+    for balance in content["balances"]:
+        records.append(["BA", *(balance[name] for name in BALANCE)])
+    records.append(["FOOT", str(len(records) + 1), str(len(header["pots"])), str(len(content["lines"]))])
+    return "".join("\t".join(" ".join(cell.split()) for cell in record) + "\n" for record in records).encode()
+
+
+def _party_id(party: Mapping[str, Any]) -> str:
+    return f"ISNI:{party['isni']}" if party["isni"] else f"IPI:{party['ipi']}" if party["ipi"] else ""
+
+
+def page(statement: Statement) -> bytes:
+    """One HTML text to print, that needs no other file."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    pages = Environment(
+        loader=PackageLoader("mucs.royalties", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    content = statement.content
+    return (
+        pages.get_template("statement.html")
+        .render(
+            sha256=statement.sha256,
+            header=content["header"],
+            contract=content["header"]["contract"],
+            lines=sorted(
+                content["lines"], key=lambda line: (line["right_type"], -Decimal(line["gross"]), line["holder"])
+            ),
+            balances=content["balances"],
+            adjustments=content["adjustments"],
+            shown=SHOWN_WORKS,
+            total=lambda name: sum((Decimal(balance[name]) for balance in content["balances"]), Decimal(0)),
+        )
+        .encode()
+    )
+
+
+FILES: dict[str, Callable[[Statement], bytes]] = {
+    ".json": json_file,
+    ".csv": lines_file,
+    ".balances.csv": balances_file,
+    ".tsv": flat_file,
+    ".html": page,
+}
