@@ -1,4 +1,4 @@
-"""Demo: an audit of the OpenMoji model that comes with the project, on an S3 server of its own."""
+"""Demo: an audit of the OpenMoji model that comes with the project, on an S3 server of its own, and a statement for its artists."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from prefect import get_client
 
 from flows.audit import Audit, audit
 from mucs import InputError
+from mucs.royalties.export import Issued, state
 from tasks.attribute import Settings
 from tasks.calibrate import publish_calibration
 from tasks.register import register
@@ -84,3 +85,13 @@ def demo(folder: Path) -> Audit:
             settings=SETTINGS,
             device="cpu",
         )
+
+
+def sample_statement(folder: Path) -> Issued:
+    """What the sample contract owes the artists for a month's invented usage, stated once from the demo's ledger."""
+    done = state(DATA / "contract.yaml", "2026-10", DATA / "usage.csv", folder / "ledger.duckdb", folder / "statements")
+    told = "" if done.statement.new else ", as it was issued before"
+    log.info(
+        "royalties %d accounts in statement %s%s", len(done.statement.content["balances"]), done.statement.title, told
+    )
+    return done

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from flows.cli import evidence, jobs, questions, records
+from flows.cli import evidence, jobs, questions, records, royalties
 from mucs import InputError, __version__
 
 
@@ -24,6 +24,7 @@ for command in (
     *(jobs.demo, jobs.audit, jobs.calibrate),
     *(questions.why, questions.used, questions.questions, questions.ask, questions.sql),
     *(records.rights, records.derive, records.withdraw),
+    *(royalties.royalties, royalties.dispute),
     *(evidence.prove, evidence.verify, evidence.replay, evidence.keygen, evidence.serve),
 ):
     cli.add_command(command)

@@ -73,17 +73,22 @@ def quiet_loggers() -> None:
     help="Where the demo's world lives.",
 )
 def demo(folder: Path) -> None:
-    """Audit the OpenMoji model that comes with the project, on an S3 server of its own."""
+    """Audit the OpenMoji model that comes with the project, on an S3 server of its own, and state what its artists are owed."""
     quiet_tools()
     home = Path(os.environ.setdefault("PREFECT_HOME", str((folder / "prefect").resolve())))
     home.mkdir(parents=True, exist_ok=True)
     from flows.demo import demo as run_demo
+    from flows.demo import sample_statement
 
     quiet_loggers()
     done = run_demo(folder)
+    statement = sample_statement(folder).page
     page = done.report or max((folder / "reports").glob("*.html"), key=lambda p: p.stat().st_mtime, default=None)
     ledger = folder / "ledger.duckdb"
-    click.echo(f"\nThe page:      {page}\nThe ledger:    {ledger}\n\nAsk it:        mucs why 0000 --ledger {ledger}")
+    click.echo(
+        f"\nThe page:      {page}\nThe statement: {statement}\nThe ledger:    {ledger}"
+        f"\n\nAsk it:        mucs why 0000 --ledger {ledger}"
+    )
 
 
 def read_settings(assignments: tuple[str, ...]) -> Settings:

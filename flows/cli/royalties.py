@@ -1,0 +1,138 @@
+"""Commands about money: statements and their disputes."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import click
+
+from flows.cli.shared import AS_OF, JSON, LEDGER, print_json, print_table
+
+
+@click.command()
+@click.option("--contract", type=click.Path(path_type=Path), required=True, help="The contract, a YAML file.")
+@click.option("--period", required=True, help="A month, such as 2026-10.")
+@click.option("--usage", type=click.Path(path_type=Path), required=True, help="The usage report, a CSV file.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("statements"),
+    show_default=True,
+    help="Folder for the statement's files.",
+)
+@click.option(
+    "--sign",
+    "key",
+    type=click.Path(path_type=Path),
+    help="Sign the files with this private key, which `mucs keygen` made.",
+)
+@AS_OF
+@LEDGER
+@JSON
+def royalties(
+    contract: Path, period: str, usage: Path, out: Path, key: Path | None, as_of: str, ledger: Path, as_json: bool
+) -> None:
+    """Issue the statement of a month: what each rights holder is owed, and why.
+
+    The same inputs find the statement that is there. Other usage, evidence or rights make a version that supersedes it.
+    """
+    from mucs.royalties.export import state
+
+    done = state(contract, period, usage, ledger, out, as_of, key)
+    content, header = done.statement.content, done.statement.content["header"]
+    if as_json:
+        files = [str(path) for path in done.files]
+        return print_json({"sha256": done.statement.sha256, "new": done.statement.new, "files": files, **content})
+    words = "is issued" if done.statement.new else "was issued before, and nothing in it has changed"
+    click.echo(f"Statement {done.statement.title} ({done.statement.sha256[:16]}) {words}.")
+    if done.outside:
+        click.echo(f"Rows of the usage report that are of other months, and do not count: {done.outside}.")
+    click.echo()
+    moved = [b for b in content["balances"] if Decimal(b["paid"]) or Decimal(b["carried_out"])]
+    difference = ["difference"] if header["supersedes"] else []
+    print_table(
+        sorted(moved, key=lambda b: (-Decimal(b["paid"]), -Decimal(b["carried_out"]), b["holder"])),
+        ["holder", "carried_in", "net", *difference, "adjustments", "paid", "carried_out"],
+        f"In {header['currency']}",
+    )
+    click.echo(f"\nThe statement: {done.page}")
+
+
+@click.group()
+def dispute() -> None:
+    """Dispute a statement: open, review, then uphold with an amount or reject. Every step is an entry of the ledger."""
+
+
+@dispute.command("open")
+@click.argument("statement")
+@click.argument("holder")
+@click.option("--reason", required=True, help="What is wrong.")
+@LEDGER
+def open_(statement: str, holder: str, reason: str, ledger: Path) -> None:
+    """Open a dispute of STATEMENT (its title, or the start of its SHA-256) by the rights holder HOLDER."""
+    from mucs.ledger import Ledger
+    from mucs.royalties.dispute import open_dispute
+
+    Ledger.open(ledger).connection.close()
+    with Ledger.open(ledger, read_only=False) as opened:
+        number, new = open_dispute(opened, statement, holder, reason)
+    click.echo(f"Dispute {number} is open." if new else f"Nothing to do: that is dispute {number}, which is going on.")
+
+
+def move(ledger: Path, number: int, state: str, reason: str, amount: str | None = None) -> None:
+    """Take a dispute a step further, and say so."""
+    from mucs.ledger import Ledger
+    from mucs.royalties.dispute import move_dispute
+
+    Ledger.open(ledger).connection.close()
+    with Ledger.open(ledger, read_only=False) as opened:
+        move_dispute(opened, number, state, reason, amount)
+    click.echo(f"Dispute {number} is {state}.")
+
+
+@dispute.command()
+@click.argument("number", type=int)
+@click.option("--reason", default="taken up", show_default=True, help="What is being looked at.")
+@LEDGER
+def review(number: int, reason: str, ledger: Path) -> None:
+    """Take up dispute NUMBER."""
+    move(ledger, number, "under review", reason)
+
+
+@dispute.command()
+@click.argument("number", type=int)
+@click.option("--amount", required=True, help="What is owed besides, which the contract's next statement adds.")
+@click.option("--reason", required=True, help="Why.")
+@LEDGER
+def uphold(number: int, amount: str, reason: str, ledger: Path) -> None:
+    """Uphold dispute NUMBER."""
+    move(ledger, number, "upheld", reason, amount)
+
+
+@dispute.command()
+@click.argument("number", type=int)
+@click.option("--reason", required=True, help="Why.")
+@LEDGER
+def reject(number: int, reason: str, ledger: Path) -> None:
+    """Reject dispute NUMBER."""
+    move(ledger, number, "rejected", reason)
+
+
+@dispute.command("list")
+@LEDGER
+@JSON
+def list_(ledger: Path, as_json: bool) -> None:
+    """List the disputes as they stand."""
+    from mucs.ledger import Ledger
+
+    with Ledger.open(ledger) as opened:
+        rows = opened.rows("SELECT * FROM disputes ORDER BY dispute")
+    if as_json:
+        return print_json(rows)
+    if not rows:
+        return click.echo("No disputes.")
+    shown = [
+        {**row, "statement": row["statement"][:12], "changed_at": f"{row['changed_at']:%Y-%m-%d %H:%M}"} for row in rows
+    ]
+    print_table(shown, ["dispute", "statement", "rights_holder", "state", "amount", "reason", "changed_at"])

@@ -1,0 +1,38 @@
+"""Royalties: a month's statement as a Prefect flow."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+
+from mucs.royalties.export import state
+
+log = logging.getLogger("mucs.royalties")
+
+
+@flow(name="royalties")
+def royalties(
+    contract: Path,
+    usage: Path,
+    ledger: Path = Path("mucs.duckdb"),
+    out: Path = Path("statements"),
+    period: str | None = None,
+    key: Path | None = None,
+) -> str:
+    """Issue a month's statement, by default of the month before this one; gives its SHA-256.
+
+    The paths may have `{period}` in them, which becomes the month, such as 2026-10.
+    """
+    period = period or f"{datetime.datetime.now(datetime.UTC).replace(day=1) - datetime.timedelta(days=1):%Y-%m}"
+    paths = [Path(str(path).replace("{period}", period)) for path in (contract, usage, out)]
+    done = state(paths[0], period, paths[1], ledger, paths[2], key=key)
+    told = "issued" if done.statement.new else "nothing to do: it was issued before"
+    log.info("statement %s %s", done.statement.title, told)
+    create_table_artifact(
+        done.statement.content["balances"], key="royalties", description=f"Statement {done.statement.sha256}"
+    )
+    return done.statement.sha256

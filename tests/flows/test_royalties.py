@@ -1,0 +1,188 @@
+"""Statements from the command line and as a flow, over small ledgers, and over the demo's items as they are."""
+
+import csv
+import datetime
+import hashlib
+import json
+import random
+import re
+from decimal import Decimal
+from html.parser import HTMLParser
+
+import pytest
+
+from flows.demo import DATA, sample_statement
+from flows.royalties import royalties
+from mucs import ledger as store
+from mucs.canonical import canonical, digest
+from mucs.ledger import Ledger, first_fault, signing
+from tests.conftest import read_rows
+from tests.mucs.ledger import test_ledger
+from tests.mucs.royalties.test_statement import CONTRACT, USAGE, World
+
+
+@pytest.fixture
+def words(tmp_path, monkeypatch):
+    """A command over a small ledger."""
+    world = World(tmp_path)
+    (tmp_path / "contract.yaml").write_text(CONTRACT)
+    (tmp_path / "usage.csv").write_text(USAGE)
+    monkeypatch.setenv("MUCS_LEDGER", str(world.path))
+    given = ("--contract", tmp_path / "contract.yaml", "--usage", tmp_path / "usage.csv")
+    return ("royalties", *given, "--period", "2026-10", "--out", tmp_path / "out")
+
+
+def test_a_statement_is_issued_once_with_its_files(mucs, words, tmp_path):
+    status, out, err = mucs(*words)
+    assert (status, "is issued" in out, "113.75" in out) == (0, True, True), err
+    assert "other months" not in out
+    files = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    name = "art-2026_2026-10_1"
+    assert set(files) == {f"{name}{suffix}" for suffix in (".json", ".csv", ".balances.csv", ".tsv", ".html")}
+    before = (tmp_path / "ledger.duckdb").read_bytes()
+    (tmp_path / "out" / f"{name}.csv").unlink()
+    again = json.loads(mucs(*words, "--json")[1])
+    assert not again["new"]
+    assert (tmp_path / "ledger.duckdb").read_bytes() == before
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == files
+    assert hashlib.sha256(files[f"{name}.json"]).hexdigest() == again["sha256"]
+    lines = list(csv.DictReader(files[f"{name}.csv"].decode().splitlines()))
+    assert sum(Decimal(line["gross"]) for line in lines) == Decimal("220.00")
+    assert [line["gross"] for line in lines] == [line["gross"] for line in again["lines"]]
+
+
+def test_usage_of_other_months_does_not_count_and_is_said_so(mucs, words, tmp_path):
+    (tmp_path / "usage.csv").write_text(USAGE + "g0,2026-11-01,5,900\n")
+    _, out, _ = mucs(*words)
+    assert "of other months, and do not count: 1." in out
+    assert "113.75" in out
+
+
+def test_the_flat_file_has_the_shape_of_a_sales_report(mucs, words, tmp_path):
+    mucs(*words)
+    records = [line.split("\t") for line in (tmp_path / "out/art-2026_2026-10_1.tsv").read_text().splitlines()]
+    kinds = [record[0] for record in records]
+    assert (kinds[0], kinds[-1], kinds.count("HEAD"), kinds.count("FOOT")) == ("HEAD", "FOOT", 1, 1)
+    assert kinds == ["HEAD", "SY", "SY", "SU", "SU", "SU", "SU", "BA", "BA", "FOOT"]
+    assert records[-1][1:] == ["10", "2", "4"]
+    assert len({record[1] for record in records if record[0] == "SU"}) == 4
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.addresses = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "br", "img", "link"):
+            self.open.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_no_other_file_and_escapes_names(mucs, words, tmp_path):
+    contract = tmp_path / "contract.yaml"
+    contract.write_text(CONTRACT + "splits:\n  t0: {'<script>alert(1)</script>\u0026': 100}\n")
+    mucs(*words)
+    text = (tmp_path / "out/art-2026_2026-10_1.html").read_text()
+    tags = Tags()
+    tags.feed(text)
+    assert (tags.open, tags.addresses) == ([], [])
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    assert "91.88" in text  # 25.00 and 80.00, less 12.5 % that are rounded down
+
+
+def test_a_signed_statement_is_checked_with_the_public_key_alone(mucs, words, tmp_path):
+    signing.keygen(tmp_path / "key")
+    assert mucs(*words, "--sign", tmp_path / "key")[0] == 0
+    envelope = tmp_path / "out/art-2026_2026-10_1.dsse.json"
+    said = signing.open_envelope(json.loads(envelope.read_text()), tmp_path / "key.pub")
+    assert set(signing.subjects_beside(said, envelope.parent).values()) == {True}
+    command = ("verify", "--envelope", envelope, "--key", tmp_path / "key.pub")
+    assert mucs(*command)[0] == 0
+    (tmp_path / "out/art-2026_2026-10_1.csv").write_text("other")
+    assert mucs(*command)[0] == 1
+    assert mucs(*words[:-1], tmp_path / "not", "--sign", tmp_path / "none")[0] == 2
+    assert not (tmp_path / "not").exists()
+
+
+def test_a_dispute_is_led_from_the_command_line(mucs, words):
+    mucs(*words)
+    assert "No disputes." in mucs("dispute", "list")[1]
+    number = re.search(
+        r"Dispute (\d+) is open", mucs("dispute", "open", "art-2026/2026-10/1", "Ada", "--reason", "t2")[1]
+    )[1]
+    assert "Nothing to do" in mucs("dispute", "open", "art-2026/2026-10/1", "Ada", "--reason", "t2")[1]
+    status, _, err = mucs("dispute", "reject", number, "--reason", "no")
+    assert (status, "is open, so it cannot become rejected" in err) == (2, True)
+    assert "under review" in mucs("dispute", "review", number)[1]
+    assert "is upheld" in mucs("dispute", "uphold", number, "--amount", "3.50", "--reason", "yes")[1]
+    (row,) = json.loads(mucs("dispute", "list", "--json")[1])
+    assert (row["state"], row["amount"], row["adjusted_by"]) == ("upheld", "3.5000", None)
+    assert "upheld" in mucs("dispute", "list")[1]
+    assert mucs("verify")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--period", "October", "give a month"),
+        ("--contract", "gone.yaml", "cannot be read as text"),
+        ("--usage", "gone.csv", "cannot be read as CSV"),
+        ("--as-of", "then", "as_of cannot be 'then'"),
+        ("--ledger", "gone.duckdb", "There is no ledger"),
+        ("--out", "/dev/null/out", "cannot be made a folder"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_changes_nothing(mucs, words, tmp_path, option, value, said):
+    before = (tmp_path / "ledger.duckdb").read_bytes()
+    status, out, err = mucs(*words, option, value)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert (tmp_path / "ledger.duckdb").read_bytes() == before
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_flow_states_the_month_before(tmp_path):
+    world = World(tmp_path)
+    month = f"{datetime.datetime.now(datetime.UTC).replace(day=1) - datetime.timedelta(days=1):%Y-%m}"
+    (tmp_path / "contract.yaml").write_text(CONTRACT.replace("2027-01-01", "2099-01-01"))
+    (tmp_path / f"{month}.csv").write_text(USAGE.replace("2026-10", month))
+    given = {"contract": tmp_path / "contract.yaml", "usage": tmp_path / "{period}.csv", "ledger": world.path}
+    first = royalties(**given, out=tmp_path / "out")
+    assert royalties(**given, out=tmp_path / "out") == first
+    (row,) = world.rows("SELECT sha256, period_start FROM statements")
+    assert (row["sha256"], f"{row['period_start']:%Y-%m}") == (first, month)
+    world.holds()
+
+
+def test_the_demo_states_what_its_artists_are_owed(tmp_path, monkeypatch):
+    """The demo's own items, contract and usage, with edges that are drawn here instead of measured for minutes."""
+    training, generated = read_rows(DATA / "openmoji/train"), read_rows(DATA / "generated")
+    draw = random.Random(0)
+    monkeypatch.setattr(test_ledger, "TRAINING", draw.sample(training, len(training)))
+    monkeypatch.setattr(test_ledger, "GENERATED", generated)
+    scores = sorted((round(draw.uniform(-0.2, 0.6), 6) for _ in training), reverse=True)
+    with Ledger.open(tmp_path / "ledger.duckdb", read_only=False) as ledger:
+        store.load(ledger, test_ledger.make_run(tmp_path, scores=scores))
+    first = sample_statement(tmp_path)
+    content = first.statement.content
+    assert content["header"]["usage"]["generated_items"] == 16
+    assert content["header"]["works"] == {"known": len(training), "licensed": len(training)}
+    artists = {row["rights_holder"] for row in training}
+    assert {b["holder"] for b in content["balances"]} == artists | {"Suspense account"}
+    assert digest(content) == first.statement.sha256
+    assert sum(Decimal(line["gross"]) for line in content["lines"]) == sum(
+        map(Decimal, content["header"]["pots"].values())
+    )
+    second = sample_statement(tmp_path)
+    assert (first.statement.new, second.statement.new) == (True, False)
+    assert second.files == first.files
+    assert first.page.read_text().startswith("<!doctype html>")
+    assert (tmp_path / "statements/openmoji-sample_2026-10_1.json").read_bytes() == canonical(content)
+    with Ledger.open(tmp_path / "ledger.duckdb") as ledger:
+        assert first_fault(ledger) is None
