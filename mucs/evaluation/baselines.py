@@ -175,8 +175,7 @@ def fisher_diagonal(
 def unlearning_scores(
     case: Case,
     *,
-    step: float = 0.01,
-    steps: int = 1,
+    rise: float = 0.1,
     trainable: str | Sequence[str] | None = None,
     draws: int = 500,
     fisher_draws: int = 1000,
@@ -186,10 +185,13 @@ def unlearning_scores(
 ) -> Tensor:
     """Attribution by unlearning (Wang et al. 2024, arXiv 2406.09408): how much each training item's loss rises when the generated one is unlearned.
 
-    A step is Newton's, with the diagonal of the training set's Fisher information F for the Hessian:
-    θ ← θ + step/N · F⁻¹ ∇ mean ℓ(x_g). From the authors' experiment on MSCOCO (their code, mscoco/compute_influence.py):
-    a single step of 0.01, and losses averaged over 20 evenly spaced levels, with the same noise before and after.
+    One step of Newton's, with the diagonal of the training set's Fisher information F for the Hessian:
+    θ ← θ + s F⁻¹ ∇ mean ℓ(x_g). As in the authors' experiment on MSCOCO (their code, mscoco/compute_influence.py),
+    losses are averaged over 20 evenly spaced levels, with the same noise before and after.
 
+    rise: how long the step is: the loss of x_g would rise by this share of itself, to first order. The authors take
+    s = 0.01/N, a short step with their N of 118,000. With tens or hundreds of items it leaves nothing of the model,
+    while steps short enough to be linear rank the items alike; so we fix what the step does instead.
     trainable: weights to change, as in `Unlearning`. By default the keys and values of cross-attention, which the
     authors choose; in a network without, the attention's matrices, the next of the choices that they offer.
     draws: (noise, level) pairs for the gradient of x_g, drawn as in training; the authors take 50,000.
@@ -197,27 +199,30 @@ def unlearning_scores(
     damping: added to F, in units of its mean. The authors add nothing, but from few draws some of F is close to 0.
     They also score mirrored copies, since their model was trained on them; ours are scored as they are.
     """
-    model, images, count = case.model, case.images, len(case.images)
+    model, images = case.model, case.images
     if trainable is None:
         crossed = any(".attn2.to_k." in name for name, _ in model.network.named_parameters())
         trainable = CROSS_ATTENTION if crossed else "attention"
     names = trainable_names(model.network, trainable)
     fisher = fisher_diagonal(*differentiable(model, names), images, fisher_draws, case.seed)
     fisher += damping * fisher.mean()
-    spread = model.parameterisation.schedule(levels, model.shape)
-    bank = NoiseBank(torch.randn((levels, *model.shape), generator=stream(case.seed, "unlearning bank")), spread)
+    noise = torch.randn((levels, *model.shape), generator=stream(case.seed, "unlearning bank"))
+    bank = NoiseBank(noise, model.parameterisation.schedule(levels, model.shape))
     before = denoising_losses(model, images, bank, batch_size=batch_size).mean(dim=1)
     found = []
     for one in each(case.generated):
         random = stream(case.seed, "gradient of unlearning", one.digest)
-        noise = torch.randn((draws, *model.shape), generator=random)
-        drawn = model.parameterisation.draw_levels(draws, random)
+        drawn = NoiseBank(
+            torch.randn((draws, *model.shape), generator=random), model.parameterisation.draw_levels(draws, random)
+        )
         unlearned, parameters = differentiable(model, names)
-        for _ in range(steps):
-            change = step / count * gradient(unlearned, parameters, one, noise, drawn) / fisher
-            with torch.no_grad():
-                for p, part in zip(parameters, torch.split(change, [p.numel() for p in parameters]), strict=True):
-                    p += part.view_as(p)
+        slope = gradient(unlearned, parameters, one, drawn.noise, drawn.levels).double()
+        towards = slope / fisher
+        loss = float(denoising_losses(model, one, drawn, batch_size=batch_size).mean())
+        change = towards * (rise * loss / (slope @ towards))
+        with torch.no_grad():
+            for p, part in zip(parameters, torch.split(change, [p.numel() for p in parameters]), strict=True):
+                p += part.view_as(p)
         found.append(denoising_losses(unlearned, images, bank, batch_size=batch_size).mean(dim=1) - before)
     return torch.stack(found)
 
