@@ -1,7 +1,8 @@
 """What MUCS is compared with: methods of attribution from similarity, from gradients and from unlearning.
 
-Each takes a `Case` and its own settings, and gives scores (G, N) float32 on the CPU, higher is more influential. The
-row of a generated item depends on the case's model, training items and seed, and not on the other generated items.
+Each takes a `Case` and its own settings, and gives scores (G, N + H) float32 on the CPU, of training and then of
+held-out items; higher is more influential. What is fitted is fitted to the training items alone. The row of a generated
+item depends on the case's model, training items and seed, and not on the other generated items.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from mucs.attribution.unlearning import trainable_names
 from mucs.evaluation.case import Case
 from mucs.evaluation.gradients import Output, differentiable, gradient, projected_gradients, squared_norms
 
-Features = Callable[[Items], Tensor]  # N items to (N, F)
+Features = Callable[[Items], Tensor]  # N items, images float in [-1, 1], to (N, F)
 
 OUTPUTS: dict[str, Output] = {"squared norm": squared_norms, "loss": DiffusionModel.losses}
 
@@ -34,7 +35,7 @@ def random_scores(case: Case) -> Tensor:
     """Uniform in [0, 1), drawn anew for each generated item."""
     return torch.stack(
         [
-            torch.rand(len(case.images), generator=stream(case.seed, "random scores", one.digest))
+            torch.rand(len(case.everyone), generator=stream(case.seed, "random scores", one.digest))
             for one in each(case.generated)
         ]
     )
@@ -42,7 +43,7 @@ def random_scores(case: Case) -> Tensor:
 
 def pixel_cosine(case: Case) -> Tensor:
     """Cosine similarity of pixels, each image less its own mean: in [-1, 1]."""
-    return torch.stack([likeness(case.images, one.images[0]) for one in each(case.generated)])
+    return torch.stack([likeness(case.everyone, one.images[0]) for one in each(case.generated)])
 
 
 def mid_block_features(
@@ -87,9 +88,9 @@ def feature_cosine(case: Case, *, features: Features | None = None) -> Tensor:
         def features(items: Items) -> Tensor:
             return mid_block_features(case.model, items, seed=case.seed)
 
-    of_images, of_generated = features(case.images).float().cpu(), features(case.generated).float().cpu()
-    mean = of_images.mean(dim=0)
-    a, b = (torch.nn.functional.normalize(of - mean, dim=1) for of in (of_generated, of_images))
+    of_everyone, of_generated = (features(items[:]).float().cpu() for items in (case.everyone, case.generated))
+    mean = of_everyone[: len(case.images)].mean(dim=0)
+    a, b = (torch.nn.functional.normalize(of - mean, dim=1) for of in (of_generated, of_everyone))
     return a @ b.T
 
 
@@ -103,22 +104,27 @@ def gradient_dot(case: Case, *, timesteps: int = 10, projection: int = 32768, co
         projected_gradients(
             case.model, items, output=OUTPUTS["loss"], timesteps=timesteps, size=projection, seed=case.seed
         )
-        for items in (case.generated, case.images)
+        for items in (case.generated, case.everyone)
     )
     if cosine:
         a, b = (torch.nn.functional.normalize(of, dim=1) for of in (a, b))
     return a @ b.T
 
 
-def kernel_scores(of_generated: Tensor, of_images: Tensor, damping: float) -> Tensor:
-    """φ(x_g)ᵀ (ΦᵀΦ + λI)⁻¹ φ(x_n): features (G, k) and Φ (N, k) to (G, N) float32, λ = damping · mean ‖φ(x_n)‖².
+def kernel_scores(of_generated: Tensor, of_everyone: Tensor, count: int, damping: float) -> Tensor:
+    """φ(x_g)ᵀ (ΦᵀΦ + λI)⁻¹ φ(x_n): features (G, k) and (N + H, k) to (G, N + H) float32, λ = damping · mean ‖φ(x_n)‖².
 
-    As Φ(ΦᵀΦ + λI)⁻¹ = (ΦΦᵀ + λI)⁻¹Φ, the matrix to solve is N × N, in double precision.
+    Φ (N, k) are the first `count` rows. As Φ(ΦᵀΦ + λI)⁻¹ = (ΦΦᵀ + λI)⁻¹Φ, the matrix to solve is N × N, in double
+    precision; for the rows that are not in Φ, the inverse is (I − Φᵀ(ΦΦᵀ + λI)⁻¹Φ) / λ.
     """
+    of_images, of_others = of_everyone[:count], of_everyone[count:]
     gram = (of_images @ of_images.T).double()
-    gram.diagonal().add_(damping * gram.diagonal().mean())
+    weight = damping * gram.diagonal().mean()
+    gram.diagonal().add_(weight)
     scores: Tensor = torch.linalg.solve(gram, (of_images @ of_generated.T).double())
-    return scores.T.float().contiguous()
+    explained = (of_others @ of_images.T).double() @ scores
+    others = ((of_others @ of_generated.T).double() - explained) / weight
+    return torch.cat([scores, others]).T.float().contiguous()
 
 
 def dtrak(
@@ -146,13 +152,13 @@ def dtrak(
     """
     if output not in OUTPUTS:
         raise InputError(f"The output {output!r} is not known; use one of: {', '.join(OUTPUTS)}.")
-    of_generated, of_images = (
+    of_generated, of_everyone = (
         projected_gradients(
             case.model, items, output=OUTPUTS[output], timesteps=timesteps, size=projection, seed=case.seed
         )
-        for items in (case.generated, case.images)
+        for items in (case.generated, case.everyone)
     )
-    return kernel_scores(of_generated, of_images, damping)
+    return kernel_scores(of_generated, of_everyone, len(case.images), damping)
 
 
 CROSS_ATTENTION = ("*.attn2.to_k.weight", "*.attn2.to_v.weight")
@@ -208,7 +214,7 @@ def unlearning_scores(
     fisher += damping * fisher.mean()
     noise = torch.randn((levels, *model.shape), generator=stream(case.seed, "unlearning bank"))
     bank = NoiseBank(noise, model.parameterisation.schedule(levels, model.shape))
-    before = denoising_losses(model, images, bank, batch_size=batch_size).mean(dim=1)
+    before = denoising_losses(model, case.everyone, bank, batch_size=batch_size).mean(dim=1)
     found = []
     for one in each(case.generated):
         random = stream(case.seed, "gradient of unlearning", one.digest)
@@ -223,7 +229,7 @@ def unlearning_scores(
         with torch.no_grad():
             for p, part in zip(parameters, torch.split(change, [p.numel() for p in parameters]), strict=True):
                 p += part.view_as(p)
-        found.append(denoising_losses(unlearned, images, bank, batch_size=batch_size).mean(dim=1) - before)
+        found.append(denoising_losses(unlearned, case.everyone, bank, batch_size=batch_size).mean(dim=1) - before)
     return torch.stack(found)
 
 

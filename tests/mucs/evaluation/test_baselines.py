@@ -76,7 +76,7 @@ def unconditional():
 @pytest.mark.parametrize("name", METHODS)
 def test_the_training_image_that_was_copied_ranks_first(scores, name):
     found = scores[name]
-    assert found.shape == (3, 24)
+    assert found.shape == (3, 24 + 8)  # held-out items are scored as the training items are
     assert found.dtype == torch.float32
     assert found[:2].argmax(dim=1).tolist() == [3, 10]
 
@@ -90,7 +90,7 @@ def test_a_row_depends_on_its_generated_item_and_the_seed_alone(case, scores, na
 
 
 def test_random_scores_are_uniform_and_follow_the_seed(case):
-    many = replace(case, images=Items(torch.zeros(4000, 3, 8, 8)))
+    many = replace(case, images=Items(torch.zeros(4000, 3, 8, 8)), held_out=None)
     found = random_scores(many)
     assert torch.equal(found, random_scores(many))
     assert not torch.equal(found, random_scores(replace(many, seed=1)))
@@ -113,8 +113,8 @@ def test_features_may_be_given(case):
         return items.images[:, :, 0, 0]
 
     found = feature_cosine(case, features=first_pixel)
-    pixels = first_pixel(case.images[:]), first_pixel(case.generated[:])
-    a, b = (of - pixels[0].mean(dim=0) for of in pixels)
+    mean = first_pixel(case.images[:]).mean(dim=0)
+    a, b = first_pixel(case.everyone) - mean, first_pixel(case.generated[:]) - mean
     expected = torch.nn.functional.cosine_similarity(b[:, None], a[None], dim=2)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
@@ -127,12 +127,14 @@ def test_features_need_a_middle_block(case):
 
 
 def test_kernel_scores_are_the_ridge_of_the_paper():
+    """For the items that it is fitted to, which are the first five, and for two others."""
     random = torch.Generator().manual_seed(0)
-    of_images, of_generated = (torch.randn(n, 7, generator=random, dtype=torch.float64) for n in (5, 3))
-    strength = 0.3 * of_images.square().sum(dim=1).mean()
-    inverse = torch.linalg.inv(of_images.T @ of_images + strength * torch.eye(7))
-    found = kernel_scores(of_generated.float(), of_images.float(), 0.3)
-    torch.testing.assert_close(found, (of_generated @ inverse @ of_images.T).float())
+    of_everyone, of_generated = (torch.randn(n, 9, generator=random, dtype=torch.float64) for n in (7, 3))
+    phi = of_everyone[:5]
+    strength = 0.3 * phi.square().sum(dim=1).mean()
+    inverse = torch.linalg.inv(phi.T @ phi + strength * torch.eye(9))
+    found = kernel_scores(of_generated.float(), of_everyone.float(), 5, 0.3)
+    torch.testing.assert_close(found, (of_generated @ inverse @ of_everyone.T).float(), rtol=1e-4, atol=1e-5)
 
 
 def test_dtrak_is_the_naive_computation_of_all_gradients(case, unconditional):
@@ -211,6 +213,7 @@ def test_the_projection_keeps_inner_products():
 def test_unlearning_scores_are_the_first_order_change_of_losses(case):
     """For a short step along F⁻¹ ∇ℓ(x_g), the rise of ℓ(x_n) is s ∇ℓ(x_n)ᵀ F⁻¹ ∇ℓ(x_g), and that of ℓ(x_g) what was asked for."""
     found = unlearning_scores(case, rise=0.01, draws=20, fisher_draws=50, levels=5)[0]
+    assert found.shape == (32,)
     model, parameters = differentiable(case.model, trainable_names(case.model.network, "attention"))
     fisher = fisher_diagonal(model, parameters, case.images, 50, 0)
     fisher += 1e-3 * fisher.mean()
@@ -224,7 +227,7 @@ def test_unlearning_scores_are_the_first_order_change_of_losses(case):
     length = 0.01 * loss / (slope @ change)
     levels = model.parameterisation.schedule(5, model.shape)
     noise = torch.randn((5, *model.shape), generator=stream(0, "unlearning bank"))
-    slopes = [gradient(model, parameters, case.images[i : i + 1], noise, levels) @ change for i in range(24)]
+    slopes = [gradient(model, parameters, case.everyone[i : i + 1], noise, levels) @ change for i in range(32)]
     expected = length * torch.stack(slopes)
     assert torch.corrcoef(torch.stack([found, expected]))[0, 1] > 0.99
     torch.testing.assert_close(found.norm(), expected.norm(), rtol=0.1, atol=0)
