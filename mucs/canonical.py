@@ -11,10 +11,22 @@ import rfc8785
 
 def canonical(value: Any) -> bytes:
     """The one serialisation of a JSON value."""
-    if isinstance(value, dict) and all(type(k) is type(v) is str and k.isascii() for k, v in value.items()):
-        # a manifest row: for text alone the standard library writes the same, fifty times as fast
+    if _without_fractions(value):
+        # manifest rows, statements: for these the standard library writes the same, fifty times as fast
         return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
     return rfc8785.dumps(value)
+
+
+def _without_fractions(value: Any) -> bool:
+    """Whether it is of texts and small whole numbers alone, with keys that any rule sorts in the same order."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return True
+    if kind is int:
+        return abs(value) < 2**53
+    if kind is dict:
+        return all(type(k) is str and k.isascii() and _without_fractions(v) for k, v in value.items())
+    return kind is list and all(map(_without_fractions, value))
 
 
 def digest(value: Any) -> str:
