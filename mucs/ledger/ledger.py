@@ -23,7 +23,7 @@ from mucs.ledger.chain import GENESIS, Entry, link
 from mucs.ledger.edges import NUMBERS
 from mucs.ledger.questions import question
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 HERE = Path(__file__).parent
 WAIT = 60.0  # seconds that a writer waits for another one
 SLACK = datetime.timedelta(minutes=1)  # by which a clock may fall behind the last entry

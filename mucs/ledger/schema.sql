@@ -2,7 +2,7 @@
 -- Append-only: nothing here is updated or deleted. SHA-256 digests are lower-case hexadecimal.
 
 CREATE TABLE ledger (schema_version INTEGER NOT NULL);
-INSERT INTO ledger VALUES (4);
+INSERT INTO ledger VALUES (5);
 
 -- Anything with a content digest that a run used or made: checkpoint, training set, held-out set, calibration, generated batch,
 -- noise bank, edges.
@@ -141,7 +141,7 @@ CREATE TABLE withdrawals (
     recorded_at TIMESTAMPTZ NOT NULL
 );
 
--- Royalties. What is stated is kept as the canonical JSON that its SHA-256 is over; the views below read it.
+-- Royalties. What is stated is kept as the canonical JSON that its SHA-256 is over; tables and views below spell it out.
 
 -- The usage of generated items in a period, as it was reported.
 CREATE TABLE usage_reports (
@@ -160,6 +160,7 @@ CREATE TABLE statements (
     period_end   DATE    NOT NULL,             -- the first day that is not in it
     version      INTEGER NOT NULL,
     supersedes   VARCHAR,                      -- the SHA-256 of the version before
+    currency     VARCHAR NOT NULL,             -- of all its amounts, as ISO 4217 names it
     content      VARCHAR NOT NULL,             -- header, lines, balances, adjustments
     issued_at    TIMESTAMPTZ NOT NULL
 );
@@ -183,36 +184,71 @@ SELECT
     (row->>'revenue')::DECIMAL(28, 9) AS revenue, row->>'territory' AS territory
 FROM (SELECT sha256, unnest(content::JSON::JSON[]) AS row FROM usage_reports) u;
 
+-- A statement's lines as its content has them; works and deductions are lists within.
+CREATE VIEW said_lines AS
+SELECT
+    position, line, said.right_type, said.holder AS rights_holder, said.basis, said.items AS generated_items, said.units, said.score_mass,
+    said.score_error, said.share, pots[said.right_type] AS pot, said.gross, said.deducted, said.net, said.works, said.deductions
+FROM (
+    SELECT position, said.header.pots AS pots, unnest(said.lines) AS said, generate_subscripts(said.lines, 1) AS line
+    FROM (
+        SELECT position, from_json(content::JSON, '{
+            "header": {"pots": "MAP(VARCHAR, DECIMAL(18, 4))"},
+            "lines": [{
+                "right_type": "VARCHAR", "holder": "VARCHAR", "basis": "VARCHAR", "items": "INTEGER", "units": "DECIMAL(28, 9)",
+                "score_mass": "DECIMAL(38, 17)", "score_error": "DECIMAL(38, 17)", "share": "DECIMAL(18, 12)", "gross": "DECIMAL(18, 4)",
+                "deducted": "DECIMAL(18, 4)", "net": "DECIMAL(18, 4)", "deductions": "MAP(VARCHAR, DECIMAL(18, 4))",
+                "works": [{"sha256": "VARCHAR", "id": "VARCHAR", "share": "DECIMAL(18, 12)"}]
+            }]
+        }') AS said
+        FROM statements
+    )
+);
+
+CREATE VIEW said_works AS
+SELECT position, line, work.sha256, work.id, work.share FROM (SELECT position, line, unnest(works) AS work FROM said_lines);
+
+-- The same as rows, kept when a statement is issued: reading them from the content takes a second for every few statements.
+CREATE TABLE lines (
+    position        BIGINT  NOT NULL,
+    line            INTEGER NOT NULL,          -- from 1, in the content's order
+    right_type      VARCHAR NOT NULL,          -- 'training' or 'output'
+    rights_holder   VARCHAR NOT NULL,
+    basis           VARCHAR NOT NULL,          -- 'equal', 'attribution', 'fallback', or why it is held back
+    generated_items INTEGER NOT NULL,          -- that count; 0, like the three that follow, where nothing was attributed
+    units           DECIMAL(28, 9) NOT NULL,   -- their usage
+    score_mass      DECIMAL(38, 17) NOT NULL,  -- the sum of the scores that count, split as the works are
+    score_error     DECIMAL(38, 17),           -- what its standard error over the noise bank is at most; null if unknown
+    share           DECIMAL(18, 12) NOT NULL,  -- of the pot
+    pot             DECIMAL(18, 4) NOT NULL,
+    gross           DECIMAL(18, 4) NOT NULL,
+    deducted        DECIMAL(18, 4) NOT NULL,
+    net             DECIMAL(18, 4) NOT NULL
+);
+
+-- The works (distinct images) that a line rests on, with the share of the pot that each brings.
+CREATE TABLE works (
+    position BIGINT  NOT NULL,
+    line     INTEGER NOT NULL,
+    sha256   VARCHAR NOT NULL,
+    id       VARCHAR NOT NULL,
+    share    DECIMAL(18, 12) NOT NULL
+);
+
 -- What each statement gives a holder of a pot, and why. current: whether no later version supersedes it.
 CREATE VIEW statement_lines AS
-SELECT
-    s.sha256 AS statement, s.contract, s.period_start, s.version, s.current,
-    line->>'right_type' AS right_type, line->>'holder' AS rights_holder, line->>'basis' AS basis,
-    (line->>'items')::INTEGER AS generated_items, (line->>'units')::DECIMAL(28, 9) AS units,
-    (line->>'score_mass')::DECIMAL(38, 17) AS score_mass, (line->>'share')::DECIMAL(18, 12) AS share,
-    (line->>'gross')::DECIMAL(18, 4) AS gross, (line->>'deducted')::DECIMAL(18, 4) AS deducted,
-    (line->>'net')::DECIMAL(18, 4) AS net
-FROM (
-    SELECT *, unnest((content::JSON->'lines')::JSON[]) AS line, version = max(version) OVER (PARTITION BY contract, period_start) AS current
+SELECT s.sha256 AS statement, s.contract, s.period_start, s.version, s.current, s.currency, l.* EXCLUDE (position)
+FROM lines l JOIN (
+    SELECT position, sha256, contract, period_start, version, currency, version = max(version) OVER (PARTITION BY contract, period_start) AS current
     FROM statements
-) s;
+) s USING (position);
 
--- The works (distinct images) that a line rests on, with the share of the pot and of the line's gross that each brings.
+-- The same for each work of a line, with what it brings of the line's gross; not rounded, as lines are.
 CREATE VIEW statement_works AS
 SELECT
-    statement, contract, period_start, version, current, right_type, rights_holder, basis,
-    work->>'sha256' AS sha256, work->>'id' AS id, (work->>'share')::DECIMAL(18, 12) AS share, (work->>'share')::DECIMAL(18, 12) * pot AS gross
-FROM (
-    SELECT
-        s.sha256 AS statement, s.contract, s.period_start, s.version, s.current,
-        line->>'right_type' AS right_type, line->>'holder' AS rights_holder, line->>'basis' AS basis,
-        (content::JSON->'header'->'pots'->>(line->>'right_type'))::DECIMAL(18, 4) AS pot,
-        unnest((line->'works')::JSON[]) AS work
-    FROM (
-        SELECT *, unnest((content::JSON->'lines')::JSON[]) AS line, version = max(version) OVER (PARTITION BY contract, period_start) AS current
-        FROM statements
-    ) s
-);
+    l.statement, l.contract, l.period_start, l.version, l.current, l.currency, l.line, l.right_type, l.rights_holder, l.basis,
+    w.sha256, w.id, w.share, w.share * l.pot AS gross
+FROM works w JOIN statements s USING (position) JOIN statement_lines l ON l.statement = s.sha256 AND l.line = w.line;
 
 -- Each holder's account with a contract, statement by statement in the order of issue.
 CREATE VIEW balances AS

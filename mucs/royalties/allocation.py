@@ -41,7 +41,8 @@ class Line:
 
     right_type: training or output. basis: `equal`, `attribution` or `fallback`; for the suspense account, why it is there.
     works: share of the pot by SHA-256 of each work, with 12 decimals. items: how many generated items count; units: their
-    usage; score_mass: the sum of the scores that count, split as the works are. All three are 0 where nothing was attributed.
+    usage; score_mass: the sum of the scores that count, split as the works are; score_error: the same sum of their standard
+    errors, which that of score_mass cannot exceed; None if one is unknown. All of these are 0 where nothing was attributed.
     share: of the pot, with 12 decimals. gross = net + the sum of deductions, in the currency's smallest coin.
     """
 
@@ -52,6 +53,7 @@ class Line:
     items: int
     units: Decimal
     score_mass: Decimal
+    score_error: Decimal | None
     share: Decimal
     gross: int
     deductions: Mapping[str, int]
@@ -102,11 +104,13 @@ def allocate(
     units: Mapping[str, Decimal],
     evidence: Mapping[str, Mapping[str, Decimal]],
     revenue: Decimal = Decimal(0),
+    errors: Mapping[str, Mapping[str, Decimal | None]] | None = None,
 ) -> list[Line]:
     """The lines of a period, each pot's summing to it, by right type, holder and basis.
 
     works: by SHA-256; those of the training sets and of the evidence. units: usage by generated item, at least 0.
     evidence: for generated items that have any, the positive score (with at most 9 decimals) of each work that counts.
+    errors: the standard errors of those scores; what is missing is unknown.
     The contract's splits go by SHA-256 here.
     """
     lines = []
@@ -115,7 +119,7 @@ def allocate(
         if right_type == "training":
             division.add_equally(FINE, "equal", "no licensed works")
         else:
-            division.add_output(units, evidence)
+            division.add_output(units, evidence, errors or {})
         lines += division.lines(right_type, pot_coins(pot, revenue, contract.decimals))
     return lines
 
@@ -128,6 +132,7 @@ class _Division:
         self.parts: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self.items: dict[tuple[str, str], set[str]] = defaultdict(set)
         self.mass: dict[tuple[str, str], int] = defaultdict(int)  # in units of 10^-17
+        self.errors: dict[tuple[str, str], int | None] = defaultdict(int)  # the same
         self.units: Mapping[str, Decimal] = {}
 
     def add_equally(self, total: int, basis: str, otherwise: str) -> None:
@@ -139,7 +144,12 @@ class _Division:
         for work, part in apportion(total, licensed).items():
             self._credit(self.works[work], part, basis)
 
-    def add_output(self, units: Mapping[str, Decimal], evidence: Mapping[str, Mapping[str, Decimal]]) -> None:
+    def add_output(
+        self,
+        units: Mapping[str, Decimal],
+        evidence: Mapping[str, Mapping[str, Decimal]],
+        errors: Mapping[str, Mapping[str, Decimal | None]],
+    ) -> None:
         """To each generated item by usage; of that to each work by score; what has no evidence to the fallback."""
         self.units = {item: used for item, used in units.items() if used > 0}
         by_item = apportion(FINE, self.units) if self.units else {}
@@ -148,21 +158,32 @@ class _Division:
             scores = evidence.get(item)
             if scores:
                 for work, share in apportion(part, scores).items():
-                    self._credit(self.works[work], share, "attribution", item, scores[work])
+                    owners = self._credit(self.works[work], share, "attribution")
+                    self._measure(item, owners, scores[work], errors.get(item, {}).get(work))
         if fallback and self.contract.fallback == "equal":
             self.add_equally(fallback, "fallback", "insufficient evidence")
         elif fallback:
             self.parts[self.contract.suspense, "insufficient evidence"][""] += fallback
 
-    def _credit(self, work: Work, part: int, basis: str, item: str = "", score: Decimal = Decimal(0)) -> None:
-        """A work's part to its holders, or to the suspense account for a reason."""
+    def _credit(self, work: Work, part: int, basis: str) -> dict[tuple[str, str], Decimal]:
+        """A work's part to its holders, or to the suspense account for a reason; gives their percentages by line."""
         owners = self._owners(work, basis)
         shares = apportion(part, owners) if len(owners) > 1 else dict.fromkeys(owners, part)
         for line, share in shares.items():
             self.parts[line][work.sha256] += share
-            if item:
-                self.mass[line] += scaled(score, 9) * scaled(owners[line], 6)
-                self.items[line].add(item)
+        return owners
+
+    def _measure(
+        self, item: str, owners: Mapping[tuple[str, str], Decimal], score: Decimal, error: Decimal | None
+    ) -> None:
+        """What lines rest on: a generated item's score of a work, split as the work is."""
+        for line, percent in owners.items():
+            self.items[line].add(item)
+            self.mass[line] += scaled(score, 9) * scaled(percent, 6)
+            known = self.errors[line]
+            self.errors[line] = (
+                None if known is None or error is None else known + scaled(error, 9) * scaled(percent, 6)
+            )
 
     def _owners(self, work: Work, basis: str) -> dict[tuple[str, str], Decimal]:
         """Percentages by line, 100 in all."""
@@ -189,12 +210,14 @@ class _Division:
         works = {work: part for work, part in self.parts[line].items() if work}
         by_work = apportion(share, works) if works and any(works.values()) else {}
         deductions = deducted(gross, self.contract.deductions)
+        error = self.errors[line]
         return Line(
             *(right_type, holder, basis),
             works={work: Decimal(f"{by_work[work]}e-{SHARE_PLACES}") for work in sorted(by_work)},
             items=len(self.items[line]),
             units=sum((self.units[item] for item in sorted(self.items[line])), Decimal(0)),
             score_mass=Decimal(f"{self.mass[line]}e-17"),
+            score_error=None if error is None else Decimal(f"{error}e-17"),
             share=Decimal(f"{share}e-{SHARE_PLACES}"),
             gross=gross,
             deductions=deductions,

@@ -23,7 +23,7 @@ from mucs.royalties.usage import Period, read_usage
 PREDICATE = "https://mucs.dev/royalty-statement/v1"
 SHOWN_WORKS = 5  # of a line on the page
 LINE = (
-    *("right_type", "holder", "basis", "works", "items", "units", "score_mass", "share"),
+    *("right_type", "holder", "basis", "works", "items", "units", "score_mass", "score_error", "share"),
     *("gross", "deducted", "net"),
 )
 BALANCE = ("holder", "carried_in", "net", "difference", "adjustments", "paid", "carried_out")
@@ -114,7 +114,7 @@ def balances_file(statement: Statement) -> bytes:
 
 
 def _counted(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {**line, "works": len(line["works"])}
+    return {**line, "works": len(line["works"]), "score_error": line["score_error"] or ""}
 
 
 def _csv(columns: tuple[str, ...], rows: list[Any]) -> bytes:

@@ -101,12 +101,16 @@ def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_o
         sha256 = hashlib.sha256(text).hexdigest()
         entry = ledger.append("statement", body | {"sha256": sha256})
         ledger.connection.execute(
-            "INSERT INTO statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 *(entry.position, sha256, contract.id, period.start, period.end, version, header["supersedes"]),
-                *(text.decode(), now),
+                *(contract.currency, text.decode(), now),
             ],
         )
+        for table, columns in (("lines", "* EXCLUDE (works, deductions)"), ("works", "*")):
+            ledger.connection.execute(
+                f"INSERT INTO {table} SELECT {columns} FROM said_{table} WHERE position = ?", [entry.position]
+            )
     # in the order in which it will be read, so that files have the same bytes whenever they are written
     return Statement(sha256, json.loads(text), True)
 
@@ -165,9 +169,9 @@ def _computed(
     sets = _training_sets(ledger, contract, known)
     works = _works(ledger, sets, period, known)
     units, rows, revenue = _units(ledger, contract, usage, known)
-    runs, evidence = _evidence(ledger, contract, sets, list(units), known)
+    runs, evidence, errors = _evidence(ledger, contract, sets, list(units), known)
     resolved = dataclasses.replace(contract, splits=_splits(ledger, contract, sets, known))
-    lines = allocate(resolved, works, units, evidence, revenue)
+    lines = allocate(resolved, works, units, evidence, revenue, errors)
     used = [item for item, count in units.items() if count]
     header = {
         "contract": {**contract.record(), "sha256": contract.sha256},
@@ -295,14 +299,14 @@ def _units(ledger: Ledger, contract: Contract, usage: Usage, known: str) -> tupl
 # The scores that count. As exact decimals from here on, so that the order of adding them up does not matter.
 EVIDENCE = """
 WITH edge AS (
-    SELECT run_id, generated_id, training_id, score::DECIMAL(18, 9) AS score
+    SELECT run_id, generated_id, training_id, score::DECIMAL(18, 9) AS score, standard_error::DECIMAL(18, 9) AS error
     FROM edges
     WHERE rank <= $top + $doubles AND score::DECIMAL(18, 9) > 0
         AND ($p_value IS NULL OR p_value::DECIMAL(18, 6) <= $p_value)
         AND ($decoy_p_value IS NULL OR decoy_p_value::DECIMAL(18, 6) <= $decoy_p_value)
         AND ($decoy_z IS NULL OR decoy_z::DECIMAL(18, 3) >= $decoy_z)
 )
-SELECT c.generated, t.sha256, max(e.score) AS score
+SELECT c.generated, t.sha256, max(e.score) AS score, max(e.error) AS error
 FROM edge e JOIN counting c USING (run_id, generated_id) JOIN training_items t USING (training_id)
 WHERE c.converged OR NOT $converged
 GROUP BY c.generated, t.sha256
@@ -313,8 +317,9 @@ ORDER BY c.generated, t.sha256
 
 def _evidence(
     ledger: Ledger, contract: Contract, sets: list[str], items: Iterable[str], known: str
-) -> tuple[list[dict[str, Any]], dict[str, dict[str, Decimal]]]:
-    """The runs that speak for these generated items (by SHA-256), and the score of each work that counts for each of them.
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Decimal]], dict[str, dict[str, Decimal | None]]]:
+    """The runs that speak for these generated items (by SHA-256); the score of each work that counts for each of them; and
+    the scores' standard errors.
 
     An image counts once for a generated item, with its best edge; copies of it take no other's place among the best.
     """
@@ -342,9 +347,11 @@ def _evidence(
     )
     found = ledger.connection.execute(EVIDENCE, {**vars(contract.evidence), "doubles": doubles}).fetchall()
     evidence: dict[str, dict[str, Decimal]] = {}
-    for generated, work, score in found:
+    errors: dict[str, dict[str, Decimal | None]] = {}
+    for generated, work, score, error in found:
         evidence.setdefault(generated, {})[work] = score
-    return runs, evidence
+        errors.setdefault(generated, {})[work] = error
+    return runs, evidence, errors
 
 
 def _line_record(line: Line, decimals: int, ids: Mapping[str, str]) -> dict[str, Any]:
@@ -356,6 +363,7 @@ def _line_record(line: Line, decimals: int, ids: Mapping[str, str]) -> dict[str,
         "items": line.items,
         "units": shortest(line.units),
         "score_mass": shortest(line.score_mass),
+        "score_error": None if line.score_error is None else shortest(line.score_error),
         "share": f"{line.share:f}",
         "gross": f"{money(line.gross, decimals):f}",
         "deductions": {name: f"{money(amount, decimals):f}" for name, amount in line.deductions.items()},

@@ -1,6 +1,6 @@
 -- An account's net is the sum of its lines, its difference is to the net of the superseded version, and its adjustments are those listed.
 WITH line AS (
-    SELECT statement, rights_holder, sum(net) AS net FROM statement_lines GROUP BY ALL
+    SELECT s.sha256 AS statement, l.rights_holder, sum(l.net) AS net FROM said_lines l JOIN statements s USING (position) GROUP BY ALL
 ), before AS (
     SELECT s.sha256 AS statement, b.rights_holder, b.net FROM statements s JOIN balances b ON b.statement = s.supersedes
 ), adjusted AS (

@@ -14,3 +14,4 @@ WHERE s.sha256 IS NULL OR e.entry IS NULL
     OR (s.header->'period'->>'start') IS DISTINCT FROM s.period_start || 'T00:00:00Z'
     OR (s.header->'period'->>'end') IS DISTINCT FROM s.period_end || 'T00:00:00Z'
     OR (s.header->>'supersedes') IS DISTINCT FROM s.supersedes
+    OR (s.header->>'currency') IS DISTINCT FROM s.currency

@@ -13,7 +13,7 @@ WITH taken AS MATERIALIZED (
     SELECT run_id, generated_id, sum(score) FILTER (WHERE theirs) / sum(score) AS share
     FROM counted GROUP BY ALL HAVING bool_or(theirs)
 ), statements_then AS (
-    SELECT sha256, contract, period_start, version, content::JSON->'header'->>'currency' AS currency
+    SELECT sha256, contract, period_start, version
     FROM statements WHERE issued_at <= $as_of::TIMESTAMPTZ
     QUALIFY version = max(version) OVER (PARTITION BY contract, period_start)
 ), touched AS (
@@ -30,10 +30,10 @@ WITH taken AS MATERIALIZED (
     UNION ALL
     SELECT
         5, 'statement of ' || w.contract || ', ' || strftime(w.period_start, '%Y-%m') || ', ' || w.right_type, s.sha256,
-        count(DISTINCT w.sha256), sum(w.share), sum(w.gross), s.currency
+        count(DISTINCT w.sha256), sum(w.share), sum(w.gross), w.currency
     FROM statement_works w JOIN statements_then s ON s.sha256 = w.statement
     WHERE w.sha256 IN (SELECT sha256 FROM taken)
-    GROUP BY w.contract, w.period_start, w.right_type, s.sha256, s.currency
+    GROUP BY w.contract, w.period_start, w.right_type, s.sha256, w.currency
 )
 SELECT what, items, share, round(gross, 4) AS gross, currency, left(name, 16) AS sha256
 FROM touched WHERE items > 0

@@ -45,7 +45,7 @@ WITH training AS MATERIALIZED (
     GROUP BY r.recorded_at, r.sha256, r.position
     UNION ALL
     SELECT
-        s.issued_at, 'statement', w.rights_holder || ': ' || round(w.gross, 4) || ' ' || (s.content::JSON->'header'->>'currency') || ' of the ' || w.right_type
+        s.issued_at, 'statement', w.rights_holder || ': ' || round(w.gross, 4) || ' ' || w.currency || ' of the ' || w.right_type
             || ' pot of ' || strftime(s.period_start, '%Y-%m') || ', version ' || s.version,
         s.sha256, s.position
     FROM statement_works w JOIN statements s ON s.sha256 = w.statement

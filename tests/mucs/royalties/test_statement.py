@@ -86,6 +86,7 @@ def test_a_statement_divides_its_pots_by_licence_and_by_attribution(world):
     }
     ada = found["output", "Ada", "attribution"]
     assert (ada["share"], ada["items"], ada["units"], ada["score_mass"]) == ("0.666666666667", 2, "4", "0.8")
+    assert (ada["score_error"], found["training", "Ada", "equal"]["score_error"]) == ("0.02", "0")
     assert ada["works"] == [{"sha256": TRAINING[0]["sha256"], "id": "t0", "share": "0.666666666667"}]
     assert (ada["deductions"], ada["net"]) == ({"administration": "8.00", "tax": "2.00"}, "70.00")
     assert accounts(statement)["Ada"] | {"holder": ""} == {
