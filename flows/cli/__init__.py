@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from flows.cli import evidence, jobs, questions, records, royalties
+from flows.cli import evaluate, evidence, jobs, questions, records, royalties
 from mucs import InputError, __version__
 
 
@@ -21,7 +21,7 @@ def cli() -> None:
 
 
 for command in (
-    *(jobs.demo, jobs.audit, jobs.calibrate),
+    *(jobs.demo, jobs.audit, jobs.calibrate, evaluate.evaluate),
     *(questions.why, questions.used, questions.questions, questions.ask, questions.sql),
     *(records.rights, records.derive, records.withdraw),
     *(royalties.royalties, royalties.dispute),

@@ -1,0 +1,175 @@
+"""Evaluate: is the attribution true? A study of a model and of the methods that explain it, as one Prefect flow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow
+
+from mucs import InputError
+from mucs.files import replacing
+from tasks.device import deterministic, one_thread_each
+from tasks.read import Source, read_images
+
+if TYPE_CHECKING:
+    from mucs.evaluation.study import Plan, Study
+
+log = logging.getLogger("mucs.evaluate")
+
+STUDIES = Path(__file__).parents[1] / "data" / "studies.yaml"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A study, as data/studies.yaml has it.
+
+    checkpoint: the model that is explained; without one a small UNet of `network` is trained first. conditional: whether
+    that is told the class. judged: methods whose lists are removed in the counterfactual; all where none are named.
+    ablations: on how many generated items each design choice is tried.
+    """
+
+    train: Source
+    held_out: Source
+    plan: Any
+    checkpoint: Path | None = None
+    network: dict[str, Any] = field(default_factory=dict)
+    conditional: bool = True
+    judged: tuple[str, ...] = ()
+    ablations: int = 0
+
+
+def read_spec(name: str, **changed: Any) -> Spec:
+    """A study by its name in data/studies.yaml, with some of its fields changed. Raises InputError if there is none, or if it is wrong."""
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    from mucs.evaluation.study import Plan
+
+    known = yaml.safe_load(STUDIES.read_text())
+    if name not in known:
+        raise InputError(f"There is no study {name!r}; use one of: {', '.join(known)}.")
+    given = merged(known[name], changed)
+    try:
+        plan = TypeAdapter(Plan).validate_python({**given["plan"], "screening": {"stages": given["plan"]["screening"]}})
+        spec = TypeAdapter(Spec).validate_python({**given, "plan": plan})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"The study {name} cannot be read at {'.'.join(map(str, first['loc']))} ({first['msg']}); mend data/studies.yaml."
+        ) from None
+    here = STUDIES.parent
+    train, held_out = (dataclasses.replace(source, path=here / source.path) for source in (spec.train, spec.held_out))
+    return dataclasses.replace(
+        spec, train=train, held_out=held_out, checkpoint=spec.checkpoint and here / spec.checkpoint
+    )
+
+
+def merged(base: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested mapping with some of its leaves replaced."""
+    found = dict(base)
+    for name, value in changed.items():
+        found[name] = merged(base.get(name, {}), value) if isinstance(value, Mapping) else value
+    return found
+
+
+def prepare(spec: Spec, folder: Path, workers: int, device: str) -> Study:
+    """The study of a spec, with its images read. Raises InputError for what does not fit."""
+    from mucs.attribution import DiffusionModel, Items
+    from mucs.evaluation.study import Study
+    from mucs.evaluation.training import small_unet
+
+    pixels, labels = read_images(spec.train)
+    unseen, their_labels = read_images(spec.held_out)
+    if spec.checkpoint is not None:
+        like = DiffusionModel.from_pretrained(spec.checkpoint, device)
+    else:
+        classes = int(labels.max()) + 1 if spec.conditional else None
+        like = DiffusionModel(*small_unet(pixels.shape[-1], classes, **spec.network), device)
+    takes = "class_labels" in like.conditioning
+    images, held_out = (
+        Items(x, {"class_labels": y} if takes else {}) for x, y in ((pixels, labels), (unseen, their_labels))
+    )
+    like.check(images, "training images")
+    like.check(held_out, "held-out images")
+    return Study(like, images, held_out, spec.plan, folder, workers, spec.checkpoint is None)
+
+
+@flow(name="evaluate")
+def evaluate(name: str, folder: Path, device: str = "auto", **changed: Any) -> dict[str, Any]:
+    """Run a study, or go on with one that was stopped; gives what it found, which is also in `folder`/`name` with its plots.
+
+    Raises InputError for anything that cannot be used.
+    """
+    from mucs.evaluation.tables import tables
+    from tasks.device import choose_device
+
+    spec, device = read_spec(name, **changed), choose_device(device)
+    with one_thread_each(device) as workers, deterministic(device):
+        study = prepare(spec, folder, workers, device)
+        found = measured(study, spec, folder / name)
+    for file, text in (
+        ("results.json", json.dumps(found, indent=1, ensure_ascii=False)),
+        ("results.md", tables(found)),
+    ):
+        with replacing(folder / name / file) as partial:
+            partial.write_text(text + "\n")
+    return found
+
+
+def measured(study: Study, spec: Spec, out: Path) -> dict[str, Any]:
+    """Everything that a spec asks for, with plots of it in `out`."""
+    from mucs.evaluation import plots
+    from mucs.evaluation.agreement import correlations, overlap
+    from mucs.evaluation.metrics import Estimate
+
+    plan: Plan = spec.plan
+    log.info("scores    %d generated items, %d training items", plan.generated, len(study.images))
+    found: dict[str, Any] = {"plan": plain(plan), "training_items": len(study.images)}
+    scores = study.of_training
+    main = scores["MUCS"]
+    plots.draw_examples(
+        study.case.generated.images,
+        study.images[:].images,
+        main.argsort(dim=1, descending=True)[:, :8],
+        out / "examples.png",
+    )
+    names = [f"{k:02d}" for k in range(plan.generated)]
+    plots.draw_matrix(overlap(main, 10), names, "shared of the best 10", out / "overlap.png")
+    found["overlap"] = float(overlap(main, 10).fill_diagonal_(0).sum() / (plan.generated * max(1, plan.generated - 1)))
+    if len(scores) > 1:
+        plots.draw_matrix(correlations(scores), list(scores), "rank correlation", out / "correlations.png")
+        found["suspicions"] = plain(study.suspicions())
+    if plan.halves:
+        log.info("halves    %d random halves of the training set", plan.halves)
+        estimates: dict[str, Estimate] = study.datamodeling()
+        found["datamodeling"] = plain(estimates)
+        plots.draw_estimates(estimates, 0.0, "linear datamodeling score", out / "datamodeling.png")
+        found["sanity"] = study.sanity()
+    if spec.ablations:
+        log.info("ablations on %d generated items", spec.ablations)
+        found["ablations"] = plain(study.ablations(spec.ablations))
+    if plan.draws:
+        log.info("removal   of %d items, for groups of %d", plan.remove, plan.group)
+        moved = study.counterfactual(spec.judged)
+        found["counterfactual"] = plain(moved)
+        for measure in next(iter(moved.values())):
+            by_method = {name: of[measure].auc for name, of in moved.items()}
+            plots.draw_estimates(
+                by_method, 0.5, f"AUC against random removal, {measure}", out / f"removal-{measure}.png"
+            )
+    return found
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,106 @@
+"""MUCS and its variants as methods of attribution, over losses that are measured once and kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mucs.attribution import Items, LossStore, NoiseBank, Scoring, Screening, Unlearning, mirrored_unlearning
+from mucs.attribution.attribute import best
+from mucs.attribution.items import kept
+from mucs.attribution.losses import machine, measure
+from mucs.attribution.unlearning import with_null_loss
+from mucs.evaluation.case import Case
+
+log = logging.getLogger("mucs.evaluation")
+
+
+@dataclass(frozen=True, eq=False)
+class Mucs:
+    """MUCS on a case. Losses before and after unlearning are kept in a folder, for all ways to score them.
+
+    bank: the noise bank. workers: items unlearned side by side, one thread each on a CPU.
+    """
+
+    case: Case
+    bank: NoiseBank
+    settings: Unlearning
+    scoring: Scoring = field(default_factory=Scoring)
+    folder: Path | None = None
+    workers: int = 1
+
+    def entries(self, generated: Items | None = None, seed: int | None = None) -> Tensor:
+        """What each bank entry says of every item, for each generated one (by default the case's): (G, N + H, M) float32."""
+        generated, seed = generated or self.case.generated, self.case.seed if seed is None else seed
+        everyone, model = self.case.everyone, self.case.model
+        store = LossStore(self.folder and self.folder / "losses")
+        settings = with_null_loss(self.settings, model, self.case.images, store, self.case.seed)
+        which, columns = torch.arange(len(everyone)), range(len(self.bank))
+        before = store.table(model, everyone, self.bank, self.scoring).rows(which, columns)
+        about = {
+            "model": model.digest,
+            "images": self.case.images.digest,
+            "everyone": everyone.digest,
+            "bank": self.bank.digest,
+            "settings": dataclasses.asdict(settings),
+            "scoring": dataclasses.asdict(replace(self.scoring, score="skew")),
+            "seed": seed,
+            "machine": machine(model.device),
+        }
+        place = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+        def one(k: int) -> Tensor:
+            item = generated[k : k + 1]
+
+            def fill(losses: Tensor) -> None:
+                done = mirrored_unlearning(model, item, self.case.images, settings, seed=seed)
+                log.info("unlearn   %d of %d: %d steps", k + 1, len(generated), done.steps)
+                second = self.scoring.second_bank(self.bank)
+                losses.copy_(measure(done.model, everyone, second, which, columns, self.scoring))
+
+            path = self.folder and self.folder / "unlearned" / place / f"{item.digest}.f32"
+            return self.scoring.compare(before, kept(path, (len(everyone), len(self.bank)), fill))
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            return torch.stack(list(pool.map(one, range(len(generated)))))
+
+    def scores(self, seed: int | None = None) -> Tensor:
+        """The method's scores: (G, N + H)."""
+        return self.entries(seed=seed).mean(dim=2)
+
+    def standing(self) -> Tensor:
+        """How many standard deviations each item's score lies above its own scores for the case's decoys: (G, N + H).
+
+        Raises InputError if the case has none.
+        """
+        null = self.entries(self.case.decoy_items).mean(dim=2)
+        return (self.scores() - null.mean(dim=0)) / null.std(dim=0)
+
+    def screened(self, screening: Screening) -> Tensor:
+        """Scores of training items as screening leaves them: survivors by the full bank, and below them what fell, later above earlier: (G, N).
+
+        The race is run again over entries that are there already; it is the one that `attribute` runs.
+        """
+        entries = self.entries()[:, : len(self.case.images)]
+        return torch.stack([_raced(of, screening) for of in entries])
+
+
+def _raced(entries: Tensor, screening: Screening) -> Tensor:
+    """(N, M) to (N,)."""
+    count, full = entries.shape
+    alive, scores = torch.arange(count), torch.empty(count)
+    for stage, (seen, keep) in enumerate([*((s, k) for s, k in screening.stages if s < full), (full, 1.0)]):
+        here = entries[alive, :seen].mean(dim=1)
+        # a skew lies within (−1, 1), so that each stage stands above the one before
+        scores[alive] = here + 3 * stage
+        alive = alive[best(here, max(1, math.ceil(keep * count))).sort().values]
+    return scores

@@ -1,0 +1,66 @@
+"""Numbers that say how well scores agree with what happened, with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mucs.attribution.seeds import stream
+
+RESAMPLES = 2000
+
+
+class Estimate(NamedTuple):
+    """A number and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def ranks(values: Tensor) -> Tensor:
+    """Rank of each value along the last dimension, from 1, equal values sharing their mean rank: float64 of the same shape."""
+    ordered = values.sort(dim=-1).values.contiguous()
+    below = torch.searchsorted(ordered, values.contiguous())
+    up_to = torch.searchsorted(ordered, values.contiguous(), right=True)
+    return (below + up_to + 1).double() / 2
+
+
+def spearman(a: Tensor, b: Tensor) -> Tensor:
+    """Spearman's rank correlation along the last dimension, 0 where a side is constant: (…, n), (…, n) to (…,) float64."""
+    a, b = (r - r.mean(dim=-1, keepdim=True) for r in (ranks(a), ranks(b)))
+    found: Tensor = (a * b).sum(dim=-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=1e-12)
+    return found
+
+
+def bootstrap(units: int, statistic: Callable[[Tensor], float], purpose: str, resamples: int = RESAMPLES) -> Estimate:
+    """The statistic of all units, and its 95 % interval when units are drawn again with replacement (percentile bootstrap).
+
+    statistic: of the indices (units,) that are drawn. purpose: names the random stream.
+    """
+    random = stream(0, f"bootstrap {purpose}")
+    again = torch.tensor(
+        [statistic(torch.randint(units, (units,), generator=random)) for _ in range(resamples)], dtype=torch.float64
+    )
+    low, high = again.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Estimate(statistic(torch.arange(units)), low, high)
+
+
+def exceeds(moved: Tensor, by_chance: Tensor) -> Tensor:
+    """How often each value exceeds the ones that it is compared with, ties counting half: (…), (…, R) to (…) in [0, 1]."""
+    moved = moved[..., None]
+    return ((moved > by_chance).double() + 0.5 * (moved == by_chance).double()).mean(dim=-1)
+
+
+def area_under_curve(positive: Tensor, negative: Tensor) -> float:
+    """Probability that one of `positive` (P,) exceeds one of `negative` (Q,), ties counting half: the area under the ROC curve."""
+    return float(exceeds(positive, negative.expand(len(positive), -1)).mean())
+
+
+def shared(a: Tensor, b: Tensor, count: int) -> float:
+    """Share of the `count` highest that two rankings (N,), (N,) have in common."""
+    best = [set(x.argsort(descending=True, stable=True)[:count].tolist()) for x in (a, b)]
+    return len(best[0] & best[1]) / count

@@ -1,0 +1,240 @@
+"""A study: one model, its images, the methods that explain them, and the retrainings that judge the methods."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mucs.attribution import DiffusionModel, Items, NoiseBank, Screening, Unlearning, controls
+from mucs.evaluation import baselines
+from mucs.evaluation.agreement import between
+from mucs.evaluation.answers import Answers, Similarity, feature_similarity, squared_error, structural
+from mucs.evaluation.case import Case
+from mucs.evaluation.cause import Suspicion, suspicion
+from mucs.evaluation.counterfactual import Design, Moved, counterfactual
+from mucs.evaluation.datamodel import estimated, half_losses, halves
+from mucs.evaluation.methods import Mucs
+from mucs.evaluation.metrics import Estimate
+from mucs.evaluation.retraining import Job, Retraining
+from mucs.evaluation.training import Recipe
+from mucs.files import replacing
+
+ENSEMBLES = {
+    "MUCS + D-TRAK": ("MUCS", "D-TRAK"),
+    "MUCS + feature cosine": ("MUCS", "feature cosine"),
+    "MUCS + D-TRAK + feature cosine": ("MUCS", "D-TRAK", "feature cosine"),
+}
+PROBE_SEED = 1  # of the bank under which retrained models are asked for their losses: not the one that MUCS scores with
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The sizes of a study.
+
+    generated: how many items, from the seeds 0, 1, …, of the classes in turn. noises: of the bank. halves: random halves
+    for the datamodeling score. group, remove, seeds, draws: of the counterfactual, as in `Design`. timesteps, levels:
+    noise levels of the gradients, and of the losses of attribution by unlearning. methods: which are compared; all where
+    none are named.
+    """
+
+    generated: int
+    noises: int
+    recipe: Recipe
+    unlearning: Unlearning
+    screening: Screening
+    halves: int
+    group: int
+    remove: int
+    seeds: tuple[int, ...] = (0, 1)
+    draws: int = 2
+    timesteps: int = 10
+    levels: int = 10
+    methods: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Everything that is measured of a model that was trained by a recipe, or of a checkpoint.
+
+    like: the checkpoint to explain; or, `from_scratch`, what gives the architecture of the model that is trained first.
+    images, held_out: what it was trained on, and others of the same kind, of which every second is a decoy.
+    """
+
+    like: DiffusionModel
+    images: Items
+    held_out: Items
+    plan: Plan
+    folder: Path
+    workers: int = 1
+    from_scratch: bool = True
+
+    @cached_property
+    def retraining(self) -> Retraining:
+        place = self.folder / "retrained"
+        return Retraining(self.like, self.images, self.plan.recipe, place, self.workers, self.from_scratch)
+
+    @cached_property
+    def model(self) -> DiffusionModel:
+        """The model that is explained."""
+        if not self.from_scratch:
+            return self.like
+        self.retraining.run([Job()])
+        return self.retraining.model(Job())
+
+    @cached_property
+    def answers(self) -> Answers:
+        bank = NoiseBank.draw(self.like, 64, fraction=1.0, seed=PROBE_SEED)
+        return Answers(self.retraining, self.case.generated, range(self.plan.generated), bank)
+
+    @cached_property
+    def case(self) -> Case:
+        count = self.plan.generated
+        labels = {"class_labels": torch.arange(count) % (self.model.classes or 1)} if self.model.classes else {}
+        blank = Items(torch.zeros(count, *self.model.shape), labels)
+        asked = Answers(self.retraining, blank, range(count), NoiseBank.draw(self.like, 1))
+        generated = Items(asked.made(self.model), labels)
+        everyone = torch.arange(len(self.held_out))
+        return Case(self.model, self.images, generated, self.held_out[everyone[::2]], self.held_out[everyone[1::2]])
+
+    @cached_property
+    def mucs(self) -> Mucs:
+        bank = NoiseBank.draw(self.model, self.plan.noises)
+        return Mucs(self.case, bank, self.plan.unlearning, folder=self.folder, workers=self.workers)
+
+    @cached_property
+    def scores(self) -> dict[str, Tensor]:
+        """(G, N + H) by method; N alone where screening leaves no more."""
+        case, plan = self.case, self.plan
+        by_difference = replace(self.mucs, scoring=replace(self.mucs.scoring, score="difference"))
+        methods: dict[str, Callable[[], Tensor]] = {
+            "random": lambda: baselines.random_scores(case),
+            "pixel cosine": lambda: baselines.pixel_cosine(case),
+            "feature cosine": lambda: baselines.feature_cosine(case),
+            "gradient dot": lambda: baselines.gradient_dot(case, timesteps=plan.timesteps),
+            "gradient cosine": lambda: baselines.gradient_dot(case, timesteps=plan.timesteps, cosine=True),
+            "TRAK": lambda: baselines.dtrak(case, output="loss", timesteps=plan.timesteps),
+            "D-TRAK": lambda: baselines.dtrak(case, timesteps=plan.timesteps),
+            "unlearning": lambda: baselines.unlearning_scores(case, levels=plan.levels),
+            "MUCS": self.mucs.scores,
+            "MUCS, screened": lambda: self.mucs.screened(plan.screening),
+            "MUCS, difference": by_difference.scores,
+            "MUCS, against decoys": self.mucs.standing,
+        }
+        chosen = plan.methods or tuple(methods)
+        found = {name: kept_scores(self._place(name), methods[name]) for name in chosen}
+        for name, members in ENSEMBLES.items():
+            if set(members) <= set(found):
+                found[name] = baselines.rank_ensemble([found[member] for member in members])
+        return found
+
+    def _place(self, name: str) -> Path:
+        """Where a method's scores are kept."""
+        plan, case = self.plan, self.case
+        about = [
+            self.model.digest,
+            self.images.digest,
+            case.everyone.digest,
+            case.generated.digest,
+            case.decoy_items.digest,
+        ]
+        about += [name, self.mucs.bank.digest, plan.unlearning, plan.screening, plan.timesteps, plan.levels]
+        return self.folder / "scores" / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.safetensors"
+
+    @property
+    def of_training(self) -> dict[str, Tensor]:
+        """Scores of the training items alone: (G, N) by method."""
+        return {name: of[:, : len(self.images)] for name, of in self.scores.items()}
+
+    def similarities(self) -> dict[str, Similarity]:
+        """By which the counterfactual looks at images."""
+
+        def features(items: Items) -> Tensor:
+            return baselines.mid_block_features(self.model, items)
+
+        conditioning = self.case.generated[:].conditioning
+        return {"MSE": squared_error, "SSIM": structural, "features": feature_similarity(features, conditioning)}
+
+    def datamodeling(self) -> dict[str, Estimate]:
+        """The linear datamodeling score by method."""
+        kept = halves(len(self.images), self.plan.halves)
+        losses = half_losses(self.answers, kept)
+        return {name: estimated(of, kept, losses, name) for name, of in self.of_training.items()}
+
+    def counterfactual(self, methods: tuple[str, ...] = ()) -> dict[str, dict[str, Moved]]:
+        """What removal moves, by method and measure."""
+        plan = self.plan
+        design = Design.of(plan.generated, plan.group, plan.remove, seeds=plan.seeds, draws=plan.draws)
+        judged = {
+            name: of for name, of in self.of_training.items() if name != "random" and name in (methods or self.scores)
+        }
+        return counterfactual(self.answers, judged, design, self.similarities())
+
+    def suspicions(self) -> dict[str, Suspicion]:
+        """What else than cause the scores could be made of, by method."""
+        pixels, features = baselines.pixel_cosine(self.case), baselines.feature_cosine(self.case)
+        whole = len(self.case.everyone)
+        return {
+            name: suspicion(self.case, of, pixels, features, name)
+            for name, of in self.scores.items()
+            if of.shape[1] == whole
+        }
+
+    def sanity(self) -> dict[str, Any]:
+        """The controls, and how well two seeds of unlearning agree."""
+        made = controls(self.images, self.case.seed)
+        entries = self.mucs.entries(made.generated).mean(dim=2)[:, : len(self.images)]
+        itself, near = (int((of > of[made.source]).sum()) + 1 for of in entries)
+        first, second = (self.mucs.scores(seed)[:, : len(self.images)] for seed in (self.case.seed, self.case.seed + 1))
+        common, correlation = between(first, second, 10)
+        return {
+            "rank of a training item behind itself": itself,
+            "rank behind a near-duplicate": near,
+            "training items": len(self.images),
+            "best 10 that two seeds share": common,
+            "rank correlation of two seeds": correlation,
+        }
+
+    def ablations(self, items: int) -> dict[str, Estimate]:
+        """The datamodeling score of each design choice of the paper, on the first generated items."""
+        kept = halves(len(self.images), self.plan.halves)
+        losses = half_losses(self.answers, kept)[:, :items]
+        return {
+            name: estimated(mucs.scores()[:, : len(self.images)], kept, losses, name)
+            for name, mucs in variants(self.mucs, items).items()
+        }
+
+
+def kept_scores(path: Path, compute: Callable[[], Tensor]) -> Tensor:
+    """Scores from their file, computed and put there if it is missing."""
+    if not path.exists():
+        with replacing(path) as partial:
+            save_file({"scores": compute().contiguous()}, partial)
+    return load_file(path)["scores"]
+
+
+def variants(mucs: Mucs, items: int) -> dict[str, Mucs]:
+    """MUCS as it is, and with one design choice changed at a time (paper, section 4.3), on the first generated items."""
+    mucs = replace(mucs, case=replace(mucs.case, generated=mucs.case.generated[:items]))
+    settings, scoring = mucs.settings, mucs.scoring
+    whole = NoiseBank.draw(mucs.case.model, len(mucs.bank), fraction=1.0)
+    return {
+        "as it is": mucs,
+        "difference instead of ratio": replace(mucs, scoring=replace(scoring, score="difference")),
+        "other noise in scoring": replace(mucs, scoring=replace(scoring, shared_noise=False)),
+        "shared noise in unlearning": replace(mucs, settings=replace(settings, shared_noise=True)),
+        "all levels, f = 1": replace(mucs, bank=whole),
+        "stopped by a fixed probe": replace(mucs, settings=replace(settings, stop="probe")),
+        "augmentation": replace(mucs, settings=replace(settings, augment=True)),
+        "look-alikes retained less": replace(mucs, settings=replace(settings, down_weight=1.0)),
+        "λ = 1": replace(mucs, settings=replace(settings, forget_weight=1.0)),
+        "attention unlearned": replace(mucs, settings=replace(settings, trainable="attention")),
+        "all weights unlearned": replace(mucs, settings=replace(settings, trainable="all")),
+    }

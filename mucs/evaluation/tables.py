@@ -1,0 +1,62 @@
+"""What a study found, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+
+def interval(estimate: Sequence[float], scale: float = 1, decimals: int = 2) -> str:
+    """A number with its interval, as 0.71 [0.65, 0.78]."""
+    value, low, high = (f"{scale * each:.{decimals}f}" for each in estimate)
+    return f"{value} [{low}, {high}]"
+
+
+def table(columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A row for each name."""
+    yield f"| {' | '.join(columns)} |"
+    yield "|" + "---|" * len(columns)
+    for name, cells in rows.items():
+        yield f"| {name} | {' | '.join(cells)} |"
+    yield ""
+
+
+def by_value(found: Mapping[str, Sequence[float]]) -> list[str]:
+    return sorted(found, key=lambda name: -found[name][0])
+
+
+def tables(found: Mapping[str, Any]) -> str:
+    """The tables of a study's results, best first."""
+    lines: list[str] = []
+    if "datamodeling" in found:
+        scores = found["datamodeling"]
+        rows = {name: [interval(scores[name], 100, 1)] for name in by_value(scores)}
+        lines += table(["method", "linear datamodeling score × 100"], rows)
+    if "counterfactual" in found:
+        moved = found["counterfactual"]
+        measures = list(next(iter(moved.values())))
+        order = by_value({name: of["loss"]["auc"] for name, of in moved.items()})
+        rows = {name: [interval(moved[name][measure]["auc"]) for measure in measures] for name in order}
+        lines += table(["AUC against random", *measures], rows)
+        rows = {name: [interval(moved[name][measure]["ratio"], 1, 1) for measure in measures] for name in order}
+        lines += table(["change against random, %", *measures], rows)
+        rows = {name: [interval(moved[name][measure]["controls"]) for measure in measures] for name in order}
+        lines += table(["AUC of the controls", *measures], rows)
+    if "suspicions" in found:
+        asked = found["suspicions"]
+        columns = ["look_alikes", "unrelated", "pixels", "features"]
+        rows = {name: [interval(asked[name][column]) for column in columns] for name in asked}
+        lines += table(
+            ["method", "seen against unseen look-alikes", "of unrelated", "with pixels", "with features"], rows
+        )
+    if "ablations" in found:
+        scores = found["ablations"]
+        rows = {name: [interval(scores[name], 100, 1)] for name in scores}
+        lines += table(["design choice", "linear datamodeling score × 100"], rows)
+    if "sanity" in found:
+        rows = {
+            name: [f"{value:.2f}" if isinstance(value, float) else str(value)]
+            for name, value in found["sanity"].items()
+        }
+        lines += table(["control", "found"], rows)
+    return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""Read: images with their classes, from a folder with a manifest or from a Parquet file with the images in it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mucs import InputError
+from tasks.validate import read_manifest
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where images come from.
+
+    path: a folder with metadata.csv or .parquet, or a Parquet file with the columns image (bytes), label and split.
+    per_class: how many of each class, in the source's order; None for all. classes, split: of a Parquet file, which
+    labels, and which part. size: pixels a side, to which larger images are averaged down; None as they are.
+    """
+
+    path: Path
+    per_class: int | None = None
+    classes: tuple[str, ...] = ()
+    split: str = "train"
+    size: int | None = None
+
+
+def read_images(source: Source) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N, 3, H, W) in [-1, 1] and classes (N,), 0 where the source names none. Raises InputError for what cannot be read."""
+    import numpy as np
+    import torch
+    from PIL import Image, UnidentifiedImageError
+
+    rows = _of_parquet(source) if source.path.suffix == ".parquet" else _of_folder(source)
+    counts: dict[int, int] = {}
+    pixels, classes = [], []
+    for name, content, label in rows:
+        counts[label] = counts.get(label, 0) + 1
+        if source.per_class is not None and counts[label] > source.per_class:
+            continue
+        try:
+            with Image.open(content, formats=("PNG", "JPEG", "WEBP")) as image:
+                shown = image.convert("RGB")
+        except (OSError, UnidentifiedImageError):
+            raise InputError(f"{name} is not a PNG, JPEG or WebP image; restore it.") from None
+        if source.size is not None:
+            shown = shown.resize((source.size, source.size), Image.Resampling.BOX)
+        pixels.append(np.asarray(shown))
+        classes.append(label)
+    if not pixels:
+        raise InputError(f"{source.path} has no images of what is asked for; give another.")
+    if len({one.shape for one in pixels}) > 1:
+        raise InputError(f"The images of {source.path} are of several sizes; give them one size.")
+    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return images, torch.tensor(classes)
+
+
+Rows = Sequence[tuple[str, Path | io.BytesIO, int]]  # name, content, class
+
+
+def _of_folder(source: Source) -> Rows:
+    if not source.path.is_dir():
+        raise InputError(f"There is no folder {source.path}; give one with images and metadata.csv.")
+    frame = read_manifest(source.path, f"folder {source.path}")
+    if "file_name" not in frame:
+        raise InputError(f"The manifest of {source.path} has no column file_name; name each row's image.")
+    labels = frame["class"] if "class" in frame else ["0"] * len(frame)
+    try:
+        return [
+            (str(source.path / name), source.path / name, int(label))
+            for name, label in zip(frame["file_name"], labels, strict=True)
+        ]
+    except (TypeError, ValueError):
+        raise InputError(f"The manifest of {source.path} lacks a file name or a class; fill it in.") from None
+
+
+def _of_parquet(source: Source) -> Rows:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(source.path, columns=["split", "label", "image"])
+    except (OSError, ValueError, pa.ArrowException):
+        raise InputError(
+            f"{source.path} cannot be read as Parquet with the columns split, label and image; give another file."
+        ) from None
+    number = {name: k for k, name in enumerate(source.classes)}
+    return [
+        (f"row {k} of {source.path}", io.BytesIO(row["image"]), number[row["label"]])
+        for k, row in enumerate(table.to_pylist())
+        if row["split"] == source.split and row["label"] in number
+    ]
