@@ -197,7 +197,7 @@ def test_squared_norms_are_of_the_raw_prediction(unconditional, scheduler):
 def test_the_projection_keeps_inner_products():
     """The mean over seeds is unbiased, and the spread is that of a Gaussian projection, |x||y|/√k, or less."""
     random = torch.Generator().manual_seed(0)
-    x = torch.randn(5000, generator=random)
+    x = 1 + torch.randn(5000, generator=random)
     y = x + torch.randn(5000, generator=random)
     found = []
     for seed in range(200):
