@@ -35,7 +35,10 @@ class Screening:
     stages: Sequence[tuple[int, float]]
 
     def __post_init__(self) -> None:
-        entries, keeps = [e for e, _ in self.stages], [k for _, k in self.stages]
+        try:
+            entries, keeps = [int(e) for e, _ in self.stages], [float(k) for _, k in self.stages]
+        except (TypeError, ValueError):
+            raise InputError("A screening stage is not a pair (entries, share of items); mend it.") from None
         rising = all(a < b for a, b in itertools.pairwise(entries))
         falling = all(a >= b for a, b in itertools.pairwise(keeps))
         if not (rising and falling and all(e >= 1 for e in entries) and all(0 < k <= 1 for k in keeps)):

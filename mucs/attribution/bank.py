@@ -37,13 +37,15 @@ class NoiseBank:
             raise InputError(
                 f"A noise bank needs noise (M, C, H, W) and levels (M,), M ≥ 1, not {tuple(noise.shape)} and {tuple(levels.shape)}; mend it."
             )
+        if not (noise.isfinite().all() and levels.isfinite().all()):
+            raise InputError("The noise bank holds numbers that are not finite; draw it anew.")
         self.noise = noise.float().contiguous()
         self.levels = levels.float().contiguous()
 
     @classmethod
     def draw(cls, model: DiffusionModel, num_noises: int = 100, fraction: float = 0.7, seed: int = 0) -> NoiseBank:
         """The first M of ⌊M/f⌋ levels of the sampler's schedule, noisiest first, in stratified order, one unit Gaussian each."""
-        if num_noises < 1 or not 0 < fraction <= 1:
+        if not isinstance(num_noises, int) or num_noises < 1 or not 0 < fraction <= 1:
             raise InputError(
                 f"A noise bank needs at least one entry and a fraction in (0, 1], not {num_noises} and {fraction}; change them."
             )

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mucs import InputError
-from mucs.attribution.items import Items, kept
+from mucs.attribution.items import Items, as_items, kept
 from mucs.attribution.model import DiffusionModel, read_json
 from mucs.files import replacing
 
@@ -79,10 +79,9 @@ def encode(
     Prompts become the embeddings that the pipeline of diffusers makes of them, one row for each different prompt.
     Raises InputError for what is missing, broken, of an unknown kind, or does not fit the model.
     """
+    images = as_items(images).images
     if len(images) == 0:
         raise InputError("There are no images; give at least one.")
-    if not (images.is_floating_point() or images.dtype == torch.uint8):
-        raise InputError(f"The images are {images.dtype}; give uint8, or floats in [-1, 1].")
     _one_each("class_labels" in model.conditioning, labels, "label", len(images))
     _one_each("encoder_hidden_states" in model.conditioning, prompts, "prompt", len(images))
     conditioning: dict[str, Tensor] = {}
@@ -98,7 +97,8 @@ def encode(
         if condition_of is not None:  # labels are not shared as prompts are
             conditioning = {name: rows[condition_of] for name, rows in conditioning.items()}
             condition_of = None
-        conditioning["class_labels"] = labels.long()
+        given = torch.as_tensor(labels)
+        conditioning["class_labels"] = given if given.is_floating_point() else given.long()  # floats are refused below
     items = Items(_latents(model, images, cache), conditioning, condition_of)
     model.check(items, "images")
     return items

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mucs import InputError
 from mucs.files import replacing
 
 BLOCK = 1024  # items read at once where all of them are gone through
@@ -41,6 +42,17 @@ class Items:
         return Items(images, {name: values[rows] for name, values in self.conditioning.items()})
 
     @cached_property
+    def extremes(self) -> tuple[float, float]:
+        """The lowest and the highest number of all images, as float32; NaN if one is NaN."""
+        if self.images.dtype == torch.uint8:
+            return -1.0, 1.0
+        blocks = [self.images[k : k + BLOCK].aminmax() for k in range(0, len(self), BLOCK)]
+        return (
+            float(torch.stack([low for low, _ in blocks]).min()),
+            float(torch.stack([high for _, high in blocks]).max()),
+        )
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of shapes, images (as float32) and conditioning, in hexadecimal."""
         sha = hashlib.sha256(f"{len(self)} {tuple(self.images.shape[1:])}".encode())
@@ -55,8 +67,14 @@ class Items:
 
 
 def as_items(images: Tensor | Items) -> Items:
-    """Images without conditioning as items."""
-    return images if isinstance(images, Items) else Items(images)
+    """Images without conditioning as items; InputError if they are neither."""
+    items = images if isinstance(images, Items) else Items(images)
+    if not isinstance(items.images, Tensor) or not (
+        items.images.is_floating_point() or items.images.dtype == torch.uint8
+    ):
+        what = getattr(items.images, "dtype", None) or type(items.images).__name__
+        raise InputError(f"The images are {what}; give uint8, or floats in [-1, 1], as a tensor.")
+    return items
 
 
 def kept(

@@ -149,6 +149,11 @@ def check(model: DiffusionModel, items: Items, bank: NoiseBank) -> None:
         raise InputError(
             f"The noise bank is of shape {tuple(bank.noise.shape[1:])}, the model takes {model.shape}; draw the bank for this model."
         )
+    lowest, highest = model.parameterisation.levels
+    if not lowest <= float(bank.levels.min()) <= float(bank.levels.max()) <= highest:
+        raise InputError(
+            f"The noise bank has levels outside {lowest:.4g} to {highest:.4g}, which the model takes; draw the bank for this model."
+        )
 
 
 class LossTable:
@@ -195,6 +200,8 @@ class LossStore:
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
+        if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
+            raise InputError(f"{self.folder} is a file; give a folder to keep losses in.")
         self.tables: dict[str, LossTable] = {}
         self.numbers: dict[str, float] = {}
         self.lock = threading.Lock()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from mucs.attribution.networks import NETWORKS
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 PARTS = ("unet", "transformer")
 WEIGHTS = "diffusion_pytorch_model"
+BEYOND = 1.5  # pixels may leave [-1, 1] a little, as samples and the near-duplicates of `controls` do
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -45,10 +47,10 @@ def refuse_pickles(folder: Path) -> None:
         )
 
 
-def _named(name: str, known: Mapping[str, Any], what: str) -> Any:
+def _named(name: Any, known: Mapping[str, Any], what: str) -> Any:
     import diffusers
 
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise InputError(f"The {what} {name!r} is not known; use a checkpoint with one of: {', '.join(known)}.")
     return getattr(diffusers, name)
 
@@ -72,18 +74,21 @@ def network_from_config(checkpoint: Path) -> nn.Module:
     try:
         network: nn.Module = kind.from_config(config)
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"{path} describes no network that can be built ({error}); restore it.") from None
+        raise InputError(f"{path} describes no network that can be built ({_reason(error)}); restore it.") from None
     return network
 
 
 def read_weights(part: Path) -> dict[str, Tensor]:
-    """All tensors of a network's safetensors file, or of its shards."""
+    """All tensors of a network's safetensors file, or of its shards; InputError if one is missing or torn."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     index = part / f"{WEIGHTS}.safetensors.index.json"
     if index.exists():
-        names = sorted(set(read_json(index).get("weight_map", {}).values()))
+        places = read_json(index).get("weight_map")
+        if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+            raise InputError(f"{index} does not say which file holds which tensor; restore it.")
+        names = sorted(set(places.values()))
     else:
         names = [f"{WEIGHTS}.safetensors"]
     weights: dict[str, Tensor] = {}
@@ -92,9 +97,33 @@ def read_weights(part: Path) -> dict[str, Tensor]:
             weights |= load_file(path)
         except FileNotFoundError:
             raise InputError(f"{path} is missing; save the network with `save_pretrained`.") from None
-        except SafetensorError:
+        except (SafetensorError, OSError):
             raise InputError(f"{path} is not a whole safetensors file; fetch it again.") from None
     return weights
+
+
+def read_scheduler(checkpoint: Path) -> Any:
+    """The checkpoint's scheduler; InputError if it is missing, of an unknown kind, or cannot be built."""
+    path = checkpoint / "scheduler" / "scheduler_config.json"
+    config = read_json(path)
+    kind = _named(config.get("_class_name", "?"), parameterisation.FAMILIES, "scheduler")
+    try:
+        return kind.from_config(config)
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:  # RuntimeError is NotImplementedError's parent
+        raise InputError(f"{path} describes no scheduler that can be built ({_reason(error)}); restore it.") from None
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what another package says."""
+    return str(error).strip().partition("\n")[0].rstrip(".:")
+
+
+def usable(device: str | torch.device) -> torch.device:
+    """The device; InputError if this machine, or this build of torch, has none of that name."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"The device {device!s} cannot be used here ({_reason(error)}); try cpu.") from None
 
 
 class DiffusionModel:
@@ -116,7 +145,7 @@ class DiffusionModel:
         size: int | None = None,
     ) -> None:
         self.kind = NETWORKS[type(network).__name__]
-        self.device = torch.device(device)
+        self.device = usable(device)
         placed: Any = network.to(self.device)
         self.network: Any = placed.to(memory_format=self.kind.memory_format).eval().requires_grad_(False)
         self.scheduler = scheduler
@@ -126,7 +155,11 @@ class DiffusionModel:
         config = self.network.config
         self.conditioning = self.kind.conditioning(config)
         self.classes = self.kind.classes(config)
+        if size is not None and (size < 1 or size % self.pixels_per_latent):
+            raise InputError(f"The size {size} is no positive multiple of {self.pixels_per_latent} pixels; change it.")
         side = self.kind.size(config) if size is None else size // self.pixels_per_latent
+        if side is None:
+            raise InputError("The network's configuration does not say how large an item is; give `size` in pixels.")
         height, width = (side, side) if isinstance(side, int) else side
         self.shape = (self.kind.channels(config), int(height), int(width))
 
@@ -157,8 +190,12 @@ class DiffusionModel:
             raise InputError(
                 f"The tensors in {part} do not fit the network that its config.json describes; restore the pair."
             ) from None
-        config = read_json(checkpoint / "scheduler" / "scheduler_config.json")
-        scheduler = _named(config.get("_class_name", "?"), parameterisation.FAMILIES, "scheduler").from_config(config)
+        for name, tensor in weights.items():
+            if not tensor.isfinite().all():
+                raise InputError(
+                    f"The tensor {name} in {part} holds numbers that are not finite; restore the checkpoint."
+                )
+        scheduler = read_scheduler(checkpoint)
         if adapter is None and (checkpoint / "adapter").is_dir():
             adapter = checkpoint / "adapter"
         if adapter is not None:
@@ -210,22 +247,39 @@ class DiffusionModel:
         return encode(self, images, labels, prompts, cache)
 
     def check(self, items: Items, what: str) -> None:
-        """InputError unless there are items, of this model's shape, with the conditioning that it takes."""
+        """InputError unless there are items, of this model's shape and range, with the conditioning that it takes."""
         if items.images.ndim != 4 or tuple(items.images.shape[1:]) != self.shape:
             raise InputError(
                 f"The {what} are of shape {tuple(items.images.shape)}, the model takes (N, {', '.join(map(str, self.shape))}); resize or encode them."
             )
         if len(items) == 0:
             raise InputError(f"There are no {what}; give at least one.")
+        lowest, highest = items.extremes
+        if not math.isfinite(lowest + highest):
+            raise InputError(f"The {what} hold numbers that are not finite; mend them.")
+        pixels = self.pixels_per_latent == 1 and self.shape[0] in (1, 3)  # latents have more channels, and any range
+        if pixels and max(-lowest, highest) > BEYOND:
+            raise InputError(
+                f"The {what} reach from {lowest:.4g} to {highest:.4g}, the model takes -1 to 1; scale them, or give uint8."
+            )
         if set(items.conditioning) != set(self.conditioning):
             raise InputError(
                 f"The {what} come with {_listed(items.conditioning)}, the model takes {_listed(self.conditioning)}; make them with `model.encode`."
             )
         for name, values in items.conditioning.items():
-            if items.condition_of is None and len(values) != len(items):
-                raise InputError(f"There are {len(items)} {what} and {len(values)} rows of {name}; give one each.")
+            rows = items.condition_of
+            if (rows is None and len(values) != len(items)) or (rows is not None and len(rows) != len(items)):
+                count = len(values if rows is None else rows)
+                raise InputError(f"There are {len(items)} {what} and {count} rows of {name}; give one each.")
+            if rows is not None and not 0 <= int(rows.min()) <= int(rows.max()) < len(values):
+                raise InputError(f"The {what} point to rows of {name} that are not among its {len(values)}; mend them.")
         labels = items.conditioning.get("class_labels")
-        if labels is not None and (labels.ndim != 1 or labels.min() < 0 or labels.max() >= (self.classes or 0)):
+        if labels is not None and (
+            labels.dtype not in (torch.int64, torch.int32)
+            or labels.ndim != 1
+            or labels.min() < 0
+            or labels.max() >= (self.classes or 0)
+        ):
             raise InputError(
                 f"The labels of the {what} must be whole numbers from 0 to {(self.classes or 0) - 1}; mend them."
             )

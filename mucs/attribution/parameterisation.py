@@ -14,7 +14,12 @@ Predict = Callable[[Tensor, Tensor], Tensor]  # noisy items (B, C, H, W) and the
 
 
 class Parameterisation(Protocol):
-    """One family of diffusion training losses."""
+    """One family of diffusion training losses.
+
+    levels: the lowest and the highest that the network can be asked about.
+    """
+
+    levels: tuple[float, float]
 
     def schedule(self, count: int, shape: tuple[int, int, int]) -> Tensor:
         """The sampler's schedule of `count` levels for items of that shape, noisiest first, (count,) float32."""
@@ -47,6 +52,7 @@ class EDM:
     def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler
         self.sigma_data = float(scheduler.config.sigma_data)
+        self.levels = (torch.finfo(torch.float32).tiny, torch.inf)
         self.sign = 1.0 if known_prediction(scheduler, ("epsilon", "v_prediction")) == "epsilon" else -1.0
 
     def schedule(self, count: int, shape: tuple[int, int, int]) -> Tensor:
@@ -78,6 +84,7 @@ class DDPM:
             scheduler = DDIMScheduler.from_config(scheduler.config)  # type: ignore[no-untyped-call]
         self.scheduler = scheduler
         self.alphas_cumprod: Tensor = scheduler.alphas_cumprod.float()
+        self.levels = (0.0, float(len(self.alphas_cumprod) - 1))
         self.prediction_type = known_prediction(scheduler, ("epsilon", "v_prediction", "sample"))
 
     def schedule(self, count: int, shape: tuple[int, int, int]) -> Tensor:
@@ -106,6 +113,7 @@ class FlowMatching:
     def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler
         self.timesteps = int(scheduler.config.num_train_timesteps)
+        self.levels = (0.0, 1.0)
 
     def schedule(self, count: int, shape: tuple[int, int, int]) -> Tensor:
         config = self.scheduler.config

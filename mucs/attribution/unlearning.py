@@ -67,6 +67,13 @@ class Unlearning:
     down_weight: float = 0.0
 
     def __post_init__(self) -> None:
+        rates = (self.learning_rate, self.forget_weight, self.weight_decay, self.tolerance, self.down_weight)
+        if not all(isinstance(n, int | float) and math.isfinite(n) for n in rates) or not all(
+            isinstance(n, int) for n in (self.max_steps, self.batch_size)
+        ):
+            raise InputError(
+                "Rates, weights and the tolerance must be finite numbers, the step cap and the batch size whole ones; change them."
+            )
         if self.learning_rate <= 0 or self.forget_weight <= 0 or self.weight_decay < 0:
             raise InputError(
                 "The learning rate and the forget weight must be above 0 and the weight decay at least 0; change them."
@@ -113,7 +120,7 @@ def trainable_names(network: nn.Module, trainable: str | Sequence[str]) -> list[
     """
     names = [name for name, _ in network.named_parameters()]
     adapter = [name for name in names if POLICIES["adapter"].search(name)]
-    if isinstance(trainable, str):
+    if isinstance(trainable, str) or trainable is None:
         if trainable not in POLICIES:
             raise InputError(
                 f"The policy {trainable!r} is not known; use one of {', '.join(POLICIES)}, or a list of parameter names."
@@ -268,6 +275,8 @@ def mirrored_unlearning(
             (retain.mean() - settings.forget_weight * bounded).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             steps += 1
+        if not forget_trace:
+            raise InputError("There are no draws; give one for each step.")
         if not all(p.isfinite().all() for p in parameters):
             raise InputError(
                 f"Unlearning left numbers that are not finite after {steps} steps; lower the learning rate {settings.learning_rate}."

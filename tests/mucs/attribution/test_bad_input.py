@@ -1,0 +1,197 @@
+"""What cannot be used is refused with one sentence that says what is wrong and what to do."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import diffusers
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mucs import InputError
+from mucs.attribution import DiffusionModel, Items, LossStore, NoiseBank, Scoring, Screening, Unlearning
+from mucs.attribution.losses import check
+from mucs.attribution.unlearning import mirrored_unlearning, trainable_names
+
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+CONFIG, SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"
+INDEX = f"{WEIGHTS}.index.json"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """A tiny class-conditional network of 8×8 images with 3 classes."""
+    folder = tmp_path_factory.mktemp("bad") / "checkpoint"
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "mid_block_type": None}
+    diffusers.UNet2DModel(
+        sample_size=8, block_out_channels=(4,), layers_per_block=1, norm_num_groups=2, num_class_embeds=3, **blocks
+    ).save_pretrained(folder / "unet")
+    diffusers.DDIMScheduler(prediction_type="v_prediction").save_pretrained(folder / "scheduler")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint) -> DiffusionModel:
+    return DiffusionModel.from_pretrained(checkpoint)
+
+
+def says(attempt: Callable[[], object], words: str) -> None:
+    """The attempt is refused, with these words in one sentence."""
+    with pytest.raises(InputError, match=words) as refused:
+        attempt()
+    message = str(refused.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+
+
+def edit(**values) -> Callable[[Path], object]:
+    return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], object]:
+    def spoil(path: Path) -> None:
+        weights = load_file(path)
+        change(weights)
+        save_file(weights, path, metadata={"format": "pt"})
+
+    return spoil
+
+
+def into_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+BROKEN = {
+    "no network": (".", lambda f: shutil.rmtree(f / "unet"), "neither unet/ nor transformer/; give the folder"),
+    "no config.json": (CONFIG, Path.unlink, "config.json is missing; give the folder"),
+    "no JSON": (CONFIG, lambda p: p.write_text("{"), "cannot be read as JSON; restore"),
+    "no object": (CONFIG, lambda p: p.write_text("[]"), "does not hold a JSON object; restore"),
+    "no such network": (CONFIG, edit(_class_name="UNet3DConditionModel"), "'UNet3DConditionModel' is not known; use .*UNet2DModel"),
+    "no name": (CONFIG, edit(_class_name=["UNet2DModel"]), "is not known; use"),
+    "no such block": (CONFIG, edit(down_block_types=["Mine"]), r"describes no network that can be built \(Mine does not exist\); restore"),
+    "groups": (CONFIG, edit(norm_num_groups=3), "describes no network that can be built"),
+    "no size": (CONFIG, edit(sample_size=None), "does not say how large an item is; give `size`"),
+    "another width": (CONFIG, edit(block_out_channels=[8]), "do not fit the network that its config.json describes; restore"),
+    "no weights": (WEIGHTS, Path.unlink, "safetensors is missing; save the network"),
+    "truncated": (WEIGHTS, lambda p: p.write_bytes(p.read_bytes()[:-100]), "is not a whole safetensors file; fetch it again"),
+    "empty": (WEIGHTS, lambda p: p.write_bytes(b""), "is not a whole safetensors file; fetch it again"),
+    "a folder": (WEIGHTS, into_a_folder, "is not a whole safetensors file; fetch it again"),
+    "a tensor short": (WEIGHTS, tensors(lambda w: w.pop("conv_in.bias")), "do not fit the network"),
+    "a tensor too many": (WEIGHTS, tensors(lambda w: w.update(more=torch.ones(1))), "do not fit the network"),
+    "not finite": (WEIGHTS, tensors(lambda w: w["conv_in.bias"].fill_(torch.nan)), "tensor conv_in.bias in .* not finite; restore"),
+    "a pickle": (WEIGHTS, lambda p: p.with_suffix(".bin").write_bytes(b""), r"model\.bin, a pickle, which can run code when read; convert"),
+    "index": (INDEX, lambda p: p.write_text('{"weight_map": 3}'), "does not say which file holds which tensor; restore"),
+    "shard": (INDEX, lambda p: p.write_text('{"weight_map": {"conv_in.bias": "part-1.safetensors"}}'), "part-1.safetensors is missing"),
+    "no scheduler": (SCHEDULER, Path.unlink, "scheduler_config.json is missing"),
+    "no such scheduler": (SCHEDULER, edit(_class_name="LCMScheduler"), "'LCMScheduler' is not known; use .*DDIMScheduler"),
+    "no such prediction": (SCHEDULER, edit(prediction_type="x0"), "predicts 'x0'; use .*epsilon, v_prediction, sample"),
+    "no such betas": (SCHEDULER, edit(beta_schedule="mine"), r"describes no scheduler that can be built \(mine is not implemented"),
+    "no number": (SCHEDULER, edit(num_train_timesteps="many"), "describes no scheduler that can be built"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_checkpoint_is_refused(fault, checkpoint, tmp_path):
+    file, spoil, words = BROKEN[fault]
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
+    spoil(folder / file)
+    says(lambda: DiffusionModel.from_pretrained(folder), words)
+
+
+def test_what_the_machine_or_the_network_cannot_do_is_refused(checkpoint, tmp_path):
+    (tmp_path / "file").touch()
+    for attempt, words in {
+        lambda: DiffusionModel.from_pretrained(checkpoint, "gpu0"): r"device gpu0 cannot be used here \(.*\); try cpu",
+        lambda: DiffusionModel.from_pretrained(checkpoint, size=0): "size 0 is no positive multiple of 1 pixels",
+        lambda: LossStore(tmp_path / "file"): "is a file; give a folder",
+    }.items():
+        says(attempt, words)
+
+
+IMAGES = torch.rand((4, 3, 8, 8), generator=torch.Generator().manual_seed(0)) * 2 - 1
+LABELS = torch.tensor([0, 1, 2, 0])
+
+
+def spoiled(value: float) -> torch.Tensor:
+    images = IMAGES.clone()
+    images[2, 1, 3, 3] = value
+    return images
+
+
+def items(images=IMAGES, labels=LABELS, condition_of=None) -> Items:
+    return Items(images, {"class_labels": labels}, condition_of)
+
+
+BAD_ITEMS = {
+    "NaN": (items(spoiled(torch.nan)), "hold numbers that are not finite"),
+    "infinite": (items(spoiled(-torch.inf)), "hold numbers that are not finite"),
+    "0 to 255": (items((IMAGES + 1) * 127.5), "reach from .* to 25.*, the model takes -1 to 1; scale them, or give uint8"),
+    "another size": (items(IMAGES[:, :, :4]), r"the model takes \(N, 3, 8, 8\); resize or encode"),
+    "none": (items(IMAGES[:0]), "There are no images"),
+    "no labels": (Items(IMAGES), "come with no conditioning, the model takes class_labels"),
+    "few labels": (items(labels=LABELS[:2]), "4 images and 2 rows of class_labels; give one each"),
+    "labels too high": (items(labels=LABELS + 1), "whole numbers from 0 to 2; mend"),
+    "labels below 0": (items(labels=LABELS - 1), "whole numbers from 0 to 2; mend"),
+    "labels with a fraction": (items(labels=LABELS / 2), "whole numbers from 0 to 2; mend"),
+    "few pointers": (items(condition_of=torch.tensor([0, 1])), "4 images and 2 rows of class_labels; give one each"),
+    "pointers too high": (items(condition_of=torch.tensor([0, 1, 2, 4])), "not among its 4; mend"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BAD_ITEMS)
+def test_items_that_do_not_fit_are_refused(fault, model):
+    given, words = BAD_ITEMS[fault]
+    says(lambda: check(model, given, NoiseBank.draw(model, 2)), words)
+
+
+def test_what_is_no_image_is_refused(model):
+    for attempt, words in {
+        lambda: model.encode(
+            IMAGES.numpy(), labels=LABELS
+        ): "images are float32; give uint8, or floats in .* as a tensor",
+        lambda: model.encode(IMAGES.int(), labels=LABELS): "images are torch.int32; give uint8, or floats",
+        lambda: model.encode(IMAGES, labels=LABELS / 2): "whole numbers from 0 to 2",
+        lambda: mirrored_unlearning(model, items()[:1], list(IMAGES)): "images are list; give uint8, or floats",
+    }.items():
+        says(attempt, words)
+    listed = model.encode(IMAGES, labels=LABELS.tolist())
+    assert torch.equal(listed.conditioning["class_labels"], LABELS)
+
+
+def test_latents_may_have_any_range():
+    network = diffusers.DiTTransformer2DModel(
+        num_attention_heads=1, attention_head_dim=8, num_layers=1, norm_num_groups=4, sample_size=8, num_embeds_ada_norm=3
+    )  # fmt: skip
+    latents = DiffusionModel(network, diffusers.DDIMScheduler())
+    latents.check(items(torch.randn(4, 4, 8, 8) * 5), "images")
+
+
+def test_pixels_may_leave_their_range_a_little(model):
+    model.check(items(IMAGES * 1.2), "images")
+
+
+BAD_SETTINGS = {
+    "an unknown policy": (lambda m: trainable_names(m.network, "mlp"), "use one of feedforward, attention, all, adapter"),
+    "no policy": (lambda m: trainable_names(m.network, None), "policy None is not known"),
+    "a pattern without match": (lambda m: trainable_names(m.network, ["down_block.*"]), "no parameter 'down_block.*'; name"),
+    "patterns that match all": (lambda m: trainable_names(m.network, ["*"]), 'choose every parameter; if that is meant, set trainable to "all"'),
+    "no patterns": (lambda m: trainable_names(m.network, []), r"No parameter is chosen by \[\]; name at least one"),
+    "a policy without match": (lambda m: trainable_names(m.network, "attention"), "No parameter is chosen by 'attention'"),
+    "a rate that is none": (lambda m: Unlearning(learning_rate=float("nan")), "finite numbers"),
+    "a rate as text": (lambda m: Unlearning(learning_rate="1e-4"), "finite numbers"),
+    "half a step": (lambda m: Unlearning(max_steps=2.5), "whole ones"),
+    "no draws": (lambda m: mirrored_unlearning(m, items()[:1], items(), Unlearning(null_loss=1.0), draws=[]), "no draws; give one for each step"),
+    "a stage of one number": (lambda m: Screening([1, 2]), "not a pair"),
+    "a bank that is not finite": (lambda m: NoiseBank(torch.full((1, 3, 8, 8), torch.nan), torch.ones(1)), "not finite; draw it anew"),
+    "a bank of other levels": (lambda m: LossStore().table(m, items(), NoiseBank(torch.zeros(1, 3, 8, 8), torch.tensor([5000.0])), Scoring()), "levels outside 0 to 999, which the model takes; draw"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BAD_SETTINGS)
+def test_settings_that_mean_nothing_are_refused(fault, model):
+    attempt, words = BAD_SETTINGS[fault]
+    says(lambda: attempt(model), words)
