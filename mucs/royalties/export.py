@@ -177,6 +177,7 @@ def page(statement: Statement) -> bytes:
             balances=content["balances"],
             adjustments=content["adjustments"],
             shown=SHOWN_WORKS,
+            deducted=sum((Decimal(line["deducted"]) for line in content["lines"]), Decimal(0)),
             total=lambda name: sum((Decimal(balance[name]) for balance in content["balances"]), Decimal(0)),
         )
         .encode()

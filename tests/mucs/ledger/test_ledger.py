@@ -28,10 +28,10 @@ TRAINING = [
 GENERATED = [{"id": f"g{i}", "sha256": f"{90 + i:064d}", "seed": str(i)} for i in range(2)]
 
 
-def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), **changes) -> Run:
-    """A run of two generated items and four training items."""
+def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), chance=(0.5, 0.25, 1.5), **changes) -> Run:
+    """A run of two generated items and four training items. chance: p-value, decoy p-value and decoy z of every edge."""
     edges = [
-        (digest(g), g["id"], g["sha256"], digest(t), t["id"], t["sha256"], rank, score, 0.01, math.nan, 0.5, 0.25, 1.5)
+        (digest(g), g["id"], g["sha256"], digest(t), t["id"], t["sha256"], rank, score, 0.01, math.nan, *chance)
         for g in GENERATED
         for rank, (t, score) in enumerate(zip(TRAINING, scores, strict=True), start=1)
     ]
