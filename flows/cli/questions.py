@@ -9,6 +9,12 @@ import click
 from flows.cli.shared import AS_OF, JSON, LEDGER, print_json, print_table
 from mucs import InputError
 
+RUNS = {
+    "run",
+    "first_run",
+    "second_run",
+}  # what every answer shows of the runs that it rests on, other digests being left out
+
 
 @click.command()
 @click.argument("generated")
@@ -122,8 +128,8 @@ def ask(name: str, parameters: tuple[str, ...], as_of: str, ledger: Path, as_jso
         return print_json(rows)
     if not rows:
         return click.echo("No rows.")
-    shown = {key for key, value in rows[0].items() if not (isinstance(value, str) and len(value) == 64)}
-    print_table([{k: v for k, v in row.items() if k in shown} for row in rows], [k for k in rows[0] if k in shown])
+    rows = [row | {k: row[k][:16] for k in RUNS & row.keys()} for row in rows]
+    print_table(rows, [k for k, value in rows[0].items() if not (isinstance(value, str) and len(value) == 64)])
 
 
 @click.command()

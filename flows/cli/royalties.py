@@ -9,6 +9,8 @@ import click
 
 from flows.cli.shared import AS_OF, JSON, LEDGER, print_json, print_table
 
+SHOWN = 20  # accounts
+
 
 @click.command()
 @click.option("--contract", type=click.Path(path_type=Path), required=True, help="The contract, a YAML file.")
@@ -49,13 +51,18 @@ def royalties(
     if done.outside:
         click.echo(f"Rows of the usage report that are of other months, and do not count: {done.outside}.")
     click.echo()
-    moved = [b for b in content["balances"] if Decimal(b["paid"]) or Decimal(b["carried_out"])]
-    difference = ["difference"] if header["supersedes"] else []
-    print_table(
-        sorted(moved, key=lambda b: (-Decimal(b["paid"]), -Decimal(b["carried_out"]), b["holder"])),
-        ["holder", "carried_in", "net", *difference, "adjustments", "paid", "carried_out"],
-        f"In {header['currency']}",
-    )
+    amounts = [
+        "carried_in",
+        "net",
+        *(["difference"] if header["supersedes"] else []),
+        "adjustments",
+        "paid",
+        "carried_out",
+    ]
+    accounts = [b | {name: Decimal(b[name]) for name in amounts} for b in content["balances"]]
+    accounts.sort(key=lambda b: (-b["paid"], -b["carried_out"], b["holder"]))
+    few = f"The first {SHOWN} of {len(accounts)} accounts, in" if len(accounts) > SHOWN else "In"
+    print_table(accounts[:SHOWN], ["holder", *amounts], f"{few} {header['currency']}")
     click.echo(f"\nThe statement: {done.page}")
 
 

@@ -34,6 +34,8 @@ def test_questions_are_listed_shown_and_asked(mucs, path):
     table = mucs("ask", "why", "generated=g0", "top=2")[1]
     assert "t1" in table
     assert "training_sha256" not in table
+    assert rows[0]["run"][:16] in table
+    assert rows[0]["run"] not in table
     assert "No rows." in mucs("ask", "why", "generated=g0", "--as-of", "2020-01-01")[1]
     with Ledger.open(path) as ledger:
         first = ledger.one("SELECT loaded_at FROM runs WHERE run_id = 1").isoformat()
