@@ -151,9 +151,6 @@ def measured(study: Study, spec: Spec, out: Path) -> dict[str, Any]:
         found["datamodeling"] = plain(estimates)
         plots.draw_estimates(estimates, 0.0, "linear datamodeling score", out / "datamodeling.png")
         found["sanity"] = study.sanity()
-    if spec.ablations:
-        log.info("ablations on %d generated items", spec.ablations)
-        found["ablations"] = plain(study.ablations(spec.ablations))
     if plan.draws:
         log.info("removal   of %d items, for groups of %d", plan.remove, plan.group)
         moved = study.counterfactual(spec.judged)
@@ -163,6 +160,9 @@ def measured(study: Study, spec: Spec, out: Path) -> dict[str, Any]:
             plots.draw_estimates(
                 by_method, 0.5, f"AUC against random removal, {measure}", out / f"removal-{measure}.png"
             )
+    if spec.ablations:
+        log.info("ablations on %d generated items", spec.ablations)
+        found["ablations"] = plain(study.ablations(spec.ablations))
     return found
 
 

@@ -86,9 +86,10 @@ class Mucs:
         return (self.scores() - null.mean(dim=0)) / null.std(dim=0)
 
     def screened(self, screening: Screening) -> Tensor:
-        """Scores of training items as screening leaves them: survivors by the full bank, and below them what fell, later above earlier: (G, N).
+        """Scores of training items as screening leaves them: survivors by the full bank, what fell by the entries that it saw: (G, N).
 
-        The race is run again over entries that are there already; it is the one that `attribute` runs.
+        What fell stays below what did not. The race is run again over entries that are there already; it is the one
+        that `attribute` runs.
         """
         entries = self.entries()[:, : len(self.case.images)]
         return torch.stack([_raced(of, screening) for of in entries])
@@ -97,10 +98,16 @@ class Mucs:
 def _raced(entries: Tensor, screening: Screening) -> Tensor:
     """(N, M) to (N,)."""
     count, full = entries.shape
-    alive, scores = torch.arange(count), torch.empty(count)
-    for stage, (seen, keep) in enumerate([*((s, k) for s, k in screening.stages if s < full), (full, 1.0)]):
+    alive, scores, fell = torch.arange(count), torch.empty(count), []
+    for seen, keep in (stage for stage in screening.stages if stage[0] < full):
         here = entries[alive, :seen].mean(dim=1)
-        # a skew lies within (−1, 1), so that each stage stands above the one before
-        scores[alive] = here + 3 * stage
-        alive = alive[best(here, max(1, math.ceil(keep * count))).sort().values]
+        stays = torch.zeros(len(alive), dtype=torch.bool)
+        stays[best(here, max(1, math.ceil(keep * count)))] = True
+        scores[alive] = here
+        fell.append(alive[~stays])
+        alive = alive[stays]
+    scores[alive] = entries[alive].mean(dim=1)
+    for which in reversed(fell):
+        scores[which] = scores[which].clamp(max=float(scores[alive].min()) - 1e-6)
+        alive = torch.cat([alive, which])
     return scores

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,14 +78,16 @@ class Retraining:
             return
         log.info("retrain   %d of %d are kept from before", len(wanted) - len(missing), len(wanted))
         began = time.monotonic()
+        stopped = threading.Event()
         with ThreadPoolExecutor(self.workers) as pool:
-            waiting: list[Future[None]] = [pool.submit(self._train, job) for job in missing]
+            waiting: list[Future[None]] = [pool.submit(self._train, job, stopped) for job in missing]
             try:
                 for done, future in enumerate(as_completed(waiting), start=1):
                     future.result()
                     left = (time.monotonic() - began) / done * (len(missing) - done) / 60
                     log.info("retrain   %d of %d, %.0f min left", len(wanted) - len(missing) + done, len(wanted), left)
             except BaseException:
+                stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
@@ -94,7 +97,11 @@ class Retraining:
         model.network.load_state_dict(load_file(self.path(job)))
         return model
 
-    def _train(self, job: Job) -> None:
+    def _train(self, job: Job, stopped: threading.Event) -> None:
+        def look(step: int, loss: float) -> None:
+            if stopped.is_set():
+                raise CancelledError
+
         path = self.path(job)
         if path.exists():
             return
@@ -103,7 +110,7 @@ class Retraining:
         present[torch.tensor(job.removed, dtype=torch.long)] = False
         path.parent.mkdir(parents=True, exist_ok=True)
         state = path.with_suffix(".state") if self.recipe.steps > 500 else None
-        train(model, self.items, self.recipe, job.seed, present=present, state=state)
+        train(model, self.items, self.recipe, job.seed, present=present, state=state, report=look)
         weights = {name: tensor.contiguous().cpu() for name, tensor in model.network.state_dict().items()}
         with replacing(path) as partial:
             save_file(weights, partial)

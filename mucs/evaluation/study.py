@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mucs import InputError
 from mucs.attribution import DiffusionModel, Items, NoiseBank, Screening, Unlearning, controls
-from mucs.evaluation import baselines
+from mucs.evaluation import baselines, gradients
 from mucs.evaluation.agreement import between
 from mucs.evaluation.answers import Answers, Similarity, feature_similarity, squared_error, structural
 from mucs.evaluation.case import Case
@@ -128,24 +129,21 @@ class Study:
             "MUCS, difference": by_difference.scores,
             "MUCS, against decoys": self.mucs.standing,
         }
-        chosen = plan.methods or tuple(methods)
-        found = {name: kept_scores(self._place(name), methods[name]) for name in chosen}
+        found = {}
+        for name in plan.methods or methods:
+            path = None if name.startswith("MUCS") else self._place(name)  # which keeps what its scores are made of
+            found[name] = kept_scores(path, methods[name])
         for name, members in ENSEMBLES.items():
             if set(members) <= set(found):
                 found[name] = baselines.rank_ensemble([found[member] for member in members])
         return found
 
     def _place(self, name: str) -> Path:
-        """Where a method's scores are kept."""
-        plan, case = self.plan, self.case
-        about = [
-            self.model.digest,
-            self.images.digest,
-            case.everyone.digest,
-            case.generated.digest,
-            case.decoy_items.digest,
-        ]
-        about += [name, self.mucs.bank.digest, plan.unlearning, plan.screening, plan.timesteps, plan.levels]
+        """Where a baseline's scores are kept; another version of the baselines has another place."""
+        case = self.case
+        about: list[Any] = [name, self.plan.timesteps, self.plan.levels, self.model.digest]
+        about += [items.digest for items in (case.images, case.everyone, case.generated)]
+        about += [Path(str(module.__file__)).read_text() for module in (baselines, gradients)]
         return self.folder / "scores" / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.safetensors"
 
     @property
@@ -168,13 +166,17 @@ class Study:
         losses = half_losses(self.answers, kept)
         return {name: estimated(of, kept, losses, name) for name, of in self.of_training.items()}
 
-    def counterfactual(self, methods: tuple[str, ...] = ()) -> dict[str, dict[str, Moved]]:
-        """What removal moves, by method and measure."""
-        plan = self.plan
+    def counterfactual(self, methods: Sequence[str] = ()) -> dict[str, dict[str, Moved]]:
+        """What removal moves, by method and measure; of all methods where none are named.
+
+        Raises InputError for a method that the plan does not have.
+        """
+        plan, scores = self.plan, self.of_training
+        for name in methods:
+            if name not in scores:
+                raise InputError(f"The study has no method {name!r}; judge some of: {', '.join(scores)}.")
         design = Design.of(plan.generated, plan.group, plan.remove, seeds=plan.seeds, draws=plan.draws)
-        judged = {
-            name: of for name, of in self.of_training.items() if name != "random" and name in (methods or self.scores)
-        }
+        judged = {name: scores[name] for name in methods or scores if name != "random"}
         return counterfactual(self.answers, judged, design, self.similarities())
 
     def suspicions(self) -> dict[str, Suspicion]:
@@ -212,8 +214,10 @@ class Study:
         }
 
 
-def kept_scores(path: Path, compute: Callable[[], Tensor]) -> Tensor:
+def kept_scores(path: Path | None, compute: Callable[[], Tensor]) -> Tensor:
     """Scores from their file, computed and put there if it is missing."""
+    if path is None:
+        return compute()
     if not path.exists():
         with replacing(path) as partial:
             save_file({"scores": compute().contiguous()}, partial)

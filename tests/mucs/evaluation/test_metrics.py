@@ -1,0 +1,154 @@
+"""Rank metrics and scores against other implementations, and against cases whose answer is known."""
+
+import dattri.metric
+import pytest
+import scipy.stats
+import torch
+
+from mucs import InputError
+from mucs.attribution import Items, Screening, attribute
+from mucs.evaluation.agreement import between, correlations, overlap
+from mucs.evaluation.case import Case, joined
+from mucs.evaluation.cause import suspicion
+from mucs.evaluation.counterfactual import Design, _moved
+from mucs.evaluation.datamodel import datamodeling_score, estimated, halves
+from mucs.evaluation.methods import Mucs
+from mucs.evaluation.metrics import area_under_curve, bootstrap, ranks, shared, spearman
+from mucs.evaluation.tables import tables
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_ranks_and_spearman_are_scipys():
+    a, b = random(5, 30).mul(3).round(), random(5, 30, seed=1).mul(3).round()  # with ties
+    assert ranks(a).tolist() == [scipy.stats.rankdata(row).tolist() for row in a]
+    expected = [scipy.stats.spearmanr(x, y).statistic for x, y in zip(a, b, strict=True)]
+    assert spearman(a, b).tolist() == pytest.approx(expected)
+    assert spearman(torch.ones(4), torch.arange(4.0)) == 0
+
+
+def test_the_area_under_the_curve_counts_pairs():
+    assert area_under_curve(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0])) == (1 + 0.5 + 1 + 1) / 4
+
+
+def test_a_bootstrap_interval_is_as_wide_as_the_standard_error_says():
+    values = random(200)
+    mean, low, high = bootstrap(200, lambda which: float(values[which].mean()), "test")
+    assert mean == pytest.approx(float(values.mean()))
+    assert high - low == pytest.approx(2 * 1.96 * float(values.std()) / 200**0.5, rel=0.1)
+
+
+def test_halves_are_halves_and_repeat():
+    kept = halves(11, 40)
+    assert set(kept.sum(dim=1).tolist()) == {5}
+    assert torch.equal(kept, halves(11, 40))
+    assert 0.3 < kept.double().mean(dim=0).min() < kept.double().mean(dim=0).max() < 0.65
+
+
+def test_the_datamodeling_score_is_dattris():
+    scores, kept, losses = random(6, 20), halves(20, 16), random(16, 6, seed=2)
+    subsets = torch.stack([row.nonzero()[:, 0] for row in kept])
+    expected, _ = dattri.metric.lds(scores.T, (-losses, subsets))
+    torch.testing.assert_close(datamodeling_score(scores, kept, losses), expected.double(), atol=1e-6, rtol=0)
+
+
+def test_the_truth_has_a_datamodeling_score_of_one_and_chance_of_none():
+    truth, kept = random(8, 40), halves(40, 60)
+    losses = -(truth @ kept.float().T).T
+    assert datamodeling_score(truth, kept, losses).min() > 0.999
+    value, low, high = estimated(random(8, 40, seed=3), kept, losses)
+    assert low < 0 < high
+    assert low < value < high
+
+
+def test_lists_are_of_equal_size_however_much_rankings_overlap():
+    design = Design.of(4, 2, 6)
+    alike = torch.arange(20.0).expand(4, 20)
+    apart = torch.stack([torch.arange(20.0).roll(5 * k) for k in range(4)])
+    for scores in (alike, apart):
+        assert [len(removed) for removed in design.named(scores)] == [6, 6]
+    assert design.named(alike)[0] == (14, 15, 16, 17, 18, 19)
+    assert design.named(apart)[0] == (2, 3, 4, 17, 18, 19)
+    assert [len(removed) for removed in design.at_random(20, 0)] == [6, 6]
+    assert design.at_random(20, 0) != design.at_random(20, 1)
+    with pytest.raises(InputError, match="do not make groups"):
+        Design.of(5, 2, 6)
+
+
+def test_movement_is_told_from_random_removal_and_controls_are_not():
+    """Own items always move further than by chance, the others as by chance."""
+    design = Design.of(8, 2, 3, seeds=(0, 1), draws=4)
+    chance = random(4, 8, 8)
+    mine = random(8, 8, seed=1)
+    for group in range(4):
+        mine[2 * group : 2 * group + 2, 2 * group : 2 * group + 2] = -9.0
+    moved = _moved(design, mine, chance, "test")
+    assert moved.auc == (1.0, 1.0, 1.0)
+    assert moved.controls.low < 0.55
+    assert moved.controls.high > 0.45
+
+
+def test_membership_and_likeness_are_seen_for_what_they_are():
+    count, others = 60, 30
+    items = Items(torch.zeros(count, 3, 8, 8))
+    case = Case(None, items, items[:10], items[:others])
+    alike = random(10, count + others)
+    member = (torch.arange(count + others) < count).float().expand(10, -1)
+    found = suspicion(case, member + 0 * alike, alike, alike)
+    assert found.unrelated.value == found.look_alikes.value == 1
+    found = suspicion(case, alike, alike, random(10, count + others, seed=1))
+    assert found.pixels.value == pytest.approx(1)
+    assert abs(found.features.value) < 0.2
+    assert abs(found.look_alikes.value - 0.5) < 0.1
+
+
+def test_agreement_counts_what_rankings_share():
+    scores = torch.stack([torch.arange(10.0), torch.arange(10.0), -torch.arange(10.0)])
+    assert overlap(scores, 3).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
+    assert shared(scores[0], scores[2], 6) == pytest.approx(2 / 6)
+    assert between(scores[:2], scores[1:], 3) == pytest.approx((0.5, 0.0))
+    found = correlations({"a": scores, "b": -scores})
+    assert found.tolist() == [[pytest.approx(1), pytest.approx(-1)], [pytest.approx(-1), pytest.approx(1)]]
+
+
+def test_tables_name_every_method_with_its_interval():
+    text = tables({"datamodeling": {"MUCS": (0.25, 0.2, 0.31), "random": (0.0, -0.1, 0.1)}})
+    assert "| MUCS | 25.0 [20.0, 31.0] |\n| random | 0.0 [-10.0, 10.0] |" in text
+
+
+def test_joined_items_keep_their_conditioning():
+    a = Items(torch.zeros(2, 1, 1, 1), {"class_labels": torch.tensor([1, 2])})
+    both = joined(a, Items(torch.ones(1, 1, 1, 1), {"class_labels": torch.tensor([3])}))
+    assert both.images.flatten().tolist() == [0, 0, 1]
+    assert both.conditioning["class_labels"].tolist() == [1, 2, 3]
+
+
+def test_mucs_scores_are_those_of_the_library(evaluated, tmp_path):
+    """Exact and screened, with losses kept in between."""
+    case, bank, settings = evaluated
+    mucs = Mucs(case, bank, settings, folder=tmp_path)
+    scores = mucs.scores()
+    exact = attribute(case.model, case.images, case.generated, bank, settings)
+    for row, found in zip(scores, exact, strict=True):
+        torch.testing.assert_close(row[: len(case.images)][found.items], found.scores, atol=1e-6, rtol=0)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "unlearned").rglob("*.f32")}
+    assert len(kept) == len(case.generated)
+    assert torch.equal(mucs.scores(), scores)
+    screening = Screening([(2, 0.5), (4, 0.25)])
+    left = attribute(case.model, case.images, case.generated, bank, settings, screening=screening)
+    for row, found in zip(mucs.screened(screening), left, strict=True):
+        order = row.argsort(descending=True, stable=True)
+        assert order[: len(found.items)].tolist() == found.items.tolist()
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "unlearned").rglob("*.f32")} == kept
+
+
+def test_standing_is_in_deviations_of_the_items_own_scores(evaluated, tmp_path):
+    case, bank, settings = evaluated
+    mucs = Mucs(case, bank, settings, folder=tmp_path)
+    null = mucs.entries(case.decoys).mean(dim=2)
+    expected = (mucs.scores() - null.mean(dim=0)) / null.std(dim=0)
+    torch.testing.assert_close(mucs.standing(), expected)
+    with pytest.raises(InputError, match="no decoys"):
+        Mucs(Case(case.model, case.images, case.generated), bank, settings).standing()
