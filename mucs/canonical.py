@@ -23,10 +23,10 @@ def _without_fractions(value: Any) -> bool:
     if kind is str or value is None or kind is bool:
         return True
     if kind is int:
-        return abs(value) < 2**53
+        return bool(abs(value) < 2**53)
     if kind is dict:
         return all(type(k) is str and k.isascii() and _without_fractions(v) for k, v in value.items())
-    return kind is list and all(map(_without_fractions, value))
+    return all(map(_without_fractions, value)) if kind is list else False
 
 
 def digest(value: Any) -> str:

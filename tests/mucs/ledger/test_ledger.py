@@ -264,7 +264,7 @@ def test_what_is_not_a_ledger_is_refused(path, tmp_path):
     load(path, make_run(tmp_path))
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE ledger SET schema_version = 1")
-    with pytest.raises(InputError, match="schema 1, this program reads 4; use"):
+    with pytest.raises(InputError, match="schema 1, this program reads 5; use"):
         Ledger.open(path)
 
 
