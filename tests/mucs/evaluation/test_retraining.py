@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from mucs import InputError
-from mucs.attribution import DiffusionModel, Items, NoiseBank, denoising_losses
+from mucs.attribution import DiffusionModel, Items
 from mucs.evaluation.retraining import Job, Retraining
 from mucs.evaluation.sampling import initial_noise, sample
 from mucs.evaluation.training import Recipe, fresh, small_unet, train
 from tests.conftest import SIZE, draw
 
-RECIPE = Recipe(steps=120, batch_size=8, learning_rate=3e-3, warmup_steps=10, ema_decay=0.9)
+RECIPE = Recipe(steps=40, batch_size=8, learning_rate=3e-3, warmup_steps=10, ema_decay=0.9)
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +53,9 @@ def test_training_depends_on_its_seed_and_on_nothing_before(like, items):
 
 def test_what_is_not_present_is_never_seen(like, items):
     present = items.conditioning["class_labels"] == 0
-    hidden = Items(torch.where(present.view(-1, 1, 1, 1), items.images, torch.nan), items.conditioning)
-    model = trained(like, hidden, present=present)
-    assert weights(model).isfinite().all()
-    losses = denoising_losses(model, items, NoiseBank.draw(model, 8)).mean(dim=1)
-    assert losses[present].mean() < losses[~present].mean()
+    other = Items(torch.where(present.view(-1, 1, 1, 1), items.images, -items.images), items.conditioning)
+    assert torch.equal(*(weights(trained(like, given, present=present)) for given in (items, other)))
+    assert not torch.equal(*(weights(trained(like, given)) for given in (items, other)))
 
 
 def test_all_present_is_training_on_all(like, items):
@@ -79,33 +77,22 @@ def test_a_missing_item_changes_only_its_own_draws(like, items):
     assert losses[0][first] != losses[1][first]
 
 
-def test_a_training_that_is_cut_off_ends_with_the_same_weights(like, items, tmp_path):
-    recipe, state = replace(RECIPE, steps=600), tmp_path / "state"
+def cut(step: int, loss: float) -> None:
+    if step == 200:
+        raise KeyboardInterrupt
 
-    def cut(step: int, loss: float) -> None:
-        if step == 600:
-            raise KeyboardInterrupt
 
+def test_a_training_that_is_cut_off_ends_with_the_same_weights(like, items, tmp_path, monkeypatch):
+    monkeypatch.setattr("mucs.evaluation.training.EVERY", 100)
+    recipe, state = replace(RECIPE, steps=200), tmp_path / "state"
     with pytest.raises(KeyboardInterrupt):
         trained(like, items, recipe, state=state, report=cut)
-    assert state.exists()
+    with pytest.raises(InputError, match="of a training with other parameters"):
+        trained(like, items, replace(recipe, steps=201), state=state)
     resumed = fresh(like, 0)
-    assert len(train(resumed, items, recipe, 0, state=state)) == 600
+    assert len(train(resumed, items, recipe, 0, state=state)) == 200
     assert not state.exists()
     assert torch.equal(weights(resumed), weights(trained(like, items, recipe)))
-
-
-def test_a_state_of_another_training_is_refused(like, items, tmp_path):
-    state = tmp_path / "state"
-    with pytest.raises(KeyboardInterrupt):
-        trained(like, items, replace(RECIPE, steps=600), state=state, report=_stop_at_600)
-    with pytest.raises(InputError, match="of a training with other parameters"):
-        train(fresh(like, 0), items, replace(RECIPE, steps=601), 0, state=state)
-
-
-def _stop_at_600(step: int, loss: float) -> None:
-    if step == 600:
-        raise KeyboardInterrupt
 
 
 def test_the_queue_does_each_job_once_and_its_result_is_the_training_itself(like, items, tmp_path):
@@ -180,9 +167,7 @@ def test_a_queue_that_is_killed_goes_on_with_the_next_job(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
     assert f"{len(whole)} of 6 are kept from before" in done
     assert {path: path.stat().st_mtime_ns for path in whole} == whole
-    subprocess.run([*command[:-1], tmp_path / "other"], capture_output=True, env=environment, check=True)
-    other = {path.name: path.read_bytes() for path in (tmp_path / "other").iterdir()}
-    assert {path.name: path.read_bytes() for path in (tmp_path / "queue").glob("*.safetensors")} == other
+    assert len(list((tmp_path / "queue").iterdir())) == 6
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,108 @@
+"""Whether the attribution is true, asked from the command line, of a tiny checkpoint and of the demo's."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import evaluate as flow
+from mucs import InputError
+from tests.conftest import read_rows, write_manifest
+
+TINY = {
+    "plan": {
+        "generated": 2,
+        "noises": 4,
+        "remove": 4,
+        "draws": 2,
+        "unlearning": {"learning_rate": 3e-4, "batch_size": 8, "max_steps": 12},
+        "recipe": {"steps": 60, "batch_size": 8, "learning_rate": 1e-3, "warmup_steps": 5},
+    }
+}
+
+
+@pytest.fixture
+def studies(tmp_path, monkeypatch):
+    """The project's studies, with a quick one that takes seconds."""
+    known = yaml.safe_load(flow.STUDIES.read_text())
+    file = tmp_path / "studies.yaml"
+    file.write_text(yaml.safe_dump(known | {"quick": flow.merged(known["quick"], TINY)}))
+    monkeypatch.setattr(flow, "STUDIES", file)
+    return file
+
+
+@pytest.mark.usefixtures("prefect_server", "studies")
+def test_a_checkpoint_of_ones_own_is_judged_and_the_work_is_kept(mucs, world, tmp_path):
+    given = ("--checkpoint", world.checkpoint, "--train", world.train, "--held-out", world.held_out)
+    words = ("evaluate", "--quick", *given, "--learning-rate", "3e-3", "--folder", tmp_path / "out", "--json")
+    status, out, err = mucs(*words)
+    assert status in (0, 1), err
+    found = json.loads(out)
+    value, low, high = found["counterfactual"]["MUCS"]["loss"]["auc"]
+    assert 0 <= low <= value <= high <= 1
+    assert (status == 0) == (low > 0.5)
+    assert found["plan"]["recipe"]["learning_rate"] == 1.5e-3
+    results = tmp_path / "out" / "quick"
+    assert json.loads((results / "results.json").read_text()) == found
+    assert "| MUCS |" in (results / "results.md").read_text()
+    assert {path.suffix for path in results.iterdir()} == {".json", ".md", ".png"}
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "retrained").iterdir()}
+    assert json.loads(mucs(*words)[1]) == found
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "retrained").iterdir()} == kept
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "Give the name of a study, or --quick"),
+        (("openmoji", "--quick"), "Give the name of a study, or --quick"),
+        (("nothing",), "There is no study 'nothing'"),
+        (("openmoji", "--learning-rate", "1e-3"), "go with --quick"),
+        (("--quick", "--checkpoint", "here"), "give all of them"),
+        (("cifar2", "--data", "gone.parquet"), "cannot be read as Parquet"),
+        (("openmoji", "--data", "gone"), "There is no folder"),
+    ],
+)
+@pytest.mark.usefixtures("prefect_server")
+def test_bad_input_is_one_sentence(mucs, tmp_path, words, said):
+    status, out, err = mucs("evaluate", *words, "--folder", tmp_path / "out")
+    assert (status, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_study_can_be_read_and_what_is_wrong_in_one_is_named(studies):
+    for name in yaml.safe_load(studies.read_text()):
+        spec = flow.read_spec(name)
+        assert spec.plan.generated % spec.plan.group == 0
+    with pytest.raises(InputError, match=r"The study quick cannot be read at .*steps"):
+        flow.read_spec("quick", plan={"recipe": {"steps": "many"}})
+
+
+def test_images_are_read_with_their_classes_and_no_more_than_asked(world, tmp_path):
+    from tasks.read import Source, read_images
+
+    images, labels = read_images(Source(world.train, per_class=3))
+    assert (tuple(images.shape), sorted(labels.tolist())) == ((6, 3, 8, 8), [0, 0, 0, 1, 1, 1])
+    assert read_images(Source(world.train, size=4))[0].shape[-1] == 4
+    folder = world.copy("train", tmp_path / "train")
+    (folder / "t03.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"t03.png is not a PNG"):
+        read_images(Source(folder))
+    write_manifest(folder, [{name: row[name] for name in ("id", "sha256")} for row in read_rows(folder)])
+    with pytest.raises(InputError, match="no column file_name"):
+        read_images(Source(folder))
+
+
+@pytest.mark.slow
+def test_mucs_beats_random_removal_on_the_demos_checkpoint(tmp_path):
+    """A change that quietly ruins the attribution is caught here."""
+    command = [Path(sys.executable).parent / "mucs", "evaluate", "--quick", "--folder", tmp_path, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=None)
+    assert done.returncode == 0, done.stderr
+    auc = json.loads(done.stdout)["counterfactual"]["MUCS"]["loss"]["auc"]
+    assert auc[1] > 0.5
