@@ -126,7 +126,6 @@ def measured(study: Study, spec: Spec, out: Path) -> dict[str, Any]:
     """Everything that a spec asks for, with plots of it in `out`."""
     from mucs.evaluation import plots
     from mucs.evaluation.agreement import correlations, overlap
-    from mucs.evaluation.metrics import Estimate
 
     plan: Plan = spec.plan
     log.info("scores    %d generated items, %d training items", plan.generated, len(study.images))
@@ -147,9 +146,14 @@ def measured(study: Study, spec: Spec, out: Path) -> dict[str, Any]:
         found["suspicions"] = plain(study.suspicions())
     if plan.halves:
         log.info("halves    %d random halves of the training set", plan.halves)
-        estimates: dict[str, Estimate] = study.datamodeling()
-        found["datamodeling"] = plain(estimates)
-        plots.draw_estimates(estimates, 0.0, "linear datamodeling score", out / "datamodeling.png")
+        predicted = study.datamodeling()
+        found["datamodeling"] = plain(predicted)
+        plots.draw_estimates(
+            {name: of.score for name, of in predicted.items()},
+            0.0,
+            "linear datamodeling score",
+            out / "datamodeling.png",
+        )
         found["sanity"] = study.sanity()
     if plan.draws:
         log.info("removal   of %d items, for groups of %d", plan.remove, plan.group)

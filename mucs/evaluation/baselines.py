@@ -78,6 +78,17 @@ def mid_block_features(
     return torch.cat(found)
 
 
+def same_class(case: Case) -> Tensor:
+    """1 for items of the generated item's class, 0 for others: what a class-conditional model alone would tell.
+
+    Raises InputError if the model takes no classes.
+    """
+    if "class_labels" not in case.model.conditioning:
+        raise InputError("The model takes no classes to compare; leave this method out.")
+    of_generated, of_everyone = (items[:].conditioning["class_labels"] for items in (case.generated, case.everyone))
+    return (of_generated[:, None] == of_everyone).float()
+
+
 def feature_cosine(case: Case, *, features: Features | None = None) -> Tensor:
     """Cosine similarity of features, less their mean over the training items: in [-1, 1].
 
@@ -231,6 +242,11 @@ def unlearning_scores(
                 p += part.view_as(p)
         found.append(denoising_losses(unlearned, case.everyone, bank, batch_size=batch_size).mean(dim=1) - before)
     return torch.stack(found)
+
+
+def standard_ensemble(scores: Sequence[Tensor]) -> Tensor:
+    """Mean over methods of each item's standing in its row, in standard deviations: tensors (G, N) to (G, N) float32."""
+    return torch.stack([(of - of.mean(dim=1, keepdim=True)) / of.std(dim=1, keepdim=True) for of in scores]).mean(dim=0)
 
 
 def rank_ensemble(scores: Sequence[Tensor]) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -34,13 +37,36 @@ def datamodeling_score(scores: Tensor, kept: Tensor, losses: Tensor) -> Tensor:
     return spearman(scores.double() @ kept.double().T, -losses.T.double())
 
 
-def estimated(scores: Tensor, kept: Tensor, losses: Tensor, purpose: str = "") -> Estimate:
-    """Mean datamodeling score, with a 95 % bootstrap interval over both generated items and parts."""
-    random = stream(0, f"datamodel {purpose}")
-    again = []
+@dataclass(frozen=True)
+class Predicted:
+    """score: a method's mean datamodeling score. beyond: the same less that of the method that it is compared with."""
+
+    score: Estimate
+    beyond: Estimate
+
+
+def estimated(scores: Mapping[str, Tensor], kept: Tensor, losses: Tensor, reference: str) -> dict[str, Predicted]:
+    """Datamodeling scores by method, and their differences to that of `reference`: scores (G, N), kept (S, N), losses (S, G).
+
+    Intervals are a 95 % bootstrap over both generated items and parts, the same draws for all methods.
+    """
+    random = stream(0, "datamodel")
+    again: dict[str, list[Tensor]] = {name: [] for name in scores}
     for _ in range(RESAMPLES):
         parts = torch.randint(len(kept), (len(kept),), generator=random)
-        items = torch.randint(len(scores), (len(scores),), generator=random)
-        again.append(datamodeling_score(scores[items], kept[parts], losses[parts][:, items]).mean())
-    low, high = torch.stack(again).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Estimate(float(datamodeling_score(scores, kept, losses).mean()), low, high)
+        items = torch.randint(losses.shape[1], (losses.shape[1],), generator=random)
+        for name, of in scores.items():
+            again[name].append(datamodeling_score(of[items], kept[parts], losses[parts][:, items]).mean())
+    values = {name: float(datamodeling_score(of, kept, losses).mean()) for name, of in scores.items()}
+    drawn = {name: torch.stack(of) for name, of in again.items()}
+    return {
+        name: Predicted(
+            _estimate(values[name], drawn[name]),
+            _estimate(values[name] - values[reference], drawn[name] - drawn[reference]),
+        )
+        for name in scores
+    }
+
+
+def _estimate(value: float, drawn: Tensor) -> Estimate:
+    return Estimate(value, *drawn.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist())

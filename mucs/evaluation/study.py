@@ -21,9 +21,8 @@ from mucs.evaluation.answers import Answers, Similarity, feature_similarity, squ
 from mucs.evaluation.case import Case
 from mucs.evaluation.cause import Suspicion, suspicion
 from mucs.evaluation.counterfactual import Design, Moved, counterfactual
-from mucs.evaluation.datamodel import estimated, half_losses, halves
+from mucs.evaluation.datamodel import Predicted, estimated, half_losses, halves
 from mucs.evaluation.methods import Mucs
-from mucs.evaluation.metrics import Estimate
 from mucs.evaluation.retraining import Job, Retraining
 from mucs.evaluation.training import Recipe
 from mucs.files import replacing
@@ -118,6 +117,7 @@ class Study:
         methods: dict[str, Callable[[], Tensor]] = {
             "random": lambda: baselines.random_scores(case),
             "pixel cosine": lambda: baselines.pixel_cosine(case),
+            **({"same class": lambda: baselines.same_class(case)} if self.model.classes else {}),
             "feature cosine": lambda: baselines.feature_cosine(case),
             "gradient dot": lambda: baselines.gradient_dot(case, timesteps=plan.timesteps),
             "gradient cosine": lambda: baselines.gradient_dot(case, timesteps=plan.timesteps, cosine=True),
@@ -135,7 +135,9 @@ class Study:
             found[name] = kept_scores(path, methods[name])
         for name, members in ENSEMBLES.items():
             if set(members) <= set(found):
-                found[name] = baselines.rank_ensemble([found[member] for member in members])
+                of = [found[member] for member in members]
+                found[f"{name}, ranks"] = baselines.rank_ensemble(of)
+                found[f"{name}, standardised"] = baselines.standard_ensemble(of)
         return found
 
     def _place(self, name: str) -> Path:
@@ -160,11 +162,11 @@ class Study:
         conditioning = self.case.generated[:].conditioning
         return {"MSE": squared_error, "SSIM": structural, "features": feature_similarity(features, conditioning)}
 
-    def datamodeling(self) -> dict[str, Estimate]:
-        """The linear datamodeling score by method."""
+    def datamodeling(self) -> dict[str, Predicted]:
+        """The linear datamodeling score by method, and its difference to that of MUCS."""
         kept = halves(len(self.images), self.plan.halves)
         losses = half_losses(self.answers, kept)
-        return {name: estimated(of, kept, losses, name) for name, of in self.of_training.items()}
+        return estimated(self.of_training, kept, losses, "MUCS")
 
     def counterfactual(self, methods: Sequence[str] = ()) -> dict[str, dict[str, Moved]]:
         """What removal moves, by method and measure; of all methods where none are named.
@@ -204,14 +206,12 @@ class Study:
             "rank correlation of two seeds": correlation,
         }
 
-    def ablations(self, items: int) -> dict[str, Estimate]:
+    def ablations(self, items: int) -> dict[str, Predicted]:
         """The datamodeling score of each design choice of the paper, on the first generated items."""
         kept = halves(len(self.images), self.plan.halves)
         losses = half_losses(self.answers, kept)[:, :items]
-        return {
-            name: estimated(mucs.scores()[:, : len(self.images)], kept, losses, name)
-            for name, mucs in variants(self.mucs, items).items()
-        }
+        scores = {name: of.scores()[:, : len(self.images)] for name, of in variants(self.mucs, items).items()}
+        return estimated(scores, kept, losses, "as it is")
 
 
 def kept_scores(path: Path | None, compute: Callable[[], Tensor]) -> Tensor:

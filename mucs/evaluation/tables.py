@@ -25,13 +25,17 @@ def by_value(found: Mapping[str, Sequence[float]]) -> list[str]:
     return sorted(found, key=lambda name: -found[name][0])
 
 
+def predicted(found: Mapping[str, Any], what: str, reference: str) -> Iterator[str]:
+    order = by_value({name: of["score"] for name, of in found.items()})
+    rows = {name: [interval(found[name][column], 100, 1) for column in ("score", "beyond")] for name in order}
+    return table([what, "linear datamodeling score × 100", f"beyond “{reference}”"], rows)
+
+
 def tables(found: Mapping[str, Any]) -> str:
     """The tables of a study's results, best first."""
     lines: list[str] = []
     if "datamodeling" in found:
-        scores = found["datamodeling"]
-        rows = {name: [interval(scores[name], 100, 1)] for name in by_value(scores)}
-        lines += table(["method", "linear datamodeling score × 100"], rows)
+        lines += predicted(found["datamodeling"], "method", "MUCS")
     if "counterfactual" in found:
         moved = found["counterfactual"]
         measures = list(next(iter(moved.values())))
@@ -50,9 +54,7 @@ def tables(found: Mapping[str, Any]) -> str:
             ["method", "seen against unseen look-alikes", "of unrelated", "with pixels", "with features"], rows
         )
     if "ablations" in found:
-        scores = found["ablations"]
-        rows = {name: [interval(scores[name], 100, 1)] for name in scores}
-        lines += table(["design choice", "linear datamodeling score × 100"], rows)
+        lines += predicted(found["ablations"], "design choice", "as it is")
     if "sanity" in found:
         rows = {
             name: [f"{value:.2f}" if isinstance(value, float) else str(value)]

@@ -8,6 +8,7 @@ import torch
 from mucs import InputError
 from mucs.attribution import Items, Screening, attribute
 from mucs.evaluation.agreement import between, correlations, overlap
+from mucs.evaluation.baselines import same_class, standard_ensemble
 from mucs.evaluation.case import Case, joined
 from mucs.evaluation.cause import suspicion
 from mucs.evaluation.counterfactual import Design, _moved
@@ -58,9 +59,12 @@ def test_the_truth_has_a_datamodeling_score_of_one_and_chance_of_none():
     truth, kept = random(8, 40), halves(40, 60)
     losses = -(truth @ kept.float().T).T
     assert datamodeling_score(truth, kept, losses).min() > 0.999
-    value, low, high = estimated(random(8, 40, seed=3), kept, losses)
+    found = estimated({"truth": truth, "chance": random(8, 40, seed=3)}, kept, losses, "truth")
+    value, low, high = found["chance"].score
     assert low < 0 < high
     assert low < value < high
+    assert found["truth"].beyond == (0, 0, 0)
+    assert found["chance"].beyond.high < -0.5
 
 
 def test_lists_are_of_equal_size_however_much_rankings_overlap():
@@ -104,6 +108,13 @@ def test_membership_and_likeness_are_seen_for_what_they_are():
     assert abs(found.look_alikes.value - 0.5) < 0.1
 
 
+def test_an_ensemble_weighs_its_members_alike():
+    a, b = random(3, 9), random(3, 9, seed=1)
+    both = standard_ensemble([a, b])
+    torch.testing.assert_close(standard_ensemble([100 * a + 7, b]), both)
+    torch.testing.assert_close(standard_ensemble([a, a]), (a - a.mean(1, keepdim=True)) / a.std(1, keepdim=True))
+
+
 def test_agreement_counts_what_rankings_share():
     scores = torch.stack([torch.arange(10.0), torch.arange(10.0), -torch.arange(10.0)])
     assert overlap(scores, 3).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
@@ -114,8 +125,12 @@ def test_agreement_counts_what_rankings_share():
 
 
 def test_tables_name_every_method_with_its_interval():
-    text = tables({"datamodeling": {"MUCS": (0.25, 0.2, 0.31), "random": (0.0, -0.1, 0.1)}})
-    assert "| MUCS | 25.0 [20.0, 31.0] |\n| random | 0.0 [-10.0, 10.0] |" in text
+    found = {
+        "random": {"score": (0.0, -0.1, 0.1), "beyond": (-0.25, -0.3, -0.2)},
+        "MUCS": {"score": (0.25, 0.2, 0.31), "beyond": (0, 0, 0)},
+    }
+    text = tables({"datamodeling": found})
+    assert "| MUCS | 25.0 [20.0, 31.0] | 0.0 [0.0, 0.0] |\n| random | 0.0 [-10.0, 10.0] | -25.0" in text
 
 
 def test_joined_items_keep_their_conditioning():
@@ -142,6 +157,12 @@ def test_mucs_scores_are_those_of_the_library(evaluated, tmp_path):
         order = row.argsort(descending=True, stable=True)
         assert order[: len(found.items)].tolist() == found.items.tolist()
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "unlearned").rglob("*.f32")} == kept
+
+
+def test_the_class_alone_is_a_method(evaluated):
+    case, *_ = evaluated
+    scores = same_class(case)
+    assert scores[0].tolist() == [i % 2 for i in range(24)] + [i % 2 for i in range(4)]
 
 
 def test_standing_is_in_deviations_of_the_items_own_scores(evaluated, tmp_path):
