@@ -39,7 +39,8 @@ def violations(package: str, forbidden: set[str]) -> list[str]:
         ("mucs", OUTER),
         ("tasks", {"flows"}),
         ("mucs/attribution", {"mucs.ledger", "mucs.report", "mucs.canonical"}),
-        ("mucs/ledger", {"mucs.attribution", "mucs.report"}),
+        ("mucs/ledger", {"mucs.attribution", "mucs.evaluation", "mucs.report", "mucs.royalties"}),
+        ("mucs/evaluation", {"mucs.ledger", "mucs.report", "mucs.royalties"}),
     ],
 )
 def test_arrows_run_one_way(package, forbidden):

@@ -94,7 +94,7 @@ def counterfactual(
     for name, some in wanted.items():
         mine = _similar(answers, some, similarities)
         found[name] = {
-            measure: _moved(design, of, torch.stack([r[measure] for r in random]), f"{name} {measure}")
+            measure: movement(design, of, torch.stack([r[measure] for r in random]), f"{name} {measure}")
             for measure, of in mine.items()
         }
     return found
@@ -112,8 +112,8 @@ def _similar(answers: Answers, some: Sequence[Job], similarities: Mapping[str, S
     }
 
 
-def _moved(design: Design, mine: Tensor, random: Tensor, purpose: str) -> Moved:
-    """mine: (J, G) similarities; random: (draws, J, G); J is groups times seeds."""
+def movement(design: Design, mine: Tensor, random: Tensor, purpose: str) -> Moved:
+    """Similarities as movement: `mine` (J, G) under a method's removals, `random` (draws, J, G); J is groups times seeds, group by group."""
     shape = (len(design.groups), len(design.seeds), -1)
     similar, chance = mine.view(shape), random.view(len(random), *shape)
     further = exceeds(-similar, -chance.movedim(0, -1))  # (groups, seeds, G)

@@ -11,7 +11,7 @@ from mucs.evaluation.agreement import between, correlations, overlap
 from mucs.evaluation.baselines import same_class, standard_ensemble
 from mucs.evaluation.case import Case, joined
 from mucs.evaluation.cause import suspicion
-from mucs.evaluation.counterfactual import Design, _moved
+from mucs.evaluation.counterfactual import Design, movement
 from mucs.evaluation.datamodel import datamodeling_score, estimated, halves
 from mucs.evaluation.methods import Mucs
 from mucs.evaluation.metrics import area_under_curve, bootstrap, ranks, shared, spearman
@@ -88,7 +88,7 @@ def test_movement_is_told_from_random_removal_and_controls_are_not():
     mine = random(8, 8, seed=1)
     for group in range(4):
         mine[2 * group : 2 * group + 2, 2 * group : 2 * group + 2] = -9.0
-    moved = _moved(design, mine, chance, "test")
+    moved = movement(design, mine, chance, "test")
     assert moved.auc == (1.0, 1.0, 1.0)
     assert moved.controls.low < 0.55
     assert moved.controls.high > 0.45
