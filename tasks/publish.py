@@ -234,7 +234,9 @@ def lock_longer(bucket: str, key: str, until: datetime.datetime) -> None:
     try:
         kept = s3.get_object_retention(Bucket=bucket, Key=key)["Retention"].get("RetainUntilDate")
     except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchObjectLockConfiguration":
+        # the second is what SeaweedFS says of an object that was never locked
+        never = ("NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError")
+        if error.response["Error"]["Code"] not in never:
             raise
         kept = None
     if kept is None or kept < until:

@@ -76,7 +76,8 @@ def pack(generated: np.ndarray, training: np.ndarray, rank: np.ndarray, numbers:
 
 def rounded(values: NDArray[np.float64], decimals: int, *, up: bool) -> NDArray[np.float64]:
     """To so many decimals: to the nearest, or up (but for what a float's last digit may be off)."""
-    return np.ceil(values * 10**decimals - 1e-6) / 10**decimals if up else values.round(decimals)
+    found = np.ceil(values * 10**decimals - 1e-6) / 10**decimals if up else values.round(decimals)
+    return found + 0.0  # and not -0.0
 
 
 def leaf_hashes(edges: pa.Table) -> list[bytes]:
