@@ -46,6 +46,11 @@ def main() -> None:
     except InputError as error:
         click.echo(f"mucs: {error}", err=True)
         sys.exit(2)
+    except ModuleNotFoundError as error:  # the library alone is installed
+        if (error.name or "").partition(".")[0] in ("mucs", "tasks", "flows"):
+            raise
+        click.echo(f"mucs: The package {error.name} is missing; run: pip install 'mucs[service]'.", err=True)
+        sys.exit(2)
     except Exception as error:
         duckdb = sys.modules.get("duckdb")
         if duckdb is None or not isinstance(error, duckdb.Error):
