@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,24 +112,23 @@ def evaluate(name: str, folder: Path, device: str = "auto", **changed: Any) -> d
     spec, device = read_spec(name, **changed), choose_device(device)
     with one_thread_each(device) as workers, deterministic(device):
         study = prepare(spec, folder, workers, device)
-        found = measured(study, spec, folder / name)
-    for file, text in (
-        ("results.json", json.dumps(found, indent=1, ensure_ascii=False)),
-        ("results.md", tables(found)),
-    ):
-        with replacing(folder / name / file) as partial:
-            partial.write_text(text + "\n")
+        found: dict[str, Any] = {"plan": plain(spec.plan), "training_items": len(study.images)}
+        for part in measured(study, spec, folder / name):
+            found |= part  # written as soon as it is there
+            results = {"json": json.dumps(found, indent=1, ensure_ascii=False), "md": tables(found)}
+            for suffix, text in results.items():
+                with replacing(folder / name / f"results.{suffix}") as partial:
+                    partial.write_text(text + "\n")
     return found
 
 
-def measured(study: Study, spec: Spec, out: Path) -> dict[str, Any]:
-    """Everything that a spec asks for, with plots of it in `out`."""
+def measured(study: Study, spec: Spec, out: Path) -> Iterator[dict[str, Any]]:
+    """What a spec asks for, part by part, with plots of it in `out`."""
     from mucs.evaluation import plots
     from mucs.evaluation.agreement import correlations, overlap
 
     plan: Plan = spec.plan
     log.info("scores    %d generated items, %d training items", plan.generated, len(study.images))
-    found: dict[str, Any] = {"plan": plain(plan), "training_items": len(study.images)}
     scores = study.of_training
     main = scores["MUCS"]
     plots.draw_examples(
@@ -140,34 +139,33 @@ def measured(study: Study, spec: Spec, out: Path) -> dict[str, Any]:
     )
     names = [f"{k:02d}" for k in range(plan.generated)]
     plots.draw_matrix(overlap(main, 10), names, "shared of the best 10", out / "overlap.png")
-    found["overlap"] = float(overlap(main, 10).fill_diagonal_(0).sum() / (plan.generated * max(1, plan.generated - 1)))
+    pairs = plan.generated * max(1, plan.generated - 1)
+    yield {"overlap": float(overlap(main, 10).fill_diagonal_(0).sum() / pairs)}
     if len(scores) > 1:
         plots.draw_matrix(correlations(scores), list(scores), "rank correlation", out / "correlations.png")
-        found["suspicions"] = plain(study.suspicions())
+        yield {"suspicions": plain(study.suspicions())}
     if plan.halves:
         log.info("halves    %d random halves of the training set", plan.halves)
         predicted = study.datamodeling()
-        found["datamodeling"] = plain(predicted)
         plots.draw_estimates(
             {name: of.score for name, of in predicted.items()},
             0.0,
             "linear datamodeling score",
             out / "datamodeling.png",
         )
-        found["sanity"] = study.sanity()
+        yield {"datamodeling": plain(predicted), "sanity": study.sanity()}
     if plan.draws:
         log.info("removal   of %d items, for groups of %d", plan.remove, plan.group)
         moved = study.counterfactual(spec.judged)
-        found["counterfactual"] = plain(moved)
         for measure in next(iter(moved.values())):
             by_method = {name: of[measure].auc for name, of in moved.items()}
             plots.draw_estimates(
                 by_method, 0.5, f"AUC against random removal, {measure}", out / f"removal-{measure}.png"
             )
+        yield {"counterfactual": plain(moved)}
     if spec.ablations:
         log.info("ablations on %d generated items", spec.ablations)
-        found["ablations"] = plain(study.ablations(spec.ablations))
-    return found
+        yield {"ablations": plain(study.ablations(spec.ablations))}
 
 
 def plain(value: Any) -> Any:

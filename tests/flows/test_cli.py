@@ -266,7 +266,7 @@ def test_ledgers_that_cannot_be_used(mucs, registry, ledger, tmp_path):
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", holder, own], stdin=pipe, stdout=pipe, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        assert "in use by another process" in refused(mucs(*command))
+        assert "in use by a program that writes to it directly" in refused(mucs(*command))
         other.communicate("")
 
 
@@ -287,17 +287,21 @@ def test_prefect_deployments_name_flows_with_their_parameters():
 
     from flows.audit import audit
     from flows.calibrate import calibrate
+    from flows.royalties import royalties
 
     deployments = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
-    nightly, calibration = deployments
-    for deployment, flow in ((nightly, audit), (calibration, calibrate)):
+    nightly, calibration, monthly = deployments
+    for deployment, flow in ((nightly, audit), (calibration, calibrate), (monthly, royalties)):
         path, _, name = deployment["entrypoint"].partition(":")
         assert (path, name) == (f"flows/{flow.fn.__name__}.py", flow.fn.__name__)
         assert set(deployment["parameters"]) <= set(inspect.signature(flow.fn).parameters)
-        assert flow.validate_parameters(deployment["parameters"])["settings"].learning_rate == 1e-4
+        taken = flow.validate_parameters(deployment["parameters"])
+        assert deployment is monthly or taken["settings"].learning_rate == 1e-4
     # an audit finds the calibration of its own inputs, settings and results
     assert calibration["parameters"].items() <= nightly["parameters"].items()
     assert nightly["schedules"][0]["cron"]
+    assert monthly["schedules"][0]["cron"].split()[2] == "5"  # of each month
+    assert monthly["parameters"]["ledger"] == nightly["parameters"]["ledger"]
     assert "schedules" not in calibration
 
 
