@@ -81,10 +81,13 @@ def evaluate(
 
         click.echo(f"{tables(found)}\nThe results: {folder / name}")
     if quick:
-        value, low, high = found["counterfactual"]["MUCS"]["loss"]["auc"]
+        value, low, high = found["counterfactual"]["MUCS"]["MSE"]["auc"]
         beats = low > 0.5
         if not as_json:
-            words = "beats" if beats else "does NOT beat"
-            click.echo(f"MUCS {words} random removal: AUC {value:.2f}, 95 % interval {low:.2f} to {high:.2f}.")
+            words = "moves images further than" if beats else "does NOT move images further than"
+            click.echo(
+                f"Removing what MUCS names {words} random removal: AUC {value:.2f}, 95 % interval {low:.2f} to {high:.2f}"
+                " (mean squared error)."
+            )
         if not beats:
             sys.exit(1)

@@ -31,6 +31,7 @@ def quiet_tools() -> None:
     """Settings of the tools below that the command wants; whoever set them already is right."""
     for name, value in {
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL",  # its server's database complains when a run is stopped
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "DO_NOT_TRACK": "1",

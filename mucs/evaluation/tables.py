@@ -39,7 +39,7 @@ def tables(found: Mapping[str, Any]) -> str:
     if "counterfactual" in found:
         moved = found["counterfactual"]
         measures = list(next(iter(moved.values())))
-        order = by_value({name: of["loss"]["auc"] for name, of in moved.items()})
+        order = by_value({name: of["MSE"]["auc"] for name, of in moved.items()})
         rows = {name: [interval(moved[name][measure]["auc"]) for measure in measures] for name in order}
         lines += table(["AUC against random", *measures], rows)
         rows = {name: [interval(moved[name][measure]["ratio"], 1, 1) for measure in measures] for name in order}

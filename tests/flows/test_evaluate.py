@@ -41,7 +41,7 @@ def test_a_checkpoint_of_ones_own_is_judged_and_the_work_is_kept(mucs, world, tm
     status, out, err = mucs(*words)
     assert status in (0, 1), err
     found = json.loads(out)
-    value, low, high = found["counterfactual"]["MUCS"]["loss"]["auc"]
+    value, low, high = found["counterfactual"]["MUCS"]["MSE"]["auc"]
     assert 0 <= low <= value <= high <= 1
     assert (status == 0) == (low > 0.5)
     assert found["plan"]["recipe"]["learning_rate"] == 1.5e-3
@@ -104,5 +104,5 @@ def test_mucs_beats_random_removal_on_the_demos_checkpoint(tmp_path):
     command = [Path(sys.executable).parent / "mucs", "evaluate", "--quick", "--folder", tmp_path, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, env=None)
     assert done.returncode == 0, done.stderr
-    auc = json.loads(done.stdout)["counterfactual"]["MUCS"]["loss"]["auc"]
+    auc = json.loads(done.stdout)["counterfactual"]["MUCS"]["MSE"]["auc"]
     assert auc[1] > 0.5
