@@ -306,7 +306,9 @@ def test_prefect_deployments_name_flows_with_their_parameters():
 
 
 def test_the_command_without_the_service_says_what_to_install():
-    code = "import sys; sys.modules['rfc8785'] = None; sys.argv = ['mucs', 'verify']; from flows.cli import main; main()"
+    code = (
+        "import sys; sys.modules['rfc8785'] = None; sys.argv = ['mucs', 'verify']; from flows.cli import main; main()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "mucs: The package rfc8785 is missing; run: pip install 'mucs[service]'.\n"
