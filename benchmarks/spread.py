@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mucs.attribution import Unlearning
 from mucs.attribution.unlearning import mirrored_unlearning
+from mucs.evaluation.metrics import shared, spearman
 
 WAYS = {
     "large batches: 32, rate 1e-4": replace(REFERENCE, batch_size=32),
@@ -51,13 +52,7 @@ def scores(it: Case, k: int, settings: Unlearning, seed: int) -> dict[str, Any]:
 
 def agreement(a: Tensor, b: Tensor) -> Tensor:
     """(recall of the best 2 %, of the best 25, Spearman)."""
-
-    def shared(count: int) -> float:
-        best = [set(x.argsort(descending=True, stable=True)[:count].tolist()) for x in (a, b)]
-        return len(best[0] & best[1]) / count
-
-    ranks = torch.stack([x.argsort().argsort().double() for x in (a, b)])
-    return torch.tensor([shared(math.ceil(0.02 * len(a))), shared(25), float(torch.corrcoef(ranks)[0, 1])])
+    return torch.tensor([shared(a, b, math.ceil(0.02 * len(a))), shared(a, b, 25), float(spearman(a, b))])
 
 
 def main() -> None:

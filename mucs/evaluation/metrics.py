@@ -55,11 +55,6 @@ def exceeds(moved: Tensor, by_chance: Tensor) -> Tensor:
     return ((moved > by_chance).double() + 0.5 * (moved == by_chance).double()).mean(dim=-1)
 
 
-def area_under_curve(positive: Tensor, negative: Tensor) -> float:
-    """Probability that one of `positive` (P,) exceeds one of `negative` (Q,), ties counting half: the area under the ROC curve."""
-    return float(exceeds(positive, negative.expand(len(positive), -1)).mean())
-
-
 def shared(a: Tensor, b: Tensor, count: int) -> float:
     """Share of the `count` highest that two rankings (N,), (N,) have in common."""
     best = [set(x.argsort(descending=True, stable=True)[:count].tolist()) for x in (a, b)]
