@@ -92,7 +92,7 @@ class World:
         record = {
             "method": "MUCS (arXiv 2605.17938)",
             "inputs": inputs,
-            "calibration": None,
+            "calibration": {"sha256": hashlib.sha256(b"calibration").hexdigest(), "decoys": DECOYS},
             "noise_bank": "0" * 64,
             "settings": {"num_noises": 100},
             "results": {
@@ -104,6 +104,7 @@ class World:
             "validations": [],
         }
         outputs = {"noise_bank": record["noise_bank"], "edges": built["sha256"]}
+        outputs |= {"calibration": record["calibration"]["sha256"]}
         artifacts = [
             {"kind": kind, "sha256": given["sha256"], "files": 1, "bytes": 1} for kind, given in inputs.items()
         ]
@@ -177,11 +178,13 @@ def build(world: World) -> None:
         list(pool.map(build_run, [world] * RUNS, range(RUNS)))
 
 
-BARE = (
-    "INSERT INTO edges SELECT {run}, g.generated_id, t.training_id, e.rank, {numbers} FROM read_parquet('{path}') e"
-    " JOIN generated_items g ON g.row_sha256 = e.generated_row_sha256"
-    " JOIN training_items t ON t.row_sha256 = e.training_row_sha256"
-)
+BARE = """INSERT INTO edges
+SELECT
+    $run, g.generated_id, t.training_id, e.rank, score, standard_error, seed_spread, p_value, $decoys,
+    round(decoy_p_value * (1 + $decoys)) - 1, decoy_z
+FROM read_parquet($path) e
+JOIN generated_items g ON g.row_sha256 = e.generated_row_sha256
+JOIN training_items t ON t.row_sha256 = e.training_row_sha256"""
 
 
 def load(world: World) -> Iterator[str]:
@@ -200,10 +203,12 @@ def load(world: World) -> Iterator[str]:
             connection.execute(f"ATTACH '{whole}' AS whole (READ_ONLY)")
             for table in ("generated_items", "training_items"):
                 connection.execute(f"CREATE OR REPLACE TABLE {table} AS FROM whole.{table}")
-            connection.execute("CREATE TABLE IF NOT EXISTS edges AS FROM whole.edges LIMIT 0")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS edges AS SELECT * EXCLUDE (decoy_p_value) FROM whole.edges LIMIT 0"
+            )
         began = time.monotonic()
         with duckdb.connect(str(bare)) as connection:
-            connection.execute(BARE.format(run=number + 1, numbers=", ".join(NUMBERS), path=run.edges))
+            connection.execute(BARE, {"run": number + 1, "decoys": DECOYS, "path": str(run.edges)})
         seconds["bare"].append(time.monotonic() - began)
         if number + 1 == RUNS // 2:
             shutil.copy(whole, world.ledgers["half"])

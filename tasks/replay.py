@@ -14,7 +14,7 @@ from typing import Any, Literal
 from mucs import InputError
 from mucs.canonical import digest
 from mucs.ledger import Ledger
-from mucs.ledger.edges import NUMBERS
+from mucs.ledger.edges import NUMBERS, PUBLISHED
 from tasks import s3
 from tasks.attribute import Outcome, Settings, attribute
 from tasks.calibrate import location
@@ -213,7 +213,8 @@ def compare_all(
     second = by_item(pq.read_table(staged).to_pylist())
     with Ledger.open(ledger) as opened:
         recorded = opened.rows(
-            f"SELECT g.row_sha256 AS generated_row_sha256, t.row_sha256 AS training_row_sha256, rank, {', '.join(NUMBERS)}"
+            f"SELECT g.row_sha256 AS generated_row_sha256, t.row_sha256 AS training_row_sha256, rank,"
+            f" {', '.join(f'{number} AS {name}' for name, number in PUBLISHED.items())}"
             " FROM edges JOIN runs r USING (run_id)"
             " JOIN generated_items g USING (generated_id) JOIN training_items t USING (training_id)"
             " WHERE r.sha256 = ? AND g.row_sha256 IN (SELECT unnest(?))",

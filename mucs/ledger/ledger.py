@@ -20,10 +20,10 @@ import pyarrow as pa
 
 from mucs import InputError
 from mucs.ledger.chain import GENESIS, Entry, link
-from mucs.ledger.edges import NUMBERS
+from mucs.ledger.edges import PUBLISHED
 from mucs.ledger.questions import question
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 HERE = Path(__file__).parent
 WAIT = 60.0  # seconds that a writer waits for another one
 SLACK = datetime.timedelta(minutes=1)  # by which a clock may fall behind the last entry
@@ -210,7 +210,7 @@ class Ledger:
         """A run's edges with the columns of the Merkle tree's leaves, by generated row and rank."""
         return self.connection.execute(
             "SELECT g.row_sha256 AS generated_row_sha256, t.row_sha256 AS training_row_sha256, e.rank,"
-            f" {', '.join(NUMBERS)} FROM edges e"
+            f" {', '.join(f'{number} AS {name}' for name, number in PUBLISHED.items())} FROM edges e"
             " JOIN generated_items g USING (generated_id) JOIN training_items t USING (training_id)"
             " WHERE run_id = ? ORDER BY g.row_sha256, e.rank",
             [run_id],

@@ -2,7 +2,7 @@
 -- Append-only: nothing here is updated or deleted. SHA-256 digests are lower-case hexadecimal.
 
 CREATE TABLE ledger (schema_version INTEGER NOT NULL);
-INSERT INTO ledger VALUES (5);
+INSERT INTO ledger VALUES (6);
 
 -- Anything with a content digest that a run used or made: checkpoint, training set, held-out set, calibration, generated batch,
 -- noise bank, edges.
@@ -81,17 +81,22 @@ CREATE TABLE attributions (
 );
 
 -- No key and no index: uniqueness is checked when a run is loaded, and rows lie in (run, generated item, rank) order.
+-- Numbers have the decimals that were published; a float of the published Parquet is x::DOUBLE::FLOAT.
 CREATE TABLE edges (
     run_id         INTEGER NOT NULL,
     generated_id   INTEGER NOT NULL,
     training_id    INTEGER NOT NULL,
     rank           INTEGER NOT NULL,
-    score          FLOAT   NOT NULL,
-    standard_error FLOAT,                      -- over the noise bank; null with a single noise
-    seed_spread    FLOAT,                      -- standard deviation over repeats of unlearning; null with one
-    p_value        DOUBLE,                     -- against held-out look-alikes; null where none were given
-    decoy_p_value  DOUBLE,                     -- against the training item's own scores for decoys; null without a calibration
-    decoy_z        FLOAT                       -- how many standard deviations the score lies above those
+    score          DECIMAL(18, 6) NOT NULL,
+    standard_error DECIMAL(18, 6),             -- over the noise bank; null with a single noise
+    seed_spread    DECIMAL(18, 6),             -- standard deviation over repeats of unlearning; null with one
+    p_value        DECIMAL(18, 6),             -- against held-out look-alikes; null where none were given
+    decoys         INTEGER,                    -- how many scores for decoys the training item has; null without a calibration
+    decoys_above   INTEGER,                    -- how many of those are as high as its score, or higher
+    decoy_p_value  DECIMAL(18, 6) GENERATED ALWAYS AS (  -- (1 + decoys_above) / (1 + decoys), rounded up
+        (((1000000::BIGINT * (1 + decoys_above) + decoys) // (1 + decoys)) / 1e6)::DECIMAL(18, 6)
+    ) VIRTUAL,
+    decoy_z        DECIMAL(18, 3)              -- how many standard deviations the score lies above those
 );
 
 CREATE TABLE validations (
@@ -292,7 +297,8 @@ GROUP BY a.generated_id;
 -- The edges to read: those of the runs that speak, with names.
 CREATE MACRO lineage_as_of(as_of) AS TABLE
 SELECT
-    g.id AS generated, t.id AS training, e.rank, e.score, e.standard_error, e.seed_spread, e.p_value, e.decoy_p_value, e.decoy_z,
+    g.id AS generated, t.id AS training, e.rank, e.score::DOUBLE AS score, e.standard_error::DOUBLE AS standard_error,
+    e.seed_spread::DOUBLE AS seed_spread, e.p_value::DOUBLE AS p_value, e.decoy_p_value::DOUBLE AS decoy_p_value, e.decoy_z::DOUBLE AS decoy_z,
     t.rights_holder, t.licence, t.date, a.converged, r.sha256 AS run,
     g.sha256 AS generated_sha256, t.sha256 AS training_sha256, t.manifest_row, e.run_id, e.generated_id, e.training_id
 FROM edges e

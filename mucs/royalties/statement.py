@@ -296,15 +296,15 @@ def _units(ledger: Ledger, contract: Contract, usage: Usage, known: str) -> tupl
     return units, len(rows), sum((row.revenue or Decimal(0) for row in rows), Decimal(0))
 
 
-# The scores that count. As exact decimals from here on, so that the order of adding them up does not matter.
+# The scores that count: exact decimals, so that the order of adding them up does not matter.
 EVIDENCE = """
 WITH edge AS (
-    SELECT run_id, generated_id, training_id, score::DECIMAL(18, 9) AS score, standard_error::DECIMAL(18, 9) AS error
+    SELECT run_id, generated_id, training_id, score, standard_error AS error
     FROM edges
-    WHERE rank <= $top + $doubles AND score::DECIMAL(18, 9) > 0
-        AND ($p_value IS NULL OR p_value::DECIMAL(18, 6) <= $p_value)
-        AND ($decoy_p_value IS NULL OR decoy_p_value::DECIMAL(18, 6) <= $decoy_p_value)
-        AND ($decoy_z IS NULL OR decoy_z::DECIMAL(18, 3) >= $decoy_z)
+    WHERE rank <= $top + $doubles AND score > 0
+        AND ($p_value IS NULL OR p_value <= $p_value)
+        AND ($decoy_p_value IS NULL OR decoy_p_value <= $decoy_p_value)
+        AND ($decoy_z IS NULL OR decoy_z >= $decoy_z)
 )
 SELECT c.generated, t.sha256, max(e.score) AS score, max(e.error) AS error
 FROM edge e JOIN counting c USING (run_id, generated_id) JOIN training_items t USING (training_id)

@@ -174,7 +174,7 @@ def drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(test_ledger, "GENERATED", generated)
     scores = sorted((round(draw.uniform(-0.2, 0.6), 6) for _ in training), reverse=True)
     with Ledger.open(tmp_path / "ledger.duckdb", read_only=False) as ledger:
-        store.load(ledger, test_ledger.make_run(tmp_path, scores=scores, chance=(0.01, 0.04, 2.5)))
+        store.load(ledger, test_ledger.make_run(tmp_path, scores=scores, chance=(0.01, 0.04, 2.5), decoys=24))
     return training
 
 

@@ -14,7 +14,7 @@ SELECT
     count(*) FILTER (WHERE a.rank IS NOT NULL AND b.rank IS NOT NULL) / greatest(count(a.rank), count(b.rank)) AS overlap,
     bool_or(coalesce(a.rank = 1 AND b.rank = 1, false)) AS same_best,
     avg(abs(a.score - b.score)) AS mean_score_change,
-    max(abs(a.score - b.score)) AS largest_score_change,
+    max(abs(a.score - b.score))::DOUBLE AS largest_score_change,
     $first AS first_run, $second AS second_run
 FROM a FULL JOIN b ON a.generated_id = b.generated_id AND a.training_id = b.training_id
 JOIN generated_items g ON g.generated_id = coalesce(a.generated_id, b.generated_id)

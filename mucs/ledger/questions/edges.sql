@@ -4,7 +4,8 @@
 -- $as_of time = infinity: answer from what the ledger knew then.
 SELECT
     g.id AS generated, g.sha256 AS generated_sha256, e.rank, t.id AS training, t.sha256 AS training_sha256,
-    t.rights_holder, t.licence, e.score, e.standard_error, e.seed_spread, e.p_value, e.decoy_p_value, e.decoy_z
+    t.rights_holder, t.licence, e.score::DOUBLE AS score, e.standard_error::DOUBLE AS standard_error, e.seed_spread::DOUBLE AS seed_spread,
+    e.p_value::DOUBLE AS p_value, e.decoy_p_value::DOUBLE AS decoy_p_value, e.decoy_z::DOUBLE AS decoy_z
 FROM edges e
 JOIN runs r USING (run_id)
 JOIN generated_items g USING (generated_id)

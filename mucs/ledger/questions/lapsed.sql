@@ -6,7 +6,7 @@
 SELECT
     g.id AS generated, e.rank, t.id AS training, h.rights_holder, h.licence,
     CASE WHEN h.standing = 'granted' THEN 'not for ' || $use ELSE h.standing END AS standing,
-    h.valid_from, h.valid_to, e.score, left(r.sha256, 16) AS run
+    h.valid_from, h.valid_to, e.score::DOUBLE AS score, left(r.sha256, 16) AS run
 FROM edges e
 JOIN speaking_as_of($as_of) s USING (run_id, generated_id)
 JOIN runs r USING (run_id)

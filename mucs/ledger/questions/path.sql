@@ -23,7 +23,7 @@ WITH RECURSIVE parents AS MATERIALIZED (  -- else DuckDB 1.5 loses rows of the r
     FROM ways w JOIN parents p ON p.child = w.sha256
 )
 SELECT
-    g.id AS generated, array_to_string(way, ' → ') AS way, t.id AS training, e.rank, e.score, left(w.run, 16) AS run
+    g.id AS generated, array_to_string(way, ' → ') AS way, t.id AS training, e.rank, e.score::DOUBLE AS score, left(w.run, 16) AS run
 FROM ways w
 JOIN generated_items g USING (generated_id)
 JOIN artifacts a ON a.sha256 = w.sha256

@@ -9,11 +9,14 @@ import sys
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mucs import InputError
 from mucs import ledger as store
 from mucs.canonical import digest
 from mucs.ledger import EDGE_SCHEMA, Ledger, Run, edges_root, first_fault, holds, prove, write_edges
+from mucs.ledger.edges import NUMBERS
 
 TRAINING = [
     {
@@ -28,7 +31,7 @@ TRAINING = [
 GENERATED = [{"id": f"g{i}", "sha256": f"{90 + i:064d}", "seed": str(i)} for i in range(2)]
 
 
-def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), chance=(0.5, 0.25, 1.5), **changes) -> Run:
+def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), chance=(0.5, 0.25, 1.5), decoys=3, **changes) -> Run:
     """A run of two generated items and four training items. chance: p-value, decoy p-value and decoy z of every edge."""
     edges = [
         (digest(g), g["id"], g["sha256"], digest(t), t["id"], t["sha256"], rank, score, 0.01, math.nan, *chance)
@@ -63,7 +66,7 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), chance=(0.5, 0.2
         "name": name,
         "method": "MUCS (arXiv 2605.17938)",
         "inputs": {kind: {"path": kind, "commit": "c", "sha256": f"{kind:f<64}"} for kind in kinds},
-        "calibration": {"sha256": "calibration"},
+        "calibration": {"sha256": "calibration", "decoys": decoys},
         "generated": [{"id": g["id"], "sha256": g["sha256"]} for g in GENERATED],
         "settings": {"num_noises": 2},
         "results": {
@@ -184,6 +187,10 @@ def test_questions_answer_from_the_latest_run(path, tmp_path):
         ("SELECT * FROM good UNION ALL SELECT * FROM good WHERE rank = 1", "twice"),
         ("SELECT * REPLACE ('stranger' AS training_row_sha256) FROM good", "0 are between items"),
         ("SELECT * REPLACE (NULL::INTEGER AS rank) FROM good", "NOT NULL"),
+        ("SELECT * REPLACE (0.1234567::FLOAT AS score) FROM good", "0 are .* with numbers of the decimals"),
+        ("SELECT * REPLACE ('inf'::FLOAT AS score) FROM good", "0 are .* with numbers of the decimals"),
+        ("SELECT * REPLACE ('nan'::FLOAT AS decoy_z) FROM good", "0 are .* with numbers of the decimals"),
+        ("SELECT * REPLACE (0.3 AS decoy_p_value) FROM good", "0 are .* with numbers of the decimals"),
         (None, "gone.parquet"),
     ],
 )
@@ -202,11 +209,34 @@ def test_a_load_that_fails_leaves_nothing(path, tmp_path, select, message):
         assert first_fault(ledger) is None
 
 
+@given(
+    scores=st.lists(st.floats(-1, 1) | st.floats(-1e6, 1e6), min_size=4, max_size=4),
+    p=st.floats(1e-6, 1) | st.just(math.nan),
+    decoys=st.integers(1, 20_000),
+    above=st.floats(0, 1),
+    z=st.floats(-1e4, 1e4) | st.just(math.nan),
+)
+@settings(max_examples=30, deadline=None)
+def test_the_ledger_gives_back_what_was_published(tmp_path_factory, scores, p, decoys, above, z):
+    folder = tmp_path_factory.mktemp("published")
+    chance = (p, (1 + round(above * decoys)) / (1 + decoys), z)
+    run = make_run(folder, scores=sorted(scores, reverse=True), chance=chance, decoys=decoys)
+    load(folder / "ledger.duckdb", run)
+    with Ledger.open(folder / "ledger.duckdb") as ledger:
+        assert ledger.edges(1).select(NUMBERS).to_pylist() == sorted_edges(run).select(NUMBERS).to_pylist()
+        assert first_fault(ledger) is None
+
+
+def sorted_edges(run):
+    return pq.read_table(run.edges).sort_by([("generated_row_sha256", "ascending"), ("rank", "ascending")])
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
+        ("UPDATE edges SET decoys = 7, decoys_above = 1", "edges_in_range"),
         ("UPDATE edges SET score = score + 1e-6 WHERE rank = 1", "edges of run"),
-        ("UPDATE edges SET decoy_p_value = 0.01 WHERE rank = 1", "edges of run"),
+        ("UPDATE edges SET decoys_above = 1 WHERE rank = 1", "edges of run"),
         ("UPDATE edges SET seed_spread = 0.01 WHERE rank = 1", "edges of run"),
         ("UPDATE edges SET decoy_z = NULL WHERE rank = 1", "edges of run"),
         ("DELETE FROM edges WHERE rank = 4", "edges of run"),
@@ -264,7 +294,7 @@ def test_what_is_not_a_ledger_is_refused(path, tmp_path):
     load(path, make_run(tmp_path))
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE ledger SET schema_version = 1")
-    with pytest.raises(InputError, match="schema 1, this program reads 5; use"):
+    with pytest.raises(InputError, match="schema 1, this program reads 6; use"):
         Ledger.open(path)
 
 

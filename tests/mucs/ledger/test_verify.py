@@ -81,9 +81,9 @@ FAULTS = {
     "UPDATE edges SET training_id = -1 WHERE run_id = 1 AND rank = 1": "edges of run {a}",
     "UPDATE edges SET generated_id = 77 WHERE run_id = 1 AND rank = 1": "edges of run {a}",
     "UPDATE edges SET generated_id = 2 WHERE run_id = 1 AND rank = 1 AND generated_id = 1": "edges of run {a}",
-    "INSERT INTO edges SELECT * FROM edges WHERE run_id = 1 AND rank = 4": "edges of run {a}",
+    "INSERT INTO edges SELECT * EXCLUDE (decoy_p_value) FROM edges WHERE run_id = 1 AND rank = 4": "edges of run {a}",
     "DELETE FROM edges WHERE run_id = 2": "edges of run {b}",
-    "INSERT INTO edges SELECT * REPLACE (3 AS run_id) FROM edges WHERE run_id = 1": "edges_refer",
+    "INSERT INTO edges SELECT * EXCLUDE (decoy_p_value) REPLACE (3 AS run_id) FROM edges WHERE run_id = 1": "edges_refer",
     "UPDATE training_items SET date = '2023-01-01' WHERE training_id = 1": "the training item t0",
     "UPDATE training_items SET recorded_at = recorded_at - INTERVAL 1 DAY WHERE training_id = 1": "items_belong",
     "UPDATE generated_items SET manifest_row = manifest_row::VARCHAR || ' '": None,
@@ -168,7 +168,9 @@ def test_a_big_run_is_read_in_parts_and_by_several_processes(whole, changed, mon
     monkeypatch.setattr(verify, "SLICE", 3)
     assert changed() is None
     assert "edges of run" in changed("UPDATE edges SET decoy_z = 1.25 WHERE rank = 4 AND run_id = 2")
-    assert "edges_refer" in changed("INSERT INTO edges SELECT * REPLACE (3 AS run_id) FROM edges WHERE run_id = 1")
+    assert "edges_refer" in changed(
+        "INSERT INTO edges SELECT * EXCLUDE (decoy_p_value) REPLACE (3 AS run_id) FROM edges WHERE run_id = 1"
+    )
 
 
 def test_the_entry_of_a_run_commits_to_its_artifacts_and_training_set(whole):

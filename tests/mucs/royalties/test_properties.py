@@ -70,7 +70,7 @@ def ledger_of(items, generated: int, shuffle=random.Random(0)) -> Ledger:
         c.execute(f"INSERT INTO attributions VALUES (1, {g}, true, 1, 1, 1, 1, 1, 1, 1, 1, {'NULL, ' * 6} NULL)")
         order = sorted(range(len(items)), key=lambda n: (-items[n].scores[g], items[n].id))
         edges += [[1, g, n + 1, rank, items[n].scores[g] / 1e6] for rank, n in enumerate(order, start=1)]
-    edge = "INSERT INTO edges VALUES (?, ?, ?, ?, ?, 0.01, NULL, NULL, NULL, NULL)"
+    edge = "INSERT INTO edges VALUES (?, ?, ?, ?, ?, 0.01, NULL, NULL, NULL, NULL, NULL)"
     c.executemany(edge, shuffle.sample(edges, len(edges)))
     return ledger
 
