@@ -110,7 +110,8 @@ def audit(
 
     outcome = attribute(pulled_checkpoint, training, reserve, generated, rows, settings, device, cache, calibration)
     edges, attributions, expected = stage_edges(outcome, training, rows)
-    validations += validate_edges(edges, expected, bounded=settings.score == "skew")
+    decoys = outcome.calibration["decoys"] if outcome.calibration else None
+    validations += validate_edges(edges, expected, bounded=settings.score == "skew", decoys=decoys)
     run = stage_run(edges, attributions, outcome, settings, inputs, registry, rows, validations, results)
     log.info("publish   %s", publish(run, outcome.bank, key, retention_days))
     load(ledger, run)

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import canonical
-from mucs.ledger.edges import NUMBERS
+from mucs.ledger.edges import NUMBERS, given_back
 from tasks.pull import Pulled
 
 if TYPE_CHECKING:
@@ -321,10 +321,11 @@ def validate_checkpoint(pulled: Pulled) -> tuple[list[Validation], Takes]:
 
 
 @task(cache_policy=NO_CACHE)
-def validate_edges(edges: Path, expected: dict[str, int], bounded: bool) -> list[Validation]:
-    """Gate an edge file: finite scores, complete, ranks right, all else in range or null.
+def validate_edges(edges: Path, expected: dict[str, int], bounded: bool, decoys: int | None = None) -> list[Validation]:
+    """Gate an edge file: finite scores, complete, ranks right, all else in range or null, and nothing that the ledger would round.
 
-    expected: number of edges by generated row's SHA-256. bounded: whether scores lie in (−1, 1).
+    expected: number of edges by generated row's SHA-256. bounded: whether scores lie in (−1, 1). decoys: how many the
+    calibration has; none without one.
     """
     import numpy as np
     import pandas as pd
@@ -338,6 +339,9 @@ def validate_edges(edges: Path, expected: dict[str, int], bounded: bool) -> list
     frame["score falls with rank"] = ~(groups["score"].diff() > 0)
     counts = groups.size().to_dict()
     frame["edges are complete"] = [counts[g] == expected.get(g) for g in frame["generated_row_sha256"]]
+    frame["decimals are right"] = True
+    for name in NUMBERS:
+        frame["decimals are right"] &= frame[name].isna() | (frame[name] == given_back(name, frame[name], decoys))
     frame["numbers are finite"] = ~np.isinf(frame[NUMBERS]).any(axis=1)
     expectations = [
         ("ExpectTableRowCountToBeBetween", {"min_value": sum(expected.values()), "max_value": sum(expected.values())}),
@@ -347,7 +351,9 @@ def validate_edges(edges: Path, expected: dict[str, int], bounded: bool) -> list
         *between("seed_spread", 0),
         *between("p_value", 0, 1, strict_min=True),
         *between("decoy_p_value", 0, 1, strict_min=True),
-        *holds("numbers are finite", "rank is right", "score falls with rank", "edges are complete"),
+        *holds(
+            "numbers are finite", "decimals are right", "rank is right", "score falls with rank", "edges are complete"
+        ),
         *unique("edge"),
     ]
     return [run_suite("edges", frame, expectations, "edge")]

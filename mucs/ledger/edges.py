@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mucs.files import replacing
 from mucs.ledger import merkle
@@ -83,6 +84,18 @@ def rounded(values: NDArray[np.float64], decimals: int, *, up: bool) -> NDArray[
     """To so many decimals: to the nearest, or up (but for what a float's last digit may be off)."""
     found = np.ceil(values * 10**decimals - 1e-6) / 10**decimals if up else values.round(decimals)
     return found + 0.0  # and not -0.0
+
+
+def given_back(name: str, values: ArrayLike, decoys: int | None) -> NDArray[Any]:
+    """What the ledger gives back of a column of published numbers (N,), NaN for null: the same, if they are of `write_edges`.
+
+    decoys: how many there were of them; a decoy p-value is kept as how many of these score as high.
+    """
+    given = np.asarray(values, np.float64)
+    if name == "decoy_p_value":
+        number = np.nan if decoys is None else 1 + decoys
+        return rounded(np.round(given * number) / number, DECIMALS[name], up=True)
+    return rounded(given, DECIMALS[name], up=False).astype(EDGE_SCHEMA.field(name).type.to_pandas_dtype())
 
 
 def leaf_hashes(edges: pa.Table) -> list[bytes]:

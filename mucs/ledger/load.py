@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
-from mucs.ledger.edges import DECIMALS, PUBLISHED
+from mucs.ledger.edges import DECIMALS
 from mucs.ledger.ledger import Ledger
 
 OUTCOME = (  # columns of `attributions`, in order, that each generated item's outcome brings
@@ -158,20 +158,15 @@ def _load_run(ledger: Ledger, run: Run, now: Any) -> int:
     return run_id
 
 
+# What the gate passes comes back from this as it was published (`given_back`), and the Merkle root holds it to that.
 STORED = {
-    name: f"TRY_CAST(e.{name}::DOUBLE AS DECIMAL(18, {digits}))"
-    for name, digits in DECIMALS.items()
-    if name != "decoy_p_value"
-} | {"decoys": "$decoys", "decoys_above": "decoys_above"}
-# What the columns of the ledger give back. A row of which that is not what was published is left out, and so found missing.
-BACK = {name: PUBLISHED[name].replace(name, stored) for name, stored in STORED.items() if name in PUBLISHED}
-BACK["decoy_p_value"] = "ceil(1e6 * (1 + decoys_above) / (1 + $decoys) - 1e-6) / 1e6"
+    name: f"e.{name}::DOUBLE::DECIMAL(18, {digits})" for name, digits in DECIMALS.items() if name != "decoy_p_value"
+} | {"decoys": "$decoys", "decoys_above": "(round(e.decoy_p_value * (1 + $decoys)) - 1)::INTEGER"}
 INSERT = f"""INSERT INTO edges (run_id, generated_id, training_id, rank, {", ".join(STORED)})
 SELECT $run, g.generated_id, t.training_id, e.rank, {", ".join(STORED.values())}
-FROM (SELECT *, (round(decoy_p_value * (1 + $decoys)) - 1)::INTEGER AS decoys_above FROM read_parquet($edges)) e
+FROM read_parquet($edges) e
 JOIN generated_items g ON g.row_sha256 = e.generated_row_sha256
-JOIN training_items t ON t.row_sha256 = e.training_row_sha256
-WHERE {" AND ".join(f"{back} IS NOT DISTINCT FROM e.{name}" for name, back in BACK.items())}"""
+JOIN training_items t ON t.row_sha256 = e.training_row_sha256"""
 
 
 def _load_edges(ledger: Ledger, run: Run, run_id: int) -> None:
@@ -182,6 +177,8 @@ def _load_edges(ledger: Ledger, run: Run, run_id: int) -> None:
         ledger.connection.execute(INSERT, {"run": run_id, "decoys": decoys, "edges": str(run.edges)})
     except (duckdb.IOException, duckdb.InvalidInputException):
         raise InputError(f"{run.edges} cannot be read as Parquet, or is gone; publish the run again.") from None
+    except duckdb.ConversionException:
+        raise InputError(f"{run.edges} has numbers that are not finite, or too large; publish the run again.") from None
     # a bit for each training item that a generated one names: cheaper than a hash table of pairs
     last = ledger.one("SELECT max(training_id) FROM training_items")
     loaded, doubled = ledger.connection.execute(
@@ -192,8 +189,7 @@ def _load_edges(ledger: Ledger, run: Run, run_id: int) -> None:
     ).fetchone() or (0, False)
     if loaded != expected:
         raise InputError(
-            f"{run.edges} has {expected} edges, of which {loaded} are between items of the manifests, with numbers of the decimals"
-            " that are published; publish the run again."
+            f"{run.edges} has {expected} edges, of which {loaded} are between items of the manifests; publish the run again."
         )
     if doubled:
         raise InputError(f"{run.edges} names a pair of items twice; publish the run again.")

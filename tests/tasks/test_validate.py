@@ -4,6 +4,8 @@ import json
 import math
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -111,6 +113,14 @@ EDGES = {
     "decoy_z": (math.inf, "'numbers are finite': 1 of 3"),
     "score": (1.0, "on column 'score': 2 of 3"),
 }
+# as no other program may have written them: 3 decoys give p-values of quarters
+ROUNDED = {
+    "score": 0.1234567,
+    "standard_error": 0.10000001,
+    "decoy_z": 1.0001,
+    "decoy_p_value": 0.3,
+    "p_value": 0.50000001,
+}
 
 
 def edge_file(folder, **spoiled):
@@ -135,6 +145,23 @@ def test_edges_out_of_range_are_stopped(tmp_path, column):
     with pytest.raises(GateFailed) as stopped:
         validate_edges.fn(edge_file(tmp_path, **{column: value}), {"g": 3}, bounded=True)
     assert message in str(stopped.value)
+
+
+@pytest.mark.parametrize("column", ROUNDED)
+def test_edges_that_the_ledger_would_round_are_stopped(tmp_path, column):
+    path = edge_file(tmp_path, decoy_p_value=0.25)
+    assert validate_edges.fn(path, {"g": 3}, bounded=True, decoys=3)[0]["success"]
+    table = pq.read_table(path)
+    place, values = table.column_names.index(column), table[column].to_pylist()
+    values[1] = ROUNDED[column]
+    pq.write_table(table.set_column(place, column, pa.array(values, table.schema.types[place])), path)
+    with pytest.raises(GateFailed, match="'decimals are right': 1 of 3"):
+        validate_edges.fn(path, {"g": 3}, bounded=True, decoys=3)
+
+
+def test_decoy_p_values_need_decoys(tmp_path):
+    with pytest.raises(GateFailed, match="'decimals are right': 1 of 3"):
+        validate_edges.fn(edge_file(tmp_path, decoy_p_value=0.25), {"g": 3}, bounded=True)
 
 
 def test_differences_are_not_bounded(tmp_path):

@@ -187,10 +187,8 @@ def test_questions_answer_from_the_latest_run(path, tmp_path):
         ("SELECT * FROM good UNION ALL SELECT * FROM good WHERE rank = 1", "twice"),
         ("SELECT * REPLACE ('stranger' AS training_row_sha256) FROM good", "0 are between items"),
         ("SELECT * REPLACE (NULL::INTEGER AS rank) FROM good", "NOT NULL"),
-        ("SELECT * REPLACE (0.1234567::FLOAT AS score) FROM good", "0 are .* with numbers of the decimals"),
-        ("SELECT * REPLACE ('inf'::FLOAT AS score) FROM good", "0 are .* with numbers of the decimals"),
-        ("SELECT * REPLACE ('nan'::FLOAT AS decoy_z) FROM good", "0 are .* with numbers of the decimals"),
-        ("SELECT * REPLACE (0.3 AS decoy_p_value) FROM good", "0 are .* with numbers of the decimals"),
+        ("SELECT * REPLACE ('inf'::FLOAT AS score) FROM good", "not finite, or too large"),
+        ("SELECT * REPLACE ('nan'::FLOAT AS decoy_z) FROM good", "not finite, or too large"),
         (None, "gone.parquet"),
     ],
 )
