@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TypeVar
 
-from mucs.royalties.contract import HUNDRED, Contract, Pot
+from mucs.royalties.contract import HUNDRED, Contract, Pot, is_unknown
 
 FINE = 10**24  # units of a pot while it is divided
 SHARE_PLACES = 12  # decimals of a share that is shown
@@ -192,8 +192,7 @@ class _Division:
             return {(suspense, "not granted for output"): HUNDRED}
         split = self.contract.splits.get(work.sha256)
         if split is None:
-            unknown = work.holder.strip().lower() in ("", "unknown")
-            return {(suspense, "holder unknown") if unknown else (work.holder, basis): HUNDRED}
+            return {(suspense, "holder unknown") if is_unknown(work.holder) else (work.holder, basis): HUNDRED}
         owners = {(holder, basis): percent for holder, percent in split.items() if percent}
         rest = HUNDRED - sum(split.values())
         return owners | ({(suspense, "split incomplete"): rest} if rest else {})

@@ -196,10 +196,15 @@ def _deductions(value: _Value) -> dict[str, Decimal]:
     return found
 
 
+def is_unknown(holder: str) -> bool:
+    """Whether that is how a manifest or a register says that the rights holder is not known; such a one is never paid."""
+    return holder.strip().lower() in ("", "unknown")
+
+
 def _split(value: _Value, suspense: str) -> dict[str, Decimal]:
     found = {}
     for holder, each in value.items().items():
-        if holder == suspense:
+        if holder == suspense or is_unknown(holder):
             each.refuse("goes to the suspense account", "leave it out: what is missing to 100 goes there by itself")
         found[holder] = each.percentage()
     if sum(found.values()) > HUNDRED:

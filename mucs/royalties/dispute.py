@@ -10,6 +10,7 @@ from typing import Any
 
 from mucs import InputError
 from mucs.ledger import Ledger
+from mucs.royalties.contract import is_unknown
 
 STEPS = {"open": ("under review",), "under review": ("upheld", "rejected"), "upheld": (), "rejected": ()}
 AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,4})?")
@@ -29,7 +30,7 @@ def open_dispute(ledger: Ledger, statement: str, rights_holder: str, reason: str
     known |= {
         row["rights_holder"] for row in ledger.rows("SELECT rights_holder FROM rights_on(current_date, 'infinity')")
     }
-    if rights_holder not in known:
+    if rights_holder not in known or is_unknown(rights_holder):
         raise InputError(
             f"The ledger has no rights holder {rights_holder!r}; see them with"
             " `mucs sql \"SELECT DISTINCT rights_holder FROM rights_on(current_date, 'infinity')\"`."

@@ -70,6 +70,7 @@ def test_the_samples_are_whole():
             "adds up to more than 100",
         ),
         ("minimum_payout: 20.00", "splits:\n  t0: {Suspense account: 5}", 15, "goes to the suspense account"),
+        ("minimum_payout: 20.00", "splits:\n  t0: {Unknown: 5}", 15, "goes to the suspense account"),
         ("minimum_payout: 20.00", "minimum_payout: {", 15, "this is not YAML"),
     ],
 )

@@ -214,6 +214,8 @@ def test_rights_of_the_last_day_decide_who_is_paid_and_what_is_in_suspense(world
         ("training", "Suspense account", "holder unknown"): "0.333333333333",
         ("output", "Suspense account", "not granted for output"): "1.000000000000",
     }
+    with Ledger.open(world.path, read_only=False) as ledger, pytest.raises(InputError, match="holder 'unknown'"):
+        open_dispute(ledger, before.sha256, "unknown", "an unknown person is owed something")
     world.holds()
 
 
