@@ -132,8 +132,8 @@ def attribute(
     items, generated = as_items(images), as_items(generated_images)
     reserve = None if held_out is None else as_items(held_out)
     model.check(generated, "generated images")
-    if repeats < 1:
-        raise InputError(f"{repeats} repeats are asked for; ask for at least 1.")
+    if not isinstance(repeats, int) or repeats < 1:
+        raise InputError(f"{repeats!r} repeats are asked for; ask for a whole number from 1 on.")
     store = store or LossStore()
     original = store.table(model, items, bank, scoring)
     original_reserve = None if reserve is None else store.table(model, reserve, bank, scoring)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -31,7 +30,6 @@ POLICIES = {
     "all": re.compile(""),
     "adapter": re.compile(r"\.lora_"),
 }
-INITIALISING = threading.Lock()
 PROBE = 32  # noises of the probe
 PROBE_EVERY = 4  # steps between two looks at the probe where it decides
 
@@ -143,11 +141,7 @@ def trainable_names(network: nn.Module, trainable: str | Sequence[str]) -> list[
 def estimate_null_loss(model: DiffusionModel, images: Tensor | Items, *, samples: int = 256, seed: int = 0) -> float:
     """L₀: mean loss, over training items and levels drawn as in training, of a freshly initialised network of the same configuration."""
     items = as_items(images)
-    # weights are drawn from torch's one global stream, so one thread at a time
-    with INITIALISING, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "fresh network").initial_seed())
-        network = type(model.network).from_config(model.network.config)
-    fresh = DiffusionModel(network, model.scheduler, model.device)
+    fresh = model.fresh(stream(seed, "fresh network").initial_seed())
     draws = stream(seed, "null loss")
     which = torch.randint(len(items), (samples,), generator=draws)
     noise = torch.randn((samples, *model.shape), generator=draws)
@@ -248,6 +242,8 @@ def mirrored_unlearning(
     with memory_for("the unlearning batch size", settings.batch_size):
         probe_before = probe(model)
         for indices, retain_noise, retain_levels, forget_noise, forget_levels in draws:
+            if indices.min() < 0 or indices.max() >= len(items):
+                raise InputError(f"A draw names an item that is none of the {len(items)}; give draws for these items.")
             retained, copies = items[indices], generated[torch.zeros(len(forget_noise), dtype=torch.long)]
             x = torch.cat([retained.images, copies.images])
             if settings.augment:

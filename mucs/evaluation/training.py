@@ -13,7 +13,6 @@ from torch import Tensor
 from mucs import InputError
 from mucs.attribution import DiffusionModel, Items
 from mucs.attribution.seeds import stream
-from mucs.attribution.unlearning import INITIALISING
 from mucs.files import replacing
 
 EVERY = 500  # steps between two saved states
@@ -82,10 +81,7 @@ def small_unet(
 
 def fresh(model: DiffusionModel, seed: int) -> DiffusionModel:
     """An untrained model of the same configuration, with weights that the seed chooses."""
-    with INITIALISING, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "initial weights").initial_seed())
-        network = type(model.network).from_config(model.network.config)
-    return DiffusionModel(network, model.scheduler, model.device, checkpoint=model.checkpoint)
+    return model.fresh(stream(seed, "initial weights").initial_seed())
 
 
 def train(

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mucs import InputError
-from mucs.attribution import DiffusionModel, Items, LossStore, NoiseBank, Scoring, Screening, Unlearning
+from mucs.attribution import DiffusionModel, Items, LossStore, NoiseBank, Scoring, Screening, Unlearning, attribute
 from mucs.attribution.losses import check
 from mucs.attribution.unlearning import mirrored_unlearning, trainable_names
 
@@ -185,6 +185,8 @@ BAD_SETTINGS = {
     "a rate as text": (lambda m: Unlearning(learning_rate="1e-4"), "finite numbers"),
     "half a step": (lambda m: Unlearning(max_steps=2.5), "whole ones"),
     "no draws": (lambda m: mirrored_unlearning(m, items()[:1], items(), Unlearning(null_loss=1.0), draws=[]), "no draws; give one for each step"),
+    "a draw of another item": (lambda m: mirrored_unlearning(m, items()[:1], items(), Unlearning(null_loss=1.0), draws=[(torch.tensor([99]), *[torch.zeros(1, 3, 8, 8), torch.zeros(1)] * 2)]), "an item that is none of the"),
+    "repeats as text": (lambda m: attribute(m, items(), items()[:1], NoiseBank.draw(m, 2), repeats="2"), "'2' repeats are asked for"),
     "a stage of one number": (lambda m: Screening([1, 2]), "not a pair"),
     "a bank that is not finite": (lambda m: NoiseBank(torch.full((1, 3, 8, 8), torch.nan), torch.ones(1)), "not finite; draw it anew"),
     "a bank of other levels": (lambda m: LossStore().table(m, items(), NoiseBank(torch.zeros(1, 3, 8, 8), torch.tensor([5000.0])), Scoring()), "levels outside 0 to 999, which the model takes; draw"),
