@@ -1,4 +1,4 @@
-"""Pages for people: one self-contained HTML file a run."""
+"""Pages for people: each one HTML file that needs no other."""
 
 from mucs.report.audit import audit_page
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mucs.report.page import page
+
 RATE = 0.05  # the false discovery rate that the library counts discoveries at
 
 
@@ -65,20 +67,12 @@ def audit_page(
     `picture`, outcome and best `edges`. shares: the answer of the question `shares` over the first `counted` edges
     of each generated item.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    pages = Environment(
-        loader=PackageLoader("mucs.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     held_out = run["artifacts"].get("held_out")
     held_out_count = held_out["files"] - 1 if held_out else 0  # one file is the manifest
     calibration = run["record"]["calibration"]
     kept = max(item["survivors"] for item in items)
-    return pages.get_template("audit.html").render(
+    return page(
+        "audit.html",
         run=run,
         training=training,
         items=items,

@@ -16,6 +16,7 @@ from mucs.canonical import canonical
 from mucs.files import replacing
 from mucs.ledger import Ledger, signing
 from mucs.ledger.load import file_sha256
+from mucs.report.page import page
 from mucs.royalties.contract import read_contract
 from mucs.royalties.statement import Statement, issue
 from mucs.royalties.usage import Period, read_usage
@@ -153,35 +154,21 @@ def _party_id(party: Mapping[str, Any]) -> str:
     return f"ISNI:{party['isni']}" if party["isni"] else f"IPI:{party['ipi']}" if party["ipi"] else ""
 
 
-def page(statement: Statement) -> bytes:
+def html_file(statement: Statement) -> bytes:
     """One HTML text to print, that needs no other file."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    pages = Environment(
-        loader=PackageLoader("mucs.royalties", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     content = statement.content
-    return (
-        pages.get_template("statement.html")
-        .render(
-            sha256=statement.sha256,
-            header=content["header"],
-            contract=content["header"]["contract"],
-            lines=sorted(
-                content["lines"], key=lambda line: (line["right_type"], -Decimal(line["gross"]), line["holder"])
-            ),
-            balances=content["balances"],
-            adjustments=content["adjustments"],
-            shown=SHOWN_WORKS,
-            deducted=sum((Decimal(line["deducted"]) for line in content["lines"]), Decimal(0)),
-            total=lambda name: sum((Decimal(balance[name]) for balance in content["balances"]), Decimal(0)),
-        )
-        .encode()
-    )
+    return page(
+        "statement.html",
+        sha256=statement.sha256,
+        header=content["header"],
+        contract=content["header"]["contract"],
+        lines=sorted(content["lines"], key=lambda line: (line["right_type"], -Decimal(line["gross"]), line["holder"])),
+        balances=content["balances"],
+        adjustments=content["adjustments"],
+        shown=SHOWN_WORKS,
+        deducted=sum((Decimal(line["deducted"]) for line in content["lines"]), Decimal(0)),
+        total=lambda name: sum((Decimal(balance[name]) for balance in content["balances"]), Decimal(0)),
+    ).encode()
 
 
 FILES: dict[str, Callable[[Statement], bytes]] = {
@@ -189,5 +176,5 @@ FILES: dict[str, Callable[[Statement], bytes]] = {
     ".csv": lines_file,
     ".balances.csv": balances_file,
     ".tsv": flat_file,
-    ".html": page,
+    ".html": html_file,
 }
