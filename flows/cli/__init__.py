@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import NoReturn
 
 import click
 
@@ -51,7 +52,11 @@ def main() -> None:
             raise
         click.echo(f"mucs: The package {error.name} is missing; run: pip install 'mucs[service]'.", err=True)
         sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        say_stopped()
     except Exception as error:
+        if was_stopped(error):
+            say_stopped()
         duckdb = sys.modules.get("duckdb")
         if duckdb is None or not isinstance(error, duckdb.Error):
             raise
@@ -61,6 +66,15 @@ def main() -> None:
             err=True,
         )
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("mucs: stopped; run the same command again to go on where it was.", err=True)
-        sys.exit(130)
+
+
+def was_stopped(error: BaseException | None) -> bool:
+    """Whether an error came up on the way out: Ctrl-C stops Prefect's server as well, which then cannot be told."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
+def say_stopped() -> NoReturn:
+    click.echo("mucs: stopped; run the same command again to go on where it was.", err=True)
+    sys.exit(130)

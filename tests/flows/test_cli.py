@@ -312,3 +312,15 @@ def test_the_command_without_the_service_says_what_to_install():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "mucs: The package rfc8785 is missing; run: pip install 'mucs[service]'.\n"
+
+
+def test_ctrl_c_that_stops_prefects_server_as_well_is_one_sentence(mucs, monkeypatch):
+    def stopped(*_, **__):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise ConnectionError("no server to tell") from OSError("refused")
+
+    monkeypatch.setattr("flows.evaluate.evaluate", stopped)
+    status, out, err = mucs("evaluate", "openmoji")
+    assert (status, out, err) == (130, "", "mucs: stopped; run the same command again to go on where it was.\n")
