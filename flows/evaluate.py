@@ -140,7 +140,8 @@ def measured(study: Study, spec: Spec, out: Path) -> Iterator[dict[str, Any]]:
     names = [f"{k:02d}" for k in range(plan.generated)]
     plots.draw_matrix(overlap(main, 10), names, "shared of the best 10", out / "overlap.png")
     pairs = plan.generated * max(1, plan.generated - 1)
-    yield {"overlap": float(overlap(main, 10).fill_diagonal_(0).sum() / pairs)}
+    shared = float(overlap(main, 10).fill_diagonal_(0).sum() / pairs)
+    yield {"overlap": shared, "converged": study.mucs.converged()}
     if len(scores) > 1:
         plots.draw_matrix(correlations(scores), list(scores), "rank correlation", out / "correlations.png")
         yield {"suspicions": plain(study.suspicions())}

@@ -40,6 +40,14 @@ class Mucs:
 
     def entries(self, generated: Items | None = None, seed: int | None = None) -> Tensor:
         """What each bank entry says of every item, for each generated one (by default the case's): (G, N + H, M) float32."""
+        return torch.stack([entries for entries, _ in self._unlearned(generated, seed)])
+
+    def converged(self) -> int:
+        """For how many generated items unlearning reached its end before the step cap; scores of the others understate."""
+        return sum(converged for _, converged in self._unlearned())
+
+    def _unlearned(self, generated: Items | None = None, seed: int | None = None) -> list[tuple[Tensor, bool]]:
+        """Entries (N + H, M) of each generated item, and whether its unlearning converged; in memory, or in the folder for good."""
         generated, seed = generated or self.case.generated, self.case.seed if seed is None else seed
         everyone, model = self.case.everyone, self.case.model
         store = LossStore(self.folder and self.folder / "losses")
@@ -58,20 +66,23 @@ class Mucs:
         }
         place = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
-        def one(k: int) -> Tensor:
+        def one(k: int) -> tuple[Tensor, bool]:
             item = generated[k : k + 1]
 
             def fill(losses: Tensor) -> None:
                 done = mirrored_unlearning(model, item, self.case.images, settings, seed=seed)
-                log.info("unlearn   %d of %d: %d steps", k + 1, len(generated), done.steps)
+                how = "converged" if done.converged else "NOT converged"
+                log.info("unlearn   %d of %d: %s after %d steps", k + 1, len(generated), how, done.steps)
                 second = self.scoring.second_bank(self.bank)
-                losses.copy_(measure(done.model, everyone, second, which, columns, self.scoring))
+                losses[:-1] = measure(done.model, everyone, second, which, columns, self.scoring)
+                losses[-1] = float(done.converged)
 
             path = self.folder and self.folder / "unlearned" / place / f"{item.digest}.f32"
-            return self.scoring.compare(before, kept(path, (len(everyone), len(self.bank)), fill))
+            losses = kept(path, (len(everyone) + 1, len(self.bank)), fill)
+            return self.scoring.compare(before, losses[:-1]), bool(losses[-1].all())
 
         with ThreadPoolExecutor(self.workers) as pool:
-            return torch.stack(list(pool.map(one, range(len(generated)))))
+            return list(pool.map(one, range(len(generated))))
 
     def scores(self, seed: int | None = None) -> Tensor:
         """The method's scores: (G, N + H)."""

@@ -61,4 +61,11 @@ def tables(found: Mapping[str, Any]) -> str:
             for name, value in found["sanity"].items()
         }
         lines += table(["control", "found"], rows)
+    if "converged" in found:
+        count, total = found["converged"], found["plan"]["generated"]
+        lines.append(f"Unlearning converged for {count} of {total} generated items.")
+        if count < total:
+            lines.append(
+                "The scores of the others understate: raise max_steps or learning_rate of the study's unlearning, in data/studies.yaml."
+            )
     return "\n".join(lines)

@@ -48,6 +48,9 @@ def test_a_checkpoint_of_ones_own_is_judged_and_the_work_is_kept(mucs, world, tm
     results = tmp_path / "out" / "quick"
     assert json.loads((results / "results.json").read_text()) == found
     assert "| MUCS |" in (results / "results.md").read_text()
+    assert (
+        "Unlearning converged for 0 of 2 generated items.\nThe scores of the others understate" in mucs(*words[:-1])[1]
+    )
     assert {path.suffix for path in results.iterdir()} == {".json", ".md", ".png"}
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "retrained").iterdir()}
     assert json.loads(mucs(*words)[1]) == found
