@@ -3,18 +3,12 @@
 -- $target text: whoever holds the rights today; or a training item's id or the start of its SHA-256.
 -- $top integer = 10: how many edges of each generated item count.
 -- $as_of time = infinity: answer from what the ledger knew then.
-WITH near AS (  -- how many of theirs stand where they could make room
-    SELECT count(*) AS theirs
-    FROM edges e JOIN speaking_as_of($as_of) s USING (run_id, generated_id)
-    WHERE e.score > 0 AND e.rank <= $top + (SELECT count(*) FROM theirs($target, $as_of))
-        AND e.training_id IN (FROM theirs($target, $as_of))
-    GROUP BY e.run_id, e.generated_id
-), counted AS (
+WITH counted AS (
     SELECT
         e.run_id, e.generated_id, e.training_id, e.rank, e.score::DOUBLE AS score, t.rights_holder,
         e.training_id IN (FROM theirs($target, $as_of)) AS theirs
     FROM edges e JOIN speaking_as_of($as_of) s USING (run_id, generated_id) JOIN training_items t USING (training_id)
-    WHERE e.score > 0 AND e.rank <= $top + (SELECT coalesce(max(theirs), 0) FROM near)
+    WHERE e.score > 0 AND e.rank <= $top + (SELECT count(*) FROM theirs($target, $as_of))
 ), placed AS (
     SELECT *, row_number() OVER (PARTITION BY generated_id, theirs ORDER BY rank) AS place FROM counted
 ), divided AS (
