@@ -57,15 +57,14 @@ def load(ledger: Ledger, run: Run) -> bool:
     """
     if ledger.holds(run.sha256):
         return False
-    with ledger.transaction() as now:
+    with ledger.transaction() as now, ThreadPoolExecutor(1) as other:
+        found = other.submit(file_sha256, run.edges)  # beside what needs one core
         _load_artifacts(ledger, run)
         _load_items(ledger, run, now)
         run_id = _load_run(ledger, run, now)
-        with ThreadPoolExecutor(1) as other:
-            found = other.submit(file_sha256, run.edges)
-            _load_edges(ledger, run, run_id)
-            if found.result() != run.record["results"]["edges_sha256"]:
-                raise InputError(f"{run.edges} is not the file that the run's record names; publish the run again.")
+        _load_edges(ledger, run, run_id)
+        if found.result() != run.record["results"]["edges_sha256"]:
+            raise InputError(f"{run.edges} is not the file that the run's record names; publish the run again.")
         body = {"run": run.sha256, "record": run.record, "location": run.location}
         ledger.append("run", body | {"artifacts": [dict(a) for a in run.artifacts], "members": members_sha256(ledger)})
         for v in run.validations:
