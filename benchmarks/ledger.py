@@ -104,7 +104,7 @@ class World:
             "validations": [],
         }
         outputs = {"noise_bank": record["noise_bank"], "edges": built["sha256"]}
-        outputs |= {"calibration": record["calibration"]["sha256"]}
+        outputs["calibration"] = record["calibration"]["sha256"]
         artifacts = [
             {"kind": kind, "sha256": given["sha256"], "files": 1, "bytes": 1} for kind, given in inputs.items()
         ]

@@ -214,7 +214,7 @@ def compare_all(
     with Ledger.open(ledger) as opened:
         recorded = opened.rows(
             f"SELECT g.row_sha256 AS generated_row_sha256, t.row_sha256 AS training_row_sha256, rank,"
-            f" {', '.join(f'{number} AS {name}' for name, number in PUBLISHED.items())}"
+            f" {PUBLISHED}"
             " FROM edges JOIN runs r USING (run_id)"
             " JOIN generated_items g USING (generated_id) JOIN training_items t USING (training_id)"
             " WHERE r.sha256 = ? AND g.row_sha256 IN (SELECT unnest(?))",

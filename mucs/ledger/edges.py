@@ -36,11 +36,10 @@ NUMBERS = EDGE_SCHEMA.names[EDGE_SCHEMA.get_field_index("score") :]
 # What is published has the digits that were measured and no others, so that it can be quoted, and is stored in a third of the
 # space. A p-value is rounded up, so that it is never smaller than it was.
 DECIMALS = {"score": 6, "standard_error": 6, "seed_spread": 6, "p_value": 6, "decoy_p_value": 6, "decoy_z": 3}
-# How SQL gives the numbers of the ledger's `edges` as they were published
-PUBLISHED = {
-    name: f"{name}::DOUBLE::FLOAT" if EDGE_SCHEMA.field(name).type == pa.float32() else f"{name}::DOUBLE"
-    for name in NUMBERS
-}
+# What SQL selects to get the numbers of the ledger's `edges` as they were published
+PUBLISHED = ", ".join(
+    f"{name}::DOUBLE{'::FLOAT' if EDGE_SCHEMA.field(name).type == pa.float32() else ''} AS {name}" for name in NUMBERS
+)
 # digests repeat: with room for a dictionary of half a million, each takes two or three bytes and not forty
 PARQUET = {"compression": "zstd", "store_schema": False, "dictionary_pagesize_limit": 2**25}
 LEAF = np.dtype(

@@ -210,7 +210,7 @@ class Ledger:
         """A run's edges with the columns of the Merkle tree's leaves, by generated row and rank."""
         return self.connection.execute(
             "SELECT g.row_sha256 AS generated_row_sha256, t.row_sha256 AS training_row_sha256, e.rank,"
-            f" {', '.join(f'{number} AS {name}' for name, number in PUBLISHED.items())} FROM edges e"
+            f" {PUBLISHED} FROM edges e"
             " JOIN generated_items g USING (generated_id) JOIN training_items t USING (training_id)"
             " WHERE run_id = ? ORDER BY g.row_sha256, e.rank",
             [run_id],

@@ -259,7 +259,7 @@ def _leaves(ledger: Ledger, run_id: int, batch: Sequence[tuple[str, int, int]], 
     """The leaves of some generated items, by row and rank. digests: of training rows, (N,) V32 by number; 0 is none."""
     numbers = [number for _, number, _ in batch]
     found = ledger.connection.execute(
-        f"SELECT generated_id, training_id, rank, {', '.join(f'{number}::DOUBLE AS {name}' for name, number in PUBLISHED.items())}"
+        f"SELECT generated_id, training_id, rank, {PUBLISHED}"
         f" FROM edges WHERE run_id = ? AND generated_id IN ({', '.join(map(str, numbers))})",
         [run_id],
     ).to_arrow_table()
