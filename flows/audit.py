@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows.inputs import pull_inputs
 from mucs.canonical import digest
 from mucs.ledger import Ledger
 from mucs.ledger.signing import read_private_key
@@ -19,8 +20,8 @@ from tasks.prepare import manifest
 from tasks.publish import check_retention, publish, stage_edges, stage_run
 from tasks.pull import Pulled, default_cache, pull
 from tasks.report import page_path, report
-from tasks.s3 import client, plain_errors, split_url
-from tasks.validate import validate_checkpoint, validate_edges, validate_generated, validate_training
+from tasks.s3 import check_bucket
+from tasks.validate import validate_edges, validate_generated
 
 log = logging.getLogger("mucs.audit")
 
@@ -66,10 +67,8 @@ def audit(
     Raises InputError for anything that cannot be used, with the ledger as it was.
     """
     cache = cache or default_cache()
-    bucket, _ = split_url(results)
     settings.check()
-    with plain_errors(f"the bucket of {results}"):
-        client().head_bucket(Bucket=bucket)
+    bucket = check_bucket(results)
     if key:
         read_private_key(key)
     if retention_days is not None:
@@ -77,26 +76,20 @@ def audit(
     if ledger.exists():
         Ledger.open(ledger).connection.close()
 
-    pulled_checkpoint = pull(registry, revision, checkpoint, cache)
-    training = pull(registry, revision, training_set, cache)
-    reserve = pull(registry, revision, held_out, cache) if held_out else None
     generated = pull(registry, revision, batch, cache)
-
-    validations, takes = validate_checkpoint(pulled_checkpoint)
-    validations += validate_training(training, "training set", takes, licences)
-    if reserve:
-        validations += validate_training(reserve, "held-out set", takes, licences)
-    validations += validate_generated(generated, takes)
+    inputs = pull_inputs(registry, revision, checkpoint, training_set, held_out, licences, cache)
+    training, reserve = inputs.training, inputs.held_out
+    validations = inputs.validations + validate_generated(generated, inputs.takes)
     log.info("validate  %d gates passed", len(validations))
 
     calibration = None
     if reserve:
-        calibration = find_calibration(pulled_checkpoint, training, reserve, settings, device, cache, results)
+        calibration = find_calibration(inputs.checkpoint, training, reserve, settings, device, cache, results)
         if not calibration:
             log.info("calibrate there is no calibration for these inputs and settings; `mucs calibrate` makes it")
     everything = manifest(generated, "generated batch")
-    inputs = {"checkpoint": pulled_checkpoint, "training_set": training, "held_out": reserve, "batch": generated}
-    holders = holding_runs(ledger, inputs, calibration, settings)
+    pulled = {"checkpoint": inputs.checkpoint, "training_set": training, "held_out": reserve, "batch": generated}
+    holders = holding_runs(ledger, pulled, calibration, settings)
     rows = [row for row in everything if digest(row) not in holders]
     held = len(everything) - len(rows)
     for run_held in sorted({holders[digest(row)] for row in everything if digest(row) in holders}):
@@ -108,11 +101,11 @@ def audit(
     if held:
         log.info("attribute %d items; the ledger holds the other %d already", len(rows), held)
 
-    outcome = attribute(pulled_checkpoint, training, reserve, generated, rows, settings, device, cache, calibration)
+    outcome = attribute(inputs.checkpoint, training, reserve, generated, rows, settings, device, cache, calibration)
     edges, attributions, expected = stage_edges(outcome, training, rows)
     decoys = outcome.calibration["decoys"] if outcome.calibration else None
     validations += validate_edges(edges, expected, bounded=settings.score == "skew", decoys=decoys)
-    run = stage_run(edges, attributions, outcome, settings, inputs, registry, rows, validations, results)
+    run = stage_run(edges, attributions, outcome, settings, pulled, registry, rows, validations, results)
     log.info("publish   %s", publish(run, outcome.bank, key, retention_days))
     load(ledger, run)
     log.info("load      %d edges of %d generated items", sum(expected.values()), len(rows))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows.inputs import pull_inputs
 from mucs import InputError
 from tasks.attribute import Settings
 from tasks.calibrate import calibrate as make_calibration
 from tasks.calibrate import find_calibration, publish_calibration
-from tasks.pull import default_cache, pull
-from tasks.s3 import client, plain_errors, split_url
-from tasks.validate import validate_checkpoint, validate_training
+from tasks.pull import default_cache
+from tasks.s3 import check_bucket
 
 log = logging.getLogger("mucs.calibrate")
 
@@ -52,25 +52,19 @@ def calibrate(
     from mucs.attribution import Calibration
 
     cache = cache or default_cache()
-    bucket, _ = split_url(results)
     settings.check()
     if not held_out:
         raise InputError("A calibration is made of held-out images; give the folder of a held-out set.")
-    with plain_errors(f"the bucket of {results}"):
-        client().head_bucket(Bucket=bucket)
+    check_bucket(results)
 
-    pulled_checkpoint = pull(registry, revision, checkpoint, cache)
-    training = pull(registry, revision, training_set, cache)
-    reserve = pull(registry, revision, held_out, cache)
-    validations, takes = validate_checkpoint(pulled_checkpoint)
-    validations += validate_training(training, "training set", takes, licences)
-    validations += validate_training(reserve, "held-out set", takes, licences)
-    log.info("validate  %d gates passed", len(validations))
+    inputs = pull_inputs(registry, revision, checkpoint, training_set, held_out, licences, cache)
+    assert inputs.held_out is not None
+    log.info("validate  %d gates passed", len(inputs.validations))
 
-    place = find_calibration(pulled_checkpoint, training, reserve, settings, device, cache, results)
+    place = find_calibration(inputs.checkpoint, inputs.training, inputs.held_out, settings, device, cache, results)
     made = place is None
     if place is None:
-        place = make_calibration(pulled_checkpoint, training, reserve, settings, device, cache)
+        place = make_calibration(inputs.checkpoint, inputs.training, inputs.held_out, settings, device, cache)
         log.info("publish   %s", publish_calibration(place, results))
     found = Calibration.read(place)
     return Calibrated(found.address, len(found.decoys), found.entries, made)

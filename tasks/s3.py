@@ -49,6 +49,14 @@ def split_url(url: str) -> tuple[str, str]:
     return parts.netloc, parts.path.strip("/")
 
 
+def check_bucket(url: str) -> str:
+    """The bucket of an address; InputError if that is of another form, or if S3 does not answer for the bucket."""
+    bucket, _ = split_url(url)
+    with plain_errors(f"the bucket of {url}"):
+        client().head_bucket(Bucket=bucket)
+    return bucket
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """An error and everything that led to it."""
     seen: set[int] = set()
