@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,8 @@ class Answers:
     def of(self, jobs: Sequence[Job]) -> dict[str, Tensor]:
         """`images` (J, G, C, H, W) and `losses` (J, G) of trained models, which are trained first where they have not been."""
         self.retraining.run(jobs)
-        found = [self._one(job) for job in jobs]
+        with ThreadPoolExecutor(self.retraining.workers) as pool:
+            found = list(pool.map(self._one, jobs))
         return {name: torch.stack([answer[name] for answer in found]) for name in ("images", "losses")}
 
     def _one(self, job: Job) -> dict[str, Tensor]:
