@@ -11,9 +11,10 @@ from mucs.attribution.controls import Controls, controls
 from mucs.attribution.items import Items
 from mucs.attribution.losses import LossStore, Scoring, denoising_losses
 from mucs.attribution.model import DiffusionModel
+from mucs.attribution.null_loss import NullLoss, estimate_null_loss, null_loss_by_level
 from mucs.attribution.replay import replay_verdict
 from mucs.attribution.skew import noise_consistent_skew
-from mucs.attribution.unlearning import Unlearned, Unlearning, estimate_null_loss, mirrored_unlearning
+from mucs.attribution.unlearning import Unlearned, Unlearning, mirrored_unlearning
 
 __all__ = [
     "Attribution",
@@ -23,6 +24,7 @@ __all__ = [
     "Items",
     "LossStore",
     "NoiseBank",
+    "NullLoss",
     "Scoring",
     "Screening",
     "Unlearned",
@@ -34,6 +36,7 @@ __all__ = [
     "estimate_null_loss",
     "mirrored_unlearning",
     "noise_consistent_skew",
+    "null_loss_by_level",
     "recall",
     "replay_verdict",
 ]

@@ -63,6 +63,7 @@ class Attribution:
     discoveries, decoy_discoveries: how many items survive Benjamini–Hochberg at 5 % among all N, for each null.
     forget_loss: mean bounded forget loss of the last batch; retain_loss: its mean retain loss. probe_before,
     probe_after: mean bounded forget loss under the fixed probe, of the original and the unlearned model.
+    null_loss: L₀; 1 where it goes by level, and bounded forget losses are then shares of it.
     """
 
     items: Tensor
@@ -194,7 +195,6 @@ class _Race:
             p = chance.p_values(runs[0], held_out_scores)
             seen_auc = self.seen_auc(generated, unlearned, held_out_scores)
             ks = chance.uniformity(held_out_scores, stream(self.seed, "halves", generated.digest))
-        null_loss = float(self.settings.null_loss)
         return Attribution(
             items=items[order],
             scores=scores[order],
@@ -212,8 +212,8 @@ class _Race:
             decoy_discoveries=None if self.calibration is None else chance.discoveries(decoy_p, len(everyone)),
             steps=unlearned.steps,
             converged=unlearned.converged,
-            null_loss=null_loss,
-            forget_loss=float(unlearned.forget_loss[-1].clamp(max=null_loss).mean()),
+            null_loss=unlearned.null_loss,
+            forget_loss=unlearned.bounded_loss,
             retain_loss=float(unlearned.retain_loss[-1].mean()),
             probe_before=unlearned.probe_before,
             probe_after=unlearned.probe_after,

@@ -37,6 +37,9 @@ def address(
     seed: int,
 ) -> str:
     """SHA-256 of what a calibration depends on, in hexadecimal; micro-batches and precision are left out."""
+    chosen = dataclasses.asdict(settings)
+    if settings.null_loss == "auto" and model.parameterisation.null_loss(1.0):
+        chosen["null_loss"] = "by level"  # before it went by level, "auto" gave such models another one
     return hashlib.sha256(
         json.dumps(
             {
@@ -44,7 +47,7 @@ def address(
                 "images": images.digest,
                 "held_out": held_out.digest,
                 "bank": bank.digest,
-                "settings": dataclasses.asdict(settings),
+                "settings": chosen,
                 "score": [scoring.score, scoring.eps, scoring.shared_noise],
                 "decoys": decoys,
                 "seed": seed,

@@ -53,6 +53,12 @@ class Items:
         )
 
     @cached_property
+    def mean_square(self) -> float:
+        """Mean square of all numbers of all images."""
+        sums = [float(self[k : k + BLOCK].images.double().square().sum()) for k in range(0, len(self), BLOCK)]
+        return sum(sums) / self.images.numel()
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of shapes, images (as float32) and conditioning, in hexadecimal."""
         sha = hashlib.sha256(f"{len(self)} {tuple(self.images.shape[1:])}".encode())

@@ -11,6 +11,7 @@ from torch import Tensor
 from mucs import InputError
 
 Predict = Callable[[Tensor, Tensor], Tensor]  # noisy items (B, C, H, W) and the network's time input (B,) to its output
+ByLevel = Callable[[Tensor], Tensor]  # levels (B,) to L₀ at each, (B,) float64
 
 
 class Parameterisation(Protocol):
@@ -29,6 +30,17 @@ class Parameterisation(Protocol):
 
     def losses(self, predict: Predict, x: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
         """Training loss of each sample, mean over its pixels: (B, C, H, W), the same, (B,) to (B,)."""
+
+    def null_loss(self, power: float) -> ByLevel | None:
+        """What is left of the loss, by level, when all that is known of the items is their mean square `power`.
+
+        None where an untrained network's loss says the same: EDM, and v-prediction, whose target is scaled alike.
+        """
+
+
+def left_by_rescaling(power: float, signal: Tensor, spread: Tensor, of_item: float, of_noise: float) -> Tensor:
+    """Mean squared error of the best multiple of signal·x + spread·ε as a prediction of of_item·x + of_noise·ε; x has the mean square `power`, ε 1."""
+    return power * (of_noise * signal - of_item * spread) ** 2 / (power * signal**2 + spread**2)
 
 
 def per_image(values: Tensor) -> Tensor:
@@ -73,6 +85,9 @@ class EDM:
         weight = (levels**2 + s**2) / (levels * s) ** 2
         return weight * (denoised - x).square().mean(dim=(1, 2, 3))
 
+    def null_loss(self, power: float) -> ByLevel | None:
+        return None
+
 
 class DDPM:
     """Ho et al. 2020 (arXiv 2006.11239): a level is a timestep t, a noisy item is √ᾱ x + √(1−ᾱ) ε."""
@@ -106,6 +121,17 @@ class DDPM:
         target = {"epsilon": noise, "sample": x, "v_prediction": signal * noise - spread * x}[self.prediction_type]
         return (predict(signal * x + spread * noise, t) - target).square().mean(dim=(1, 2, 3))
 
+    def null_loss(self, power: float) -> ByLevel | None:
+        if self.prediction_type == "v_prediction":
+            return None
+        target = (0.0, 1.0) if self.prediction_type == "epsilon" else (1.0, 0.0)
+
+        def of(levels: Tensor) -> Tensor:
+            alpha_bar = self.alphas_cumprod.double()[levels.long()]
+            return left_by_rescaling(power, alpha_bar.sqrt(), (1 - alpha_bar).sqrt(), *target)
+
+        return of
+
 
 class FlowMatching:
     """Rectified flow, Esser et al. 2024 (arXiv 2403.03206): a level is σ in (0, 1], a noisy item is (1 − σ) x + σ ε."""
@@ -137,6 +163,9 @@ class FlowMatching:
         sigma = per_image(levels)
         velocity = predict((1 - sigma) * x + sigma * noise, levels * self.timesteps)
         return (velocity - (noise - x)).square().mean(dim=(1, 2, 3))
+
+    def null_loss(self, power: float) -> ByLevel | None:
+        return lambda levels: left_by_rescaling(power, 1 - levels.double(), levels.double(), -1.0, 1.0)
 
 
 FAMILIES: dict[str, Callable[[Any], Parameterisation]] = {

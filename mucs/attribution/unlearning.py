@@ -17,6 +17,7 @@ from mucs.attribution.items import Items, as_items
 from mucs.attribution.likeness import likeness
 from mucs.attribution.losses import LossStore, memory_for
 from mucs.attribution.model import DiffusionModel
+from mucs.attribution.null_loss import NullLoss, estimate_null_loss, null_loss_by_level, null_loss_of
 from mucs.attribution.seeds import stream
 
 Draw = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -40,7 +41,8 @@ class Unlearning:
 
     learning_rate: of AdamW; a tenth of the rate that the model was trained with.
     forget_weight: λ, the weight of the forget loss against the retain loss.
-    null_loss: L₀, the loss of a model that knows nothing; "auto" estimates it.
+    null_loss: L₀, the loss of a model that knows nothing, as one number for all levels; "auto" estimates it, by level
+    where the network predicts the noise, the item or the velocity of rectified flow (`null_loss_by_level`).
     tolerance: unlearning stops when the mean bounded forget loss reaches (1 − tolerance)·L₀.
     stop: where that mean is taken: over the step's "batch", or over a fixed "probe" of 32 noises, every 4 steps.
     batch_size: training items a step, and as many copies of the generated item.
@@ -96,7 +98,9 @@ class Unlearned:
 
     forget_loss, retain_loss: (batches, batch size) float32, each sample's loss before the step that its batch led to,
     before bounding; the last row was measured after the last step where the stop rule or the cap ended the work.
-    probe_before, probe_after: mean bounded forget loss under the fixed probe, of the original and the unlearned model.
+    null_loss: L₀; 1 where it goes by level, and bounded losses are then shares of it.
+    bounded_loss: mean bounded forget loss of the last row. probe_before, probe_after: the same under the fixed probe,
+    of the original and the unlearned model.
     trained: names of the parameters that were trained.
     """
 
@@ -104,6 +108,7 @@ class Unlearned:
     steps: int
     converged: bool
     null_loss: float
+    bounded_loss: float
     probe_before: float
     probe_after: float
     trained: tuple[str, ...]
@@ -138,28 +143,11 @@ def trainable_names(network: nn.Module, trainable: str | Sequence[str]) -> list[
     return chosen
 
 
-def estimate_null_loss(model: DiffusionModel, images: Tensor | Items, *, samples: int = 256, seed: int = 0) -> float:
-    """L₀: mean loss, over training items and levels drawn as in training, of a freshly initialised network of the same configuration."""
-    items = as_items(images)
-    fresh = model.fresh(stream(seed, "fresh network").initial_seed())
-    draws = stream(seed, "null loss")
-    which = torch.randint(len(items), (samples,), generator=draws)
-    noise = torch.randn((samples, *model.shape), generator=draws)
-    levels = model.parameterisation.draw_levels(samples, draws)
-    size = min(samples, 32)
-    with torch.inference_mode():
-        losses = []
-        for k in range(0, samples, size):
-            batch = items[which[k : k + size]]
-            losses.append(fresh.losses(batch.images, noise[k : k + size], levels[k : k + size], batch.conditioning))
-    return float(torch.cat(losses).double().mean())
-
-
 def with_null_loss(
     settings: Unlearning, model: DiffusionModel, items: Items, store: LossStore, seed: int
 ) -> Unlearning:
-    """The settings with L₀ as a number, estimated once for all that share the store."""
-    if settings.null_loss != "auto":
+    """The settings with L₀ as a number, estimated once for all that share the store; as they are where it goes by level."""
+    if settings.null_loss != "auto" or null_loss_by_level(model, items):
         return settings
     null_loss = store.number(
         model, items, lambda: estimate_null_loss(model, items, seed=seed), what="null loss", seed=seed
@@ -192,7 +180,7 @@ def random_draws(
 class Probe:
     """The generated item under 32 fixed draws that depend on it alone, to tell how far it is forgotten."""
 
-    def __init__(self, model: DiffusionModel, generated: Items, null_loss: float) -> None:
+    def __init__(self, model: DiffusionModel, generated: Items, null_loss: NullLoss) -> None:
         draws = stream(0, "probe", generated.digest)
         self.generated, self.null_loss = generated[torch.zeros(PROBE, dtype=torch.long)], null_loss
         self.noise = torch.randn((PROBE, *model.shape), generator=draws)
@@ -202,7 +190,7 @@ class Probe:
         """Mean bounded forget loss."""
         with torch.no_grad():
             losses = model.losses(self.generated.images, self.noise, self.levels, self.generated.conditioning)
-        return float(losses.clamp(max=self.null_loss).mean())
+        return self.null_loss.climbed(losses, self.levels)
 
 
 def mirrored_unlearning(
@@ -223,9 +211,7 @@ def mirrored_unlearning(
     generated = (generated if isinstance(generated, Items) else Items(generated[None]))[:1]
     model.check(items, "training images")
     model.check(generated, "generated images")
-    null_loss = (
-        estimate_null_loss(model, items, seed=seed) if settings.null_loss == "auto" else float(settings.null_loss)
-    )
+    null_loss = null_loss_of(model, items, settings.null_loss, seed)
     if draws is None:
         source = stream(seed, "unlearning", generated.digest)
         draws = random_draws(model, len(items), settings.batch_size, source, settings.shared_noise)
@@ -236,7 +222,7 @@ def mirrored_unlearning(
     parameters = [unlearned.network.get_parameter(name).requires_grad_() for name in chosen]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     probe = Probe(model, generated, null_loss)
-    target = (1 - settings.tolerance) * null_loss
+    target = (1 - settings.tolerance) * null_loss.value
     forget_trace, retain_trace = [], []
     steps, converged = 0, False
     with memory_for("the unlearning batch size", settings.batch_size):
@@ -255,11 +241,12 @@ def mirrored_unlearning(
                 {name: torch.cat([rows, copies.conditioning[name]]) for name, rows in retained.conditioning.items()},
             )
             retain, forget = losses[: len(indices)], losses[len(indices) :]
-            bounded = forget.clamp(max=null_loss).mean()
+            bounded = null_loss.bound(forget, forget_levels).mean()
+            bounded_loss = null_loss.climbed(forget.detach(), forget_levels)
             retain_trace.append(retain.detach().cpu())
             forget_trace.append(forget.detach().cpu())
             if settings.stop == "batch":
-                converged = bounded.item() >= target
+                converged = bounded_loss >= target
             elif steps % PROBE_EVERY == 0 or steps == settings.max_steps:
                 converged = probe(unlearned) >= target
             if converged or steps == settings.max_steps:
@@ -282,7 +269,8 @@ def mirrored_unlearning(
             model=unlearned,
             steps=steps,
             converged=converged,
-            null_loss=null_loss,
+            null_loss=null_loss.value,
+            bounded_loss=bounded_loss,
             probe_before=probe_before,
             probe_after=probe(unlearned),
             trained=tuple(chosen),

@@ -64,8 +64,8 @@ CREATE TABLE attributions (
     generated_id      INTEGER NOT NULL,
     converged         BOOLEAN NOT NULL,
     steps             INTEGER NOT NULL,
-    null_loss         DOUBLE  NOT NULL,        -- the loss of a model that knows nothing, which unlearning climbs to
-    forget_loss       DOUBLE  NOT NULL,        -- of the generated item in the last batch, bounded by the null loss
+    null_loss         DOUBLE  NOT NULL,        -- the loss of a model that knows nothing, which unlearning climbs to; 1 where it goes by level
+    forget_loss       DOUBLE  NOT NULL,        -- of the generated item in the last batch, bounded by the null loss; a share of it where it goes by level
     retain_loss       DOUBLE  NOT NULL,        -- of the training items in the last batch
     probe_before      DOUBLE  NOT NULL,        -- bounded forget loss under fixed noises, before unlearning
     probe_after       DOUBLE  NOT NULL,        -- and after it

@@ -24,7 +24,16 @@ from transformers import (
 )
 
 from mucs import InputError
-from mucs.attribution import DiffusionModel, Items, NoiseBank, Scoring, Unlearning, attribute, mirrored_unlearning
+from mucs.attribution import (
+    DiffusionModel,
+    Items,
+    NoiseBank,
+    Scoring,
+    Unlearning,
+    attribute,
+    estimate_null_loss,
+    mirrored_unlearning,
+)
 from mucs.attribution.model import network_from_config
 
 COUNT = 12
@@ -289,6 +298,47 @@ def test_a_planted_copy_ranks_its_original_first(name, checkpoints):
     items = family.encode(model)
     train(model, items, family.steps, family.learning_rate)
     assert best(model, items, SETTINGS) == PLANTED
+
+
+BY_LEVEL = {"epsilon": True, "v_prediction": False, "sample": True, "dit": True, "stable-diffusion-3": True}
+
+
+@pytest.mark.parametrize("name", BY_LEVEL)
+def test_the_null_loss_by_level_is_what_the_best_rescaling_leaves(name, checkpoints):
+    power, levels = 0.3, {"stable-diffusion-3": (0.02, 0.5, 1.0)}.get(name, (0.0, 300.0, 999.0))
+    random = torch.Generator().manual_seed(0)
+    x, noise = torch.randn((2, 4, 3, 128, 128), generator=random)
+    x = x * power**0.5
+    parameterisation = FAMILIES[name].read(checkpoints(name)).parameterisation
+    null_loss = parameterisation.null_loss(power)
+    assert (null_loss is not None) == BY_LEVEL[name]
+    if null_loss is None:
+        return
+    for level in levels:
+        at = torch.full((4,), level)
+
+        def loss(factor: float, at: torch.Tensor = at) -> float:
+            return float(parameterisation.losses(lambda noisy, _: factor * noisy, x, noise, at).double().mean())
+
+        low, middle, high = loss(-1.0), loss(0.0), loss(1.0)  # of a parabola
+        least = middle - (high - low) ** 2 / (8 * (high + low - 2 * middle))
+        assert float(null_loss(at)[0]) == pytest.approx(least, rel=0.03, abs=2e-6)
+
+
+def test_what_predicts_noise_can_forget(checkpoints):
+    """At the noisiest levels the noise is nearly the input: no forgetting brings the loss near an untrained network's."""
+    family = FAMILIES["epsilon"]
+    model = family.read(checkpoints("epsilon"))
+    items = family.encode(model)
+    train(model, items, 600, family.learning_rate)
+    settings = replace(SETTINGS, batch_size=COUNT, max_steps=60)
+    flat = replace(settings, null_loss=estimate_null_loss(model, items))
+    by_level, one_number = (mirrored_unlearning(model, items[[PLANTED]], items, s) for s in (settings, flat))
+    assert items.mean_square == pytest.approx(float(items[:].images.square().mean()))
+    assert by_level.null_loss == 1.0
+    assert by_level.converged
+    assert by_level.probe_before < 0.7 < 0.8 < by_level.probe_after <= 1.0
+    assert not one_number.converged
 
 
 @pytest.mark.parametrize("name", TEXT)
