@@ -42,7 +42,7 @@ def suspicion(case: Case, scores: Tensor, pixels: Tensor, features: Tensor, name
         apart.append(exceeds(of[far_seen], of[count + far_unseen].expand(len(far_seen), -1)).mean())
 
     def estimate(values: Tensor, what: str) -> Estimate:
-        return bootstrap(len(values), lambda which: float(values[which].mean()), f"{what} {name}")
+        return bootstrap([len(values)], lambda which: float(values[which].mean()), f"{what} {name}")
 
     return Suspicion(
         estimate(torch.stack(alike), "look-alikes"),

@@ -61,7 +61,7 @@ class Moved:
 
     auc: how often further than a random removal of the same size, training seed for training seed; 0.5 is no better.
     ratio: change of the mean similarity (or loss) against random removal, in per cent. controls: the same AUC for the
-    generated items that the removals were not meant for. Intervals are a bootstrap over groups.
+    generated items that the removals were not meant for. Intervals are a bootstrap over both groups and random removals.
     """
 
     auc: Estimate
@@ -113,30 +113,29 @@ def _similar(answers: Answers, some: Sequence[Job], similarities: Mapping[str, S
 
 
 def movement(design: Design, mine: Tensor, random: Tensor, purpose: str) -> Moved:
-    """Similarities as movement: `mine` (J, G) under a method's removals, `random` (draws, J, G); J is groups times seeds, group by group."""
-    shape = (len(design.groups), len(design.seeds), -1)
-    similar, chance = mine.view(shape), random.view(len(random), *shape)
-    further = exceeds(-similar, -chance.movedim(0, -1))  # (groups, seeds, G)
-    own = torch.zeros(len(design.groups), similar.shape[-1], dtype=torch.bool)
+    """Similarities as movement: `mine` (J, G) under a method's removals, `random` (draws, J, G); J is groups times seeds, group by group.
+
+    Each removal is compared with the random ones of all groups, for they know of no group, with its own training seed.
+    """
+    groups, seeds = len(design.groups), len(design.seeds)
+    similar = mine.double().view(groups, 1, seeds, -1)
+    chance = random.double().view(len(random) * groups, seeds, -1)
+    own = torch.zeros(groups, 1, 1, similar.shape[-1], dtype=torch.bool)
     for k, group in enumerate(design.groups):
-        own[k, list(group)] = True
+        own[k, ..., list(group)] = True
 
-    def of_own(values: Tensor) -> Tensor:
-        """Mean over seeds and the group's own items: (…, groups, seeds, G) to (…, groups)."""
-        return (values * own[:, None]).sum(dim=(-1, -2)) / (own.sum(dim=1) * values.shape[-2])
+    def mean(values: Tensor, of: Tensor) -> Tensor:
+        """Over seeds, and those of the generated items that `of` has for each group: (groups, R, seeds, G) to (groups, R)."""
+        return (values * of).sum(dim=(-1, -2)) / (of.sum(dim=(-1, -2)) * seeds).clamp(min=1)
 
-    def of_others(values: Tensor) -> Tensor:
-        return (values * ~own[:, None]).sum(dim=(-1, -2)) / ((~own).sum(dim=1) * values.shape[-2]).clamp(min=1)
+    further = exceeds(-similar, -chance[..., None])  # (groups, R, seeds, G)
+    auc, controls = mean(further, own), mean(further, ~own)
+    moved, by_chance = mean(similar, own), mean(chance, own)
 
-    auc, controls = of_own(further), of_others(further)
-    mean, mean_chance = of_own(similar.double()), of_own(chance.double()).mean(dim=0)
+    def ratio(which: Tensor, draws: Tensor) -> float:
+        return float(100 * (moved[which].mean() / by_chance[which][:, draws].mean() - 1))
 
-    def ratio(which: Tensor) -> float:
-        return float(100 * (mean[which].mean() / mean_chance[which].mean() - 1))
+    def estimate(of: Tensor, what: str) -> Estimate:
+        return bootstrap(of.shape, lambda which, draws: float(of[which][:, draws].mean()), f"{what} {purpose}")
 
-    groups = len(design.groups)
-    return Moved(
-        bootstrap(groups, lambda which: float(auc[which].mean()), f"auc {purpose}"),
-        bootstrap(groups, ratio, f"ratio {purpose}"),
-        bootstrap(groups, lambda which: float(controls[which].mean()), f"controls {purpose}"),
-    )
+    return Moved(estimate(auc, "auc"), bootstrap(auc.shape, ratio, f"ratio {purpose}"), estimate(controls, "controls"))

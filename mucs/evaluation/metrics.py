@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -36,17 +36,21 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
     return found
 
 
-def bootstrap(units: int, statistic: Callable[[Tensor], float], purpose: str, resamples: int = RESAMPLES) -> Estimate:
+def bootstrap(
+    units: Sequence[int], statistic: Callable[..., float], purpose: str, resamples: int = RESAMPLES
+) -> Estimate:
     """The statistic of all units, and its 95 % interval when units are drawn again with replacement (percentile bootstrap).
 
-    statistic: of the indices (units,) that are drawn. purpose: names the random stream.
+    units: how many there are of each kind. statistic: of the indices that are drawn, (n,) of each kind. purpose: names
+    the random stream.
     """
     random = stream(0, f"bootstrap {purpose}")
     again = torch.tensor(
-        [statistic(torch.randint(units, (units,), generator=random)) for _ in range(resamples)], dtype=torch.float64
+        [statistic(*(torch.randint(n, (n,), generator=random) for n in units)) for _ in range(resamples)],
+        dtype=torch.float64,
     )
     low, high = again.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Estimate(statistic(torch.arange(units)), low, high)
+    return Estimate(statistic(*map(torch.arange, units)), low, high)
 
 
 def exceeds(moved: Tensor, by_chance: Tensor) -> Tensor:

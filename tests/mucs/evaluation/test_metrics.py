@@ -37,7 +37,7 @@ def test_the_area_under_the_curve_counts_pairs():
 
 def test_a_bootstrap_interval_is_as_wide_as_the_standard_error_says():
     values = random(200)
-    mean, low, high = bootstrap(200, lambda which: float(values[which].mean()), "test")
+    mean, low, high = bootstrap([200], lambda which: float(values[which].mean()), "test")
     assert mean == pytest.approx(float(values.mean()))
     assert high - low == pytest.approx(2 * 1.96 * float(values.std()) / 200**0.5, rel=0.1)
 
@@ -93,6 +93,15 @@ def test_movement_is_told_from_random_removal_and_controls_are_not():
     assert moved.auc == (1.0, 1.0, 1.0)
     assert moved.controls.low < 0.55
     assert moved.controls.high > 0.45
+
+
+def test_a_removal_is_compared_with_all_random_ones_of_its_seed():
+    design = Design.of(2, 1, 3, seeds=(0, 1), draws=1)
+    mine = torch.full((4, 2), -1.0)
+    chance = torch.tensor([[-2.0], [-3.0], [0.0], [-3.0]]).expand(1, 4, 2)  # group by group, seed by seed
+    moved = movement(design, mine, chance, "test")
+    assert moved.auc.value == moved.controls.value == 0.25  # further than the second group's, with the first seed
+    assert moved.ratio.value == pytest.approx(-50.0)
 
 
 def test_membership_and_likeness_are_seen_for_what_they_are():
