@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import digest
-from tasks.s3 import Unreachable, causes, client, plain_errors, split_url, translate
+from tasks.s3 import Unreachable, causes, check_bucket, translate
 
 log = logging.getLogger("mucs.pull")
 
@@ -146,8 +146,7 @@ def missing(error: Exception, fs: Any, registry: str, path: str) -> InputError |
         return None
     remotes = fs.repo.config["remote"]
     url = remotes[fs.repo.config["core"].get("remote") or next(iter(remotes))]["url"]
-    with plain_errors(f"the remote {url} of {registry}"):
-        client().head_bucket(Bucket=split_url(url)[0])
+    check_bucket(url, f"the remote {url} of {registry}")
     return Altered(f"The remote {url} of {registry} does not hold all of {path!r}; push it again with `dvc push`.")
 
 

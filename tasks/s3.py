@@ -49,10 +49,10 @@ def split_url(url: str) -> tuple[str, str]:
     return parts.netloc, parts.path.strip("/")
 
 
-def check_bucket(url: str) -> str:
-    """The bucket of an address; InputError if that is of another form, or if S3 does not answer for the bucket."""
+def check_bucket(url: str, what: str = "") -> str:
+    """The bucket of an address; InputError, which names `what`, if that is of another form, or if S3 does not answer for it."""
     bucket, _ = split_url(url)
-    with plain_errors(f"the bucket of {url}"):
+    with plain_errors(what or f"the bucket of {url}"):
         client().head_bucket(Bucket=bucket)
     return bucket
 
