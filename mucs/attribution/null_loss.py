@@ -59,7 +59,7 @@ def null_loss_by_level(model: DiffusionModel, images: Tensor | Items) -> NullLos
     """L₀ of each level: what is left to one who knows of the training items only their mean square.
 
     For networks whose target is nearly their input at one end of the levels, as the noise is at the noisiest: there no
-    image need be known, and an untrained network's loss cannot be reached by forgetting one. None for the others.
+    image need be known, and an untrained network's loss may be out of reach of forgetting one. None for the others.
     """
     if model.parameterisation.null_loss(1.0) is None:
         return None

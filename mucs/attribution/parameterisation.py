@@ -34,7 +34,7 @@ class Parameterisation(Protocol):
     def null_loss(self, power: float) -> ByLevel | None:
         """What is left of the loss, by level, when all that is known of the items is their mean square `power`.
 
-        None where an untrained network's loss says the same: EDM, and v-prediction, whose target is scaled alike.
+        None for EDM and v-prediction, whose targets are scaled so that an untrained network's loss, one number, is in reach.
         """
 
 
