@@ -14,6 +14,7 @@ import pyarrow as pa
 from mucs import InputError
 from mucs.canonical import digest
 from mucs.ledger.ledger import Ledger
+from mucs.ledger.names import run_called
 
 COLUMNS = ("item", "rights_holder", "licence", "standing", "uses", "valid_from", "valid_to")
 STANDINGS = ("granted", "opted out")
@@ -120,7 +121,7 @@ def record_rights(ledger: Ledger, rights: list[Right]) -> bool:
         entry = ledger.append("rights", body)
         ledger.connection.register("staged_rights", pa.Table.from_pylist(rows, STAGED))
         ledger.connection.execute(
-            "INSERT INTO rights SELECT ?, line, sha256, rights_holder, licence, standing, uses, valid_from::DATE, valid_to::DATE, ?"
+            "INSERT INTO file.rights SELECT ?, line, sha256, rights_holder, licence, standing, uses, valid_from::DATE, valid_to::DATE, ?"
             " FROM staged_rights",
             [entry.position, now],
         )
@@ -152,38 +153,51 @@ def artifact(ledger: Ledger, name: str) -> str:
     )
 
 
+# whether the second is the first, or something that it was made from: by derivation, or as a run's checkpoint was from its training set
+ABOVE = """
+WITH RECURSIVE parents AS MATERIALIZED (
+    SELECT child_sha256 AS child, parent_sha256 AS parent FROM derivations
+    UNION
+    SELECT c.sha256, t.sha256
+    FROM runs r JOIN artifacts c ON c.artifact_id = r.checkpoint_id JOIN artifacts t ON t.artifact_id = r.training_set_id
+), up AS (
+    SELECT ? AS sha256
+    UNION
+    SELECT parent FROM parents JOIN up ON child = sha256
+)
+SELECT 1 FROM up WHERE sha256 = ?
+"""
+
+
 def record_derivation(ledger: Ledger, child: str, parent: str) -> bool:
     """Add that one artifact was made from another (each by SHA-256); False if the ledger knows.
 
-    Raises InputError if the parent was made from the child.
+    Raises InputError if the parent was made from the child, as earlier derivations or runs have it.
     """
     if ledger.one("SELECT 1 FROM derivations WHERE child_sha256 = ? AND parent_sha256 = ?", child, parent):
         return False
-    above = "WITH RECURSIVE up AS (SELECT ? AS sha256 UNION SELECT parent_sha256 FROM derivations JOIN up ON child_sha256 = sha256) SELECT 1 FROM up WHERE sha256 = ?"
-    if ledger.one(above, parent, child):
+    if ledger.one(ABOVE, parent, child):
         raise InputError(f"{parent[:12]} was made from {child[:12]}, so it cannot be what that was made from.")
     with ledger.transaction() as now:
         entry = ledger.append("derivation", {"child": child, "parent": parent})
-        ledger.connection.execute("INSERT INTO derivations VALUES (?, ?, ?, ?)", [entry.position, child, parent, now])
+        ledger.connection.execute(
+            "INSERT INTO file.derivations VALUES (?, ?, ?, ?)", [entry.position, child, parent, now]
+        )
     return True
 
 
 def withdraw(ledger: Ledger, run: str, reason: str) -> bool:
     """Have a run (by the start of its SHA-256) speak no longer; False if it does not already.
 
-    Raises InputError if there is not exactly one such run.
+    Raises InputError if there is not exactly one such run, or its name is shorter than eight digits.
     """
-    found = ledger.rows("SELECT run_id, sha256 FROM runs WHERE starts_with(sha256, ?)", [run])
-    if len(found) != 1:
-        raise InputError(
-            f'The ledger has {len(found)} runs called {run!r}; see them with `mucs sql "SELECT sha256, loaded_at FROM runs"`.'
-        )
-    (known,) = found
-    if ledger.one("SELECT 1 FROM withdrawals WHERE run_id = ?", known["run_id"]):
+    sha256 = run_called(ledger.connection, run)
+    run_id = ledger.one("SELECT run_id FROM runs WHERE sha256 = ?", sha256)
+    if ledger.one("SELECT 1 FROM withdrawals WHERE run_id = ?", run_id):
         return False
     with ledger.transaction() as now:
-        entry = ledger.append("withdrawal", {"run": known["sha256"], "reason": reason})
+        entry = ledger.append("withdrawal", {"run": sha256, "reason": reason})
         ledger.connection.execute(
-            "INSERT INTO withdrawals VALUES (?, ?, ?, ?)", [entry.position, known["run_id"], reason, now]
+            "INSERT INTO file.withdrawals VALUES (?, ?, ?, ?)", [entry.position, run_id, reason, now]
         )
     return True

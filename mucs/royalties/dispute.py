@@ -102,7 +102,7 @@ def _step(
     entry = ledger.append("dispute", body | {"amount": None if amount is None else f"{amount:.4f}"})
     number = entry.position if dispute is None else dispute
     ledger.connection.execute(
-        "INSERT INTO dispute_steps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO file.dispute_steps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [entry.position, number, statement, rights_holder, state, reason, amount, now],
     )
     return number

@@ -101,7 +101,7 @@ def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_o
         sha256 = hashlib.sha256(text).hexdigest()
         entry = ledger.append("statement", body | {"sha256": sha256})
         ledger.connection.execute(
-            "INSERT INTO statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO file.statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 *(entry.position, sha256, contract.id, period.start, period.end, version, header["supersedes"]),
                 *(contract.currency, text.decode(), now),
@@ -109,7 +109,7 @@ def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_o
         )
         for table, columns in (("lines", "* EXCLUDE (works, deductions)"), ("works", "*")):
             ledger.connection.execute(
-                f"INSERT INTO {table} SELECT {columns} FROM said_{table} WHERE position = ?", [entry.position]
+                f"INSERT INTO file.{table} SELECT {columns} FROM said_{table} WHERE position = ?", [entry.position]
             )
     # in the order in which it will be read, so that files have the same bytes whenever they are written
     return Statement(sha256, json.loads(text), True)

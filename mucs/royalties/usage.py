@@ -139,6 +139,6 @@ def record_usage(ledger: Ledger, usage: Usage, now: datetime.datetime) -> None:
     body: dict[str, Any] = {"usage": usage.sha256, "rows": len(usage.rows)}
     entry = ledger.append("usage", body)
     ledger.connection.execute(
-        "INSERT INTO usage_reports VALUES (?, ?, ?, ?)",
+        "INSERT INTO file.usage_reports VALUES (?, ?, ?, ?)",
         [entry.position, usage.sha256, canonical(usage.records()).decode(), now],
     )

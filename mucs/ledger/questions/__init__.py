@@ -20,7 +20,10 @@ LINE = re.compile(r"^-- \$(?P<name>\w+) (?P<kind>\w+)(?: =(?P<default>[^:]*))?: 
 
 @dataclass(frozen=True)
 class Parameter:
-    """kind: text, integer, number, day or time. default: as one would write it; None if it must be given."""
+    """kind: text, count, number, day, time, or one of `mucs.ledger.names.KINDS`, for the name of something in the ledger.
+
+    default: as one would write it; None if it must be given.
+    """
 
     name: str
     kind: str
@@ -29,24 +32,38 @@ class Parameter:
 
     def value(self, given: Any) -> Any:
         """What was given, as the query takes it. Raises InputError if it is not of the kind."""
+        text = str(given)
+        pattern, example = FORMS.get(self.kind, (None, ""))
         try:
+            if pattern and not (pattern.fullmatch(text) or text == self.default):
+                raise ValueError
             match self.kind:
-                case "integer":
-                    return int(given)
+                case "count":
+                    return int(text)
                 case "number":
-                    return float(given)
+                    return float(text)
                 case "day":
                     today = datetime.datetime.now(datetime.UTC).date()
-                    return today if given == "today" else datetime.date.fromisoformat(str(given))
-                case "time" if given != "infinity":
-                    at = datetime.datetime.fromisoformat(str(given))
+                    return today if text == "today" else datetime.date.fromisoformat(text)
+                case "time" if text != "infinity":
+                    at = datetime.datetime.fromisoformat(text)
                     return (at if at.tzinfo else at.replace(tzinfo=datetime.UTC)).isoformat()
                 case _:
-                    return str(given)
-        except ValueError:
-            example = {"integer": "10", "number": "0.05", "day": "2026-10-31", "time": "2026-10-31T12:00:00"}[self.kind]
-            kind = "whole number" if self.kind == "integer" else self.kind
-            raise InputError(f"{self.name} cannot be {given!r}; give a {kind}, such as {example}.") from None
+                    return text
+        except (ValueError, OverflowError):
+            raise InputError(f"{self.name} cannot be {text!r}; give {example}.") from None
+
+
+# Of what is not a name: the form, and what to say of it.
+FORMS = {
+    "count": (re.compile(r"0*[1-9][0-9]{0,5}", re.ASCII), "a whole number from 1 to 999999, such as 10"),
+    "number": (re.compile(r"0(\.[0-9]+)?|1(\.0+)?", re.ASCII), "a number from 0 to 1, such as 0.05"),
+    "day": (re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|today", re.ASCII), "a day, such as 2026-10-31"),
+    "time": (
+        re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+(Z|[+-][0-9:]+)?)?|infinity", re.ASCII),
+        "a time, such as 2026-10-31T12:00:00",
+    ),
+}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 -- Takedown: what does taking out a rights holder or a training item touch? Data sets, checkpoints, runs, generated items and money
 -- in the statements that hold. Shares without it: takedown_shares; item by item: takedown_items.
--- $target text: whoever holds the rights today; or a training item's id or the start of its SHA-256.
--- $top integer = 10: how many edges of each generated item count.
+-- $target target: whoever holds the rights today; or a training item's id or the start of its SHA-256.
+-- $top count = 10: how many edges of each generated item count.
 -- $as_of time = infinity: answer from what the ledger knew then.
 WITH taken AS MATERIALIZED (
     SELECT t.training_id, t.sha256 FROM theirs($target, $as_of) JOIN training_items t USING (training_id)

@@ -1,6 +1,6 @@
 -- What is this training item behind? The generated items in whose ranking it stands, highest standing first.
--- $training text: its id, or the start of its SHA-256.
--- $top integer = 20: how many generated items.
+-- $training training: its id, or the start of its SHA-256.
+-- $top count = 20: how many generated items.
 -- $as_of time = infinity: answer from what the ledger knew then.
 SELECT
     training, rights_holder, licence, generated, rank, score, standard_error, p_value, decoy_p_value, decoy_z,

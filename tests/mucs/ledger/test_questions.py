@@ -54,20 +54,18 @@ GIVEN = {
     "item": "t1",
     "rights_holder": "Ada",
     "target": "Ada",
-    "run": "",
-    "first": "",
-    "second": "",
     **dict.fromkeys(("checkpoint", "training_set", "settings"), "x"),
 }
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_question_says_what_it_answers_and_answers_as_of_any_time(path, name):
+def test_every_question_says_what_it_answers_and_answers_as_of_any_time(path, runs, name):
     asked = question(name)
     assert asked.about
     assert asked.parameters[-1].name == "as_of"
     assert all(p.about for p in asked.parameters)
-    given = {p.name: GIVEN[p.name] for p in asked.parameters if p.default is None}
+    known = GIVEN | {"run": runs["a"].sha256, "first": runs["a"].sha256[:8], "second": runs["b"].sha256[:8]}
+    given = {p.name: known[p.name] for p in asked.parameters if p.default is None}
     now = ask(path, name, **given)
     assert bool(now) == (name not in ("covered", "lapsed", "coverage"))
     assert not ask(path, name, **given, as_of="2020-01-01")
@@ -88,8 +86,8 @@ def test_the_latest_run_speaks_unless_it_is_withdrawn_or_not_there_yet(path, run
     with Ledger.open(path, read_only=False) as ledger:
         assert withdraw(ledger, runs["b"].sha256[:10], "wrong data")
         assert not withdraw(ledger, runs["b"].sha256, "again")
-        with pytest.raises(InputError, match="0 runs called 'feed'"):
-            withdraw(ledger, "feed", "")
+        with pytest.raises(InputError, match="0 runs called 'feedfeed'"):
+            withdraw(ledger, "feedfeed", "")
     assert best() == [a]
     assert best(as_of=before) == [b]
 
