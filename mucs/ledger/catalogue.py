@@ -23,13 +23,23 @@ EARLIER = frozenset({"0287a29e4b3394e768652aeec416ecf16dd2e70678b4b5f5ed3bbe5727
 Catalogue = dict[tuple[str, str], str]  # definitions by kind and name
 
 READ = f"""
-SELECT 'table', CASE WHEN schema_name = 'main' THEN table_name ELSE schema_name || '.' || table_name END, sql || coalesce(comment, '')
+SELECT 'table', CASE WHEN schema_name = 'main' THEN table_name ELSE schema_name || '.' || table_name END, sql
 FROM duckdb_tables() WHERE database_name = '{FILE}'
 UNION ALL
-SELECT 'view', view_name, sql || coalesce(comment, '') FROM duckdb_views() WHERE database_name = '{FILE}' AND NOT internal
+SELECT 'view', view_name, sql FROM duckdb_views() WHERE database_name = '{FILE}' AND NOT internal
 UNION ALL
-SELECT replace(function_type, '_', ' '), function_name, parameters::VARCHAR || coalesce(macro_definition, '') || coalesce(comment, '')
+SELECT replace(function_type, '_', ' '), function_name, parameters::VARCHAR || coalesce(macro_definition, '')
 FROM duckdb_functions() WHERE database_name = '{FILE}' AND NOT internal
+UNION ALL
+SELECT 'comment', name, comment FROM (
+    SELECT table_name AS name, comment FROM duckdb_tables() WHERE database_name = '{FILE}'
+    UNION ALL
+    SELECT table_name || '.' || column_name, comment FROM duckdb_columns() WHERE database_name = '{FILE}' AND NOT internal
+    UNION ALL
+    SELECT view_name, comment FROM duckdb_views() WHERE database_name = '{FILE}' AND NOT internal
+    UNION ALL
+    SELECT function_name, comment FROM duckdb_functions() WHERE database_name = '{FILE}' AND NOT internal
+) WHERE comment IS NOT NULL
 UNION ALL
 SELECT 'index', index_name, coalesce(sql, '') FROM duckdb_indexes() WHERE database_name = '{FILE}'
 UNION ALL
@@ -126,7 +136,7 @@ def fault(found: Catalogue) -> str | None:
     known = expected()
     for kind, name in found:
         if (kind, name) not in known and (kind == "table" or not is_earlier(found)):
-            return f"it has a {kind} {name!r}, which no ledger has"
+            return f"it defines the {kind} {name!r}, which no ledger has"
     for (kind, name), text in known.items():
         if kind != "table" and found.get((kind, name)) != text and not is_earlier(found):
             return f"its {kind} {name} is {'not as this program makes it' if (kind, name) in found else 'missing'}"

@@ -9,9 +9,9 @@ import fcntl
 import json
 import os
 import shutil
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -156,16 +156,23 @@ class Ledger:
     def rows(
         self, sql: str | duckdb.Statement, parameters: Any = None, most: int | None = None
     ) -> list[dict[str, Any]]:
-        """The rows of a query, or the first so many; Ctrl-C ends it at once."""
-        try:
-            result = self.connection.execute(sql, parameters)
-            found = result.fetchall() if most is None else result.fetchmany(most)
-        except RuntimeError as error:
-            if "interrupted" not in str(error):
-                raise
-            raise KeyboardInterrupt from None  # as DuckDB's client says it
+        """The rows of a query, or the first so many."""
+        result = self.connection.execute(sql, parameters)
         columns = [column[0] for column in result.description or ()]
+        found = result.fetchall() if most is None else result.fetchmany(most)
         return [dict(zip(columns, row, strict=True)) for row in found]
+
+    def _answer(self, *query: Any, seconds: float | None = None) -> list[dict[str, Any]]:
+        """As `rows`, and Ctrl-C ends it at once. Raises TimeoutError after so many seconds."""
+        with ThreadPoolExecutor(1) as other:  # the one that asks is where signals arrive
+            asked = other.submit(self.rows, *query)
+            try:
+                return asked.result(seconds)
+            except (KeyboardInterrupt, TimeoutError):
+                while not asked.done():  # it may not have begun
+                    self.connection.interrupt()
+                    time.sleep(0.01)
+                raise
 
     def ask(self, name: str, **given: Any) -> list[dict[str, Any]]:
         """The rows of a named question.
@@ -178,7 +185,7 @@ class Ledger:
             if parameter.kind in names.KINDS and values[parameter.name] != parameter.default:
                 values[parameter.name] = names.known(self.connection, parameter.kind, values[parameter.name])
         try:
-            return self.rows(asked.sql, values)
+            return self._answer(asked.sql, values)
         except (duckdb.OutOfRangeException, duckdb.ConversionException, duckdb.InvalidInputException) as error:
             raise InputError(
                 f"The question {name} has no answer for these values ({first_line(error)}); give others."
@@ -198,14 +205,8 @@ class Ledger:
         self.connection.execute(
             f"SET memory_limit = '{MEMORY}'; SET enable_external_access = false; SET lock_configuration = true"
         )
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            self.connection.interrupt()
-
-        clock = threading.Timer(threading.TIMEOUT_MAX if seconds is None else seconds, stop)
-        clock.daemon = True
+        if not sql.isascii() and not sql.encode(errors="ignore").decode() == sql:
+            raise InputError("The query has characters that are no text; write it in UTF-8.")
         try:
             statements = self.connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type not in (
@@ -213,11 +214,8 @@ class Ledger:
                 duckdb.StatementType.EXPLAIN,
             ):
                 raise InputError("The query must be one SELECT; write it as such.")
-            clock.start()
-            return self.rows(statements[0], most=rows)
-        except duckdb.InterruptException:
-            if not late.is_set():
-                raise
+            return self._answer(statements[0], None, rows, seconds=seconds)
+        except TimeoutError:
             raise InputError(
                 f"The query took longer than {seconds:g} seconds; ask for less, or give it more time with --timeout."
             ) from None
@@ -227,10 +225,6 @@ class Ledger:
             raise InputError(
                 f'The query cannot be answered: {first_line(error)}; see the tables with `mucs sql "SHOW TABLES"`.'
             ) from None
-        except UnicodeEncodeError:
-            raise InputError("The query has characters that are no text; write it in UTF-8.") from None
-        finally:
-            clock.cancel()
 
     def holds(self, sha256: str) -> bool:
         """Whether a run is loaded."""

@@ -9,7 +9,6 @@ import duckdb
 from mucs import InputError
 
 PREFIX = re.compile(r"[0-9a-f]{8,64}")  # the start of a SHA-256, long enough not to be hit by chance
-ALIKE = 0.65  # the least likeness (Jaro and Winkler) of a name that is worth suggesting
 
 HOLDERS = "SELECT rights_holder AS name FROM training_items UNION SELECT rights_holder FROM rights"
 TRAINING, GENERATED = (f"SELECT id AS name, sha256 FROM {kind}_items" for kind in ("training", "generated"))
@@ -22,6 +21,14 @@ KINDS = {
     "target": ("rights holder or training item", f"SELECT name, '' AS sha256 FROM ({HOLDERS}) UNION ALL {TRAINING}"),
     "run": ("run", "SELECT sha256 AS name, sha256 FROM runs"),
 }
+# a few letters off, or a longer one with it inside
+NEAREST = """
+SELECT name FROM (
+    SELECT DISTINCT name, damerau_levenshtein(lower(name), lower($name)) AS off, length($name) >= 3 AND contains(lower(name), lower($name)) AS holds
+    FROM ({})
+) WHERE holds OR off <= greatest(1, length($name) // 3)
+ORDER BY off - 100 * holds::INTEGER, name LIMIT 1
+"""
 
 
 def known(connection: duckdb.DuckDBPyConnection, kind: str, name: str) -> str:
@@ -35,11 +42,7 @@ def known(connection: duckdb.DuckDBPyConnection, kind: str, name: str) -> str:
         return run_called(connection, name)
     if connection.execute(f"SELECT 1 FROM ({everything}) WHERE is_called(name, sha256, ?) LIMIT 1", [name]).fetchone():
         return name
-    found = connection.execute(
-        f"SELECT name FROM ({everything}) WHERE jaro_winkler_similarity(lower(name), lower($name)) >= {ALIKE}"
-        " ORDER BY jaro_winkler_similarity(lower(name), lower($name)) DESC, name LIMIT 1",
-        {"name": name},
-    ).fetchone()
+    found = connection.execute(NEAREST.format(everything), {"name": name}).fetchone()
     remedy = (
         f"did you mean {found[0]!r}?" if found else "give a name that it has, or the first eight digits of a SHA-256."
     )
