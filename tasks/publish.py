@@ -123,10 +123,12 @@ def stage_run(
     rows: Manifest,
     validations: Sequence[Validation],
     results: str,
+    replaces: Sequence[str] = (),
 ) -> Run:
     """The run record, and with it everything that the ledger loads.
 
-    inputs: checkpoint, training_set, held_out and batch. results: the `s3://bucket/prefix` that evidence goes to.
+    inputs: checkpoint, training_set, held_out and batch. results: the `s3://bucket/prefix` that evidence goes to. replaces:
+    withdrawn runs whose items it attributes again, so that it is another run although all else may be the same.
     """
     import pyarrow.parquet as pq
 
@@ -157,6 +159,8 @@ def stage_run(
         },
         "validations": [{"suite": v["suite"], "success": v["success"], "sha256": digest(v)} for v in validations],
     }
+    if replaces:
+        record["replaces"] = list(replaces)
     run = digest(record)
     return Run(
         record=record,

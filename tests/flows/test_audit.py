@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -83,7 +84,14 @@ def test_an_audit_leaves_evidence_edges_and_a_page(audited):
     assert "What it does not mean" in page
     assert "There is no calibration" in page
     assert "decoy p =" not in page
-    assert page.count("AUC ") == 3
+    with duckdb.connect(str(folder / "ledger.duckdb"), read_only=True) as ledger:
+        verdicts = ledger.sql("SELECT verdict FROM verdicts").fetchall()
+    for verdict in ("above chance", "within chance"):
+        assert page.count(f">{verdict}</div>") == verdicts.count((verdict,))
+    assert json.loads(published[f"{done.run}/run.json"])["results"]["edges_root"] in page
+    assert "<dt>Held-out images</dt><dd>8</dd>" in page
+    for claim in ("AUC", "says more than likeness", "likeness alone", "false discovery rate"):
+        assert claim not in page
     assert done.run in page
     assert "http://" not in page.replace("http://www.w3.org", "")
 
@@ -220,7 +228,31 @@ def test_only_new_items_are_attributed(registry, world, tmp_path, s3):
     own = tmp_path / "registry"
     register.fn(own, "s3://registry/growing", folders | {"generated": smaller}, "v1")
     first = run_audit(own, tmp_path, "growing")
+    page = first.report.read_text()
+    first.report.unlink()  # and drawn again when the batch is another
     register.fn(own, "s3://registry/growing", folders | {"generated": world.generated}, "v2")
     second = run_audit(own, tmp_path, "growing", revision="v2")
     assert (first.attributed, first.held) == (2, 0)
     assert (second.attributed, second.held) == (1, 2)
+    assert first.report.read_text() == page
+
+
+def test_what_a_withdrawn_run_attributed_is_attributed_again_from_nothing(audited, registry, tmp_path, mucs, caplog):
+    folder, first = audited
+    ledger = tmp_path / "ledger.duckdb"
+    shutil.copy(folder / "ledger.duckdb", ledger)
+    assert mucs("withdraw", first.run[:8], "--reason", "a broken GPU", "--ledger", ledger)[0] == 0
+    assert first.run[:16] not in mucs("why", "g0", "--ledger", ledger)[1]
+    with caplog.at_level(logging.INFO, "mucs"):
+        again = run_audit(registry, tmp_path, "again", settings=CONTROLLED, cache=folder / "cache")
+    assert (again.attributed, again.held) == (3, 0)
+    assert again.run != first.run
+    assert "kept from before" not in caplog.text
+    record = json.loads(evidence("again")[f"{again.run}/run.json"])
+    assert record.pop("replaces") == [first.run]
+    assert record == json.loads(evidence("once")[f"{first.run}/run.json"])  # the same came out
+    (row,) = json.loads(mucs("why", "g0", "--top", 1, "--ledger", ledger, "--json")[1])
+    assert row["run"] == again.run
+    assert first.run in again.report.read_text()
+    assert run_audit(registry, tmp_path, "again", settings=CONTROLLED, cache=folder / "cache").attributed == 0
+    assert mucs("verify", "--ledger", ledger)[0] == 0

@@ -3,7 +3,7 @@
 -- $top count = 10: how many edges of each generated item.
 -- $as_of time = infinity: answer from what the ledger knew then.
 SELECT
-    g.id AS generated, g.sha256 AS generated_sha256, e.rank, t.id AS training, t.sha256 AS training_sha256,
+    g.id AS generated, g.sha256 AS generated_sha256, g.row_sha256 AS generated_row_sha256, e.rank, t.id AS training, t.sha256 AS training_sha256,
     t.rights_holder, t.licence, e.score::DOUBLE AS score, e.standard_error::DOUBLE AS standard_error, e.seed_spread::DOUBLE AS seed_spread,
     e.p_value::DOUBLE AS p_value, e.decoy_p_value::DOUBLE AS decoy_p_value, e.decoy_z::DOUBLE AS decoy_z, v.verdict
 FROM edges e
