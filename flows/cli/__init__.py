@@ -10,6 +10,7 @@ import click
 
 from flows.cli import evaluate, evidence, jobs, questions, records, royalties
 from mucs import InputError, __version__
+from mucs.text import for_terminal
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,10 +43,10 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except click.ClickException as error:
-        click.echo(f"mucs: {error.format_message().rstrip('.')}; see `mucs --help`.", err=True)
+        say(f"{error.format_message().rstrip('.')}; see `mucs --help`.")
         sys.exit(2)
     except InputError as error:
-        click.echo(f"mucs: {error}", err=True)
+        say(str(error))
         sys.exit(2)
     except ModuleNotFoundError as error:  # the library alone is installed
         if (error.name or "").partition(".")[0] in ("mucs", "tasks", "flows"):
@@ -61,11 +62,13 @@ def main() -> None:
         if duckdb is None or not isinstance(error, duckdb.Error):
             raise
         first = str(error).splitlines()[0].rstrip(".")
-        click.echo(
-            f"mucs: The ledger cannot be read ({first}); check it with `mucs verify`, or restore it from a copy.",
-            err=True,
-        )
+        say(f"The ledger cannot be read ({first}); check it with `mucs verify`, or restore it from a copy.")
         sys.exit(2)
+
+
+def say(sentence: str) -> None:
+    """An error for a person; it may quote what no terminal should get."""
+    click.echo(f"mucs: {for_terminal(sentence)}", err=True)
 
 
 def was_stopped(error: BaseException | None) -> bool:

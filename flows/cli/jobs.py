@@ -15,16 +15,18 @@ import click
 
 from flows.cli.shared import JSON, LEDGER, print_json
 from mucs import InputError
+from mucs.text import for_terminal
 
 if TYPE_CHECKING:
     from tasks.attribute import Settings
 
 
-def add_elapsed(record: logging.LogRecord) -> bool:
-    """Gives a log record the minutes and seconds since the command began."""
-    seconds = int(record.relativeCreated / 1000)
-    record.elapsed = f"{seconds // 60:2d}:{seconds % 60:02d}"
-    return True
+class Lines(logging.Formatter):
+    """A log record as a line for a person: the minutes and seconds since the command began, and the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        seconds = int(record.relativeCreated / 1000)
+        return f"{seconds // 60:2d}:{seconds % 60:02d}  {for_terminal(record.getMessage())}"
 
 
 def quiet_tools() -> None:
@@ -40,8 +42,7 @@ def quiet_tools() -> None:
     }.items():
         os.environ.setdefault(name, value)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(elapsed)s  %(message)s"))
-    handler.addFilter(add_elapsed)
+    handler.setFormatter(Lines())
     narrator = logging.getLogger("mucs")
     narrator.handlers = [handler]
     narrator.setLevel(logging.INFO)

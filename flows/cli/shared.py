@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from mucs.text import for_terminal, unfit
+
 LEDGER = click.option(
     "--ledger",
     type=click.Path(path_type=Path),
@@ -38,7 +40,9 @@ def print_json(value: Any) -> None:
             return [plain(v) for v in x]
         return None if isinstance(x, float) and not math.isfinite(x) else x
 
-    click.echo(json.dumps(plain(value), indent=1, default=str, ensure_ascii=False))
+    text = json.dumps(plain(value), indent=1, default=str, ensure_ascii=False)
+    # what is unfit to be shown stands within strings, where JSON has an escape for it
+    click.echo("".join(c if c == "\n" or not unfit(c) else json.dumps(c)[1:-1] for c in text))
 
 
 def print_table(rows: list[dict[str, Any]], columns: list[str], title: str | None = None) -> None:
@@ -52,6 +56,9 @@ def print_table(rows: list[dict[str, Any]], columns: list[str], title: str | Non
         table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(
-            *(f"{row[c]:.4f}" if isinstance(row[c], float) else "" if row[c] is None else str(row[c]) for c in columns)
+            *(
+                f"{row[c]:.4f}" if isinstance(row[c], float) else "" if row[c] is None else for_terminal(str(row[c]))
+                for c in columns
+            )
         )
     Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False).print(table)

@@ -15,6 +15,7 @@ from mucs import InputError
 from mucs.canonical import digest
 from mucs.ledger.ledger import Ledger
 from mucs.ledger.names import run_called
+from mucs.text import is_fit
 
 COLUMNS = ("item", "rights_holder", "licence", "standing", "uses", "valid_from", "valid_to")
 STANDINGS = ("granted", "opted out")
@@ -77,6 +78,8 @@ def _rights(ledger: Ledger, path: Path, reader: csv.DictReader[str]) -> Iterator
         for name in ("item", "rights_holder", "licence", "valid_from"):
             if not values[name]:
                 raise InputError(f"{here} {name} is empty; fill it in.")
+            if not is_fit(values[name]):
+                raise InputError(f"{here} {name} has characters that cannot be printed, or too many; leave them out.")
         found = images.get(values["item"], set())
         if len(found) != 1:
             few = "no training item" if not found else f"{len(found)} images of training items"

@@ -14,6 +14,8 @@ import yaml
 
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.parse import compose_yaml
+from mucs.text import is_fit
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NUMBER = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
@@ -109,7 +111,7 @@ def _plain(value: Any) -> Any:
 def read_contract(path: Path) -> Contract:
     """A contract from its file. Raises InputError, with the line, for the first thing that is wrong."""
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        root = compose_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         raise InputError(f"{path} cannot be read as text; give a contract, see docs/royalties.md.") from None
     except yaml.MarkedYAMLError as error:
@@ -117,6 +119,8 @@ def read_contract(path: Path) -> Contract:
         raise InputError(f"{path}, line {line}: this is not YAML ({error.problem}); mend it.") from None
     except yaml.YAMLError:
         raise InputError(f"{path} has characters that YAML does not allow; save it as plain text.") from None
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read as a contract: {error}; write it plainly.") from None
     if root is None:
         raise InputError(f"{path} is empty; give a contract, see docs/royalties.md.")
     return _contract(_Value(str(path), "the contract", root))
@@ -269,9 +273,9 @@ class _Value:
         if not found:
             self.refuse("is empty", "fill it in")
         if pattern and not pattern.fullmatch(found):
-            self.refuse(f"cannot be {found!r}", f"write {what}")
-        if not found.isprintable():
-            self.refuse("has characters that cannot be printed", "leave them out")
+            self.refuse(f"cannot be {found[:80]!r}", f"write {what}")
+        if not is_fit(found):
+            self.refuse("has characters that cannot be printed, or too many", "leave them out")
         return found
 
     def integer(self, least: int, most: int) -> int:

@@ -20,6 +20,7 @@ from mucs.report.page import page
 from mucs.royalties.contract import read_contract
 from mucs.royalties.statement import Statement, issue
 from mucs.royalties.usage import Period, read_usage
+from mucs.text import for_spreadsheet
 
 PREDICATE = "https://mucs.dev/royalty-statement/v1"
 SHOWN_WORKS = 5  # of a line on the page
@@ -122,7 +123,8 @@ def _csv(columns: tuple[str, ...], rows: list[Any]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({name: "" if row[name] is None else for_spreadsheet(str(row[name])) for name in columns})
     return text.getvalue().encode()
 
 
@@ -147,7 +149,9 @@ def flat_file(statement: Statement) -> bytes:
     for balance in content["balances"]:
         records.append(["BA", *(balance[name] for name in BALANCE)])
     records.append(["FOOT", str(len(records) + 1), str(len(header["pots"])), str(len(content["lines"]))])
-    return "".join("\t".join(" ".join(cell.split()) for cell in record) + "\n" for record in records).encode()
+    return "".join(
+        "\t".join(for_spreadsheet(" ".join(cell.split())) for cell in record) + "\n" for record in records
+    ).encode()
 
 
 def _party_id(party: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from mucs import InputError
 from mucs.canonical import canonical, digest
 from mucs.ledger import Ledger
 from mucs.royalties.contract import NUMBER, Contract
+from mucs.text import is_fit
 
 COLUMNS = ("generated", "date", "units", "revenue", "territory")
 
@@ -115,7 +116,7 @@ def _uses(path: Path, reader: csv.DictReader[str]) -> Iterator[Use]:
         if None in row:
             raise InputError(f"{here} there are more values than columns; quote those that have a comma in them.")
         values = {name: (row.get(name) or "").strip() for name in COLUMNS}
-        if not values["generated"] or not values["generated"].isprintable():
+        if not values["generated"] or not is_fit(values["generated"]):
             raise InputError(f"{here} generated is empty or cannot be printed; give an id or a SHA-256.")
         try:
             day = datetime.date.fromisoformat(values["date"])

@@ -46,6 +46,8 @@ def test_the_samples_are_whole():
         ("version: 1\n", "version: one\n", 2, "version cannot be 'one'; write a whole number from 1 to"),
         ("version: 1\n", "", 1, "the contract has no version; add it"),
         ("version: 1\n", "version: 1\nversion: 2\n", 3, "is there twice"),
+        ("Collecting Society", '"Collecting\\e[2J Society"', 3, "characters that cannot be printed, or too many"),
+        ("Collecting Society", "x" * 1001, 3, "characters that cannot be printed, or too many"),
         ("{code: EUR, decimals: 2}", "{code: euro, decimals: 2}", 5, "three capital letters"),
         ("{code: EUR, decimals: 2}", "EUR", 5, "currency is not a mapping"),
         ("2026-01-01", "1 January", 6, "valid_from cannot be '1 January'"),
@@ -105,3 +107,9 @@ def test_a_usage_report_that_cannot_be_read_is_refused_with_its_line(tmp_path, t
     (tmp_path / "usage.csv").write_text(text)
     with pytest.raises(InputError, match=said.replace(".", r"\.")):
         read_usage(tmp_path / "usage.csv", Period.month("2026-10"))
+
+
+@pytest.mark.parametrize("text", ["splits: " + "[" * 100_000, "a: &b [*b]\n"])
+def test_a_contract_without_end_is_refused(tmp_path, text):
+    with pytest.raises(InputError, match=r"cannot be read as a contract: it (nests|refers)"):
+        read(tmp_path, text)

@@ -1,5 +1,8 @@
 """Statements over a real ledger: to the cent, once, corrected by versions, and balanced from month to month."""
 
+import csv
+import dataclasses
+import io
 import json
 from decimal import Decimal
 
@@ -12,6 +15,7 @@ from mucs.ledger import Ledger, first_fault
 from mucs.ledger.rights import Right, record_rights, withdraw
 from mucs.royalties import Period, find, issue, read_contract, read_usage
 from mucs.royalties.dispute import move_dispute, open_dispute
+from mucs.royalties.export import balances_file, flat_file, lines_file
 from tests.mucs.ledger.test_ledger import GENERATED, TRAINING, make_run
 
 CONTRACT = """\
@@ -342,3 +346,16 @@ def test_views_say_what_the_statement_says(world):
     with duckdb.connect(str(world.path), read_only=True) as connection:
         ((content,),) = connection.execute("SELECT content FROM statements").fetchall()
     assert json.loads(content) == statement.content
+
+
+def test_no_cell_of_a_statement_is_a_formula_and_none_acts_on_a_terminal(world):
+    statement = world.issue()
+    bad = "=cmd|' /C calc'!A0\x1b[2J"
+    text = json.dumps(statement.content).replace('"Ada"', json.dumps(bad)).replace('"Ben"', '"@SUM(1)"')
+    spoiled = dataclasses.replace(statement, content=json.loads(text))
+    for write, separator in ((lines_file, ","), (balances_file, ","), (flat_file, "\t")):
+        written = write(spoiled).decode()
+        cells = [cell for row in csv.reader(io.StringIO(written), delimiter=separator) for cell in row]
+        assert {"'=cmd|' /C calc'!A0\\x1b[2J", "'@SUM(1)"} <= set(cells)
+        assert not [cell for cell in cells if cell[:1] in "=@" and cell]
+        assert "\x1b" not in written
