@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from mucs.attribution.items import Items, as_items, kept
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import differences, skews
+from mucs.files import creating
 
 PAIRS = 1 << 16  # (item, entry) pairs measured before they are written down
 
@@ -244,13 +244,9 @@ class LossStore:
             return torch.full(shape, torch.nan)
         path = self.folder / f"{address}.f32"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.part-{os.getpid()}")
-            blank = np.memmap(partial, np.float32, "w+", shape=shape)
-            for row in blank:
-                row[:] = np.nan
-            blank.flush()
-            with contextlib.suppress(FileExistsError):  # another process was first, and may have filled some of it
-                os.link(partial, path)
-            partial.unlink()
+            with creating(path) as partial:  # if another process is first, it may have filled some of it
+                blank = np.memmap(partial, np.float32, "w+", shape=shape)
+                for row in blank:
+                    row[:] = np.nan
+                blank.flush()
         return torch.from_numpy(np.memmap(path, np.float32, "r+", shape=shape))

@@ -41,9 +41,10 @@ class Answers:
     def of(self, jobs: Sequence[Job]) -> dict[str, Tensor]:
         """`images` (J, G, C, H, W) and `losses` (J, G) of trained models, which are trained first where they have not been."""
         self.retraining.run(jobs)
+        different = list(dict.fromkeys(jobs))
         with ThreadPoolExecutor(self.retraining.workers) as pool:
-            found = list(pool.map(self._one, jobs))
-        return {name: torch.stack([answer[name] for answer in found]) for name in ("images", "losses")}
+            found = dict(zip(different, pool.map(self._one, different), strict=True))
+        return {name: torch.stack([found[job][name] for job in jobs]) for name in ("images", "losses")}
 
     def _one(self, job: Job) -> dict[str, Tensor]:
         name = f"{self.generated.digest[:16]}-{self.bank.digest[:16]}-{self.steps}"

@@ -81,8 +81,11 @@ class Mucs:
             losses = kept(path, (len(everyone) + 1, len(self.bank)), fill)
             return self.scoring.compare(before, losses[:-1]), bool(losses[-1].all())
 
+        digests = [generated[k : k + 1].digest for k in range(len(generated))]
+        first = {content: k for k, content in reversed(list(enumerate(digests)))}  # identical items are one
         with ThreadPoolExecutor(self.workers) as pool:
-            return list(pool.map(one, range(len(generated))))
+            found = dict(zip(first, pool.map(one, first.values()), strict=True))
+        return [found[content] for content in digests]
 
     def scores(self, seed: int | None = None) -> Tensor:
         """The method's scores: (G, N + H)."""
