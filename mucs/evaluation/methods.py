@@ -19,6 +19,7 @@ from mucs.attribution.attribute import best
 from mucs.attribution.items import kept
 from mucs.attribution.losses import machine, measure
 from mucs.attribution.unlearning import with_null_loss
+from mucs.attribution.version import METHOD_SHA256
 from mucs.evaluation.case import Case
 
 log = logging.getLogger("mucs.evaluation")
@@ -63,6 +64,7 @@ class Mucs:
             "scoring": dataclasses.asdict(replace(self.scoring, score="skew")),
             "seed": seed,
             "machine": machine(model.device),
+            "code": METHOD_SHA256,
         }
         place = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 

@@ -87,7 +87,7 @@ def test_losses_of_another_model_are_never_used(folders, rows, whole, world, tmp
 def test_a_calibration_goes_on_where_it_was_and_serves_its_own_settings_alone(folders, rows, whole):
     cache, _ = whole
     path = calibrate.fn(*folders[:3], SETTINGS, "cpu", cache)
-    first, (kept, *lost) = load_file(path), sorted(cache.glob("losses/*/decoys/*/*"))
+    first, (kept, *lost) = load_file(path), sorted(cache.glob("losses/decoys/*/*"))
     when = kept.stat().st_mtime_ns
     for decoy in (path, *lost):
         decoy.unlink()
@@ -97,7 +97,7 @@ def test_a_calibration_goes_on_where_it_was_and_serves_its_own_settings_alone(fo
     assert all(torch.equal(again[name], first[name]) for name in first)
     outcome = attribute.fn(*folders, rows[:1], SETTINGS, "cpu", cache, path)
     assert (outcome.calibration["decoys"], outcome.calibration["noises"]) == (3, 4)
-    (found, _) = read_item(outcome.items[0])
+    (found,) = outcome.attributions()
     assert found.decoy_p_values.min() >= 1 / 4
     with pytest.raises(InputError, match="9 decoys are asked of 8 held-out images"):
         calibrate.fn(*folders[:3], replace(SETTINGS, decoys=9), "cpu", cache)
