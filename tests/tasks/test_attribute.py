@@ -1,6 +1,7 @@
 """Attribution of pulled folders: for each item the same, whatever runs beside it or ran before."""
 
 import dataclasses
+import os
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -140,6 +141,44 @@ def test_settings_have_the_librarys_defaults():
     record = Settings(screening=((1, 0.5),), trainable=("a*", "b")).record()
     assert (record["screening"], record["trainable"]) == ([[1, 0.5]], ["a*", "b"])
     assert list(record) == [field.name for field in dataclasses.fields(Settings)]
+
+
+def global_settings():
+    """All that `deterministic` changes, of torch and around it."""
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.is_warn_always_enabled(),
+        torch.backends.cudnn.benchmark,
+        torch.backends.cuda.mem_efficient_sdp_enabled(),
+        os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+        warnings.showwarning,
+        list(warnings.filters),
+    )
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("changed", [False, True])
+def test_torchs_global_settings_are_as_they_were_however_it_ends(device, changed, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    if changed:
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+        monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+        torch.use_deterministic_algorithms(True)
+        torch.set_warn_always(True)
+    try:
+        before = global_settings()
+        with deterministic(device):
+            inside = global_settings()
+            assert inside[:3] == (True, True, True)
+            assert device == "cpu" or inside[3:5] == (False, False)
+            with pytest.raises(KeyError), deterministic(device):
+                raise KeyError
+            assert global_settings() == inside
+        assert global_settings() == before
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_warn_always(False)
 
 
 def test_operations_that_are_not_deterministic_are_heard(recwarn):
