@@ -86,7 +86,10 @@ def audit(
     if reserve:
         calibration = find_calibration(inputs.checkpoint, training, reserve, settings, device, cache, results)
         if not calibration:
-            log.info("calibrate there is no calibration for these inputs and settings; `mucs calibrate` makes it")
+            log.info(
+                "calibrate first: there is no calibration for these inputs and settings, and so no p-value against decoys;"
+                " `mucs calibrate` makes it, and an audit after it adds them without unlearning anything again"
+            )
     everything = manifest(generated, "generated batch")
     pulled = {"checkpoint": inputs.checkpoint, "training_set": training, "held_out": reserve, "batch": generated}
     holders, withdrawn = holding_runs(ledger, pulled, calibration, settings)

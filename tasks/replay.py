@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 import tempfile
@@ -266,8 +265,8 @@ def difference(
                 return f"rank {one['rank']}: {number.replace('_', ' ')} {one[number]} was recorded, {other[number]} came out"
     if len(first) != len(second):
         return f"{len(first)} edges were recorded, {len(second)} came out"
-    for number in outcome:
-        # which items recall is measured of depends on who else is in the run
-        if number != "recall" and json.dumps(outcome[number]) != json.dumps(again[number]):
-            return f"{number.replace('_', ' ')}: {outcome[number]} was recorded, {again[number]} came out"
+    for number in outcome | again:
+        # which items recall is measured of depends on who else is in the run; 1 and 1.0 are one number, as in JSON
+        if number != "recall" and outcome.get(number) != again.get(number):
+            return f"{number.replace('_', ' ')}: {outcome.get(number)} was recorded, {again.get(number)} came out"
     return None

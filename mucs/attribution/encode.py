@@ -19,6 +19,7 @@ from torch import Tensor
 from mucs import InputError
 from mucs.attribution.items import Items, as_items, kept
 from mucs.attribution.model import DiffusionModel, read_json
+from mucs.attribution.version import METHOD_SHA256
 from mucs.files import replacing
 
 BATCH = 8  # images through the VAE at once
@@ -115,8 +116,8 @@ def _one_each(needed: bool, given: Sized | None, what: str, count: int) -> None:
 
 
 def _address(folders: Iterable[Path], *words: Any) -> str:
-    """SHA-256 over the bytes of all files in the folders, and the words, in hexadecimal."""
-    sha = hashlib.sha256(json.dumps(words).encode())
+    """SHA-256 over the bytes of all files in the folders, the words and the code of the method, in hexadecimal."""
+    sha = hashlib.sha256(json.dumps([*words, METHOD_SHA256]).encode())
     for folder in folders:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             with path.open("rb") as f:

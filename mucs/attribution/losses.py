@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,12 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mucs import InputError, __version__
+from mucs import InputError
 from mucs.attribution.bank import NoiseBank
 from mucs.attribution.items import Items, as_items, kept
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import differences, skews
+from mucs.attribution.version import METHOD_SHA256
+from mucs.files import creating
 
 PAIRS = 1 << 16  # (item, entry) pairs measured before they are written down
 
@@ -195,7 +196,7 @@ class LossStore:
     """Losses of original models by content address, in a folder that any number of runs and processes share.
 
     Without a folder they live as long as the store. An address covers the model's weights, the items, the bank,
-    the precision, the kind of machine and this package's version, so that nothing in the store can be stale.
+    the precision, the kind of machine and the code of the method, so that nothing in the store can be stale.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -236,7 +237,7 @@ class LossStore:
     @staticmethod
     def _address(model: DiffusionModel, items: Items, **about: Any) -> str:
         about |= {"model": model.digest, "items": items.digest}
-        about |= {"version": __version__, "machine": machine(model.device)}
+        about |= {"code": METHOD_SHA256, "machine": machine(model.device)}
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
     def _values(self, address: str, shape: tuple[int, int]) -> Tensor:
@@ -244,13 +245,9 @@ class LossStore:
             return torch.full(shape, torch.nan)
         path = self.folder / f"{address}.f32"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.part-{os.getpid()}")
-            blank = np.memmap(partial, np.float32, "w+", shape=shape)
-            for row in blank:
-                row[:] = np.nan
-            blank.flush()
-            with contextlib.suppress(FileExistsError):  # another process was first, and may have filled some of it
-                os.link(partial, path)
-            partial.unlink()
+            with creating(path) as partial:  # if another process is first, it may have filled some of it
+                blank = np.memmap(partial, np.float32, "w+", shape=shape)
+                for row in blank:
+                    row[:] = np.nan
+                blank.flush()
         return torch.from_numpy(np.memmap(path, np.float32, "r+", shape=shape))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mucs import InputError
 from mucs.attribution import parameterisation
 from mucs.attribution.items import Items
-from mucs.attribution.networks import NETWORKS
+from mucs.attribution.networks import NETWORKS, guard_group_norms
 
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 PARTS = ("unet", "transformer")
@@ -150,6 +150,7 @@ class DiffusionModel:
         self.device = usable(device)
         placed: Any = network.to(self.device)
         self.network: Any = placed.to(memory_format=self.kind.memory_format).eval().requires_grad_(False)
+        guard_group_norms(self.network)
         self.scheduler = scheduler
         self.parameterisation = parameterisation.of(scheduler)
         self.checkpoint = checkpoint

@@ -24,6 +24,7 @@ from mucs.attribution import (
     estimate_null_loss,
     null_loss_by_level,
 )
+from mucs.attribution.version import code_sha256
 from mucs.evaluation import baselines, gradients
 from mucs.evaluation.agreement import between
 from mucs.evaluation.answers import Answers, Similarity, feature_similarity, squared_error, structural
@@ -154,7 +155,7 @@ class Study:
         case = self.case
         about: list[Any] = [name, self.plan.timesteps, self.plan.levels, self.model.digest]
         about += [items.digest for items in (case.images, case.everyone, case.generated)]
-        about += [Path(str(module.__file__)).read_text() for module in (baselines, gradients)]
+        about += [code_sha256(str(baselines.__file__), str(gradients.__file__))]
         return self.folder / "scores" / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.safetensors"
 
     @property

@@ -19,6 +19,7 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.audit import audit
 from flows.calibrate import calibrate
+from mucs.attribution.version import METHOD_SHA256
 from tasks.attribute import Settings
 from tasks.s3 import client
 from tests.conftest import FAST
@@ -182,7 +183,7 @@ def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bytes(audite
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "kept from before" in done.stderr
-    assert "`mucs calibrate` makes it" in done.stderr
+    assert "calibrate first: there is no calibration" in done.stderr
     assert first.run[:16] in done.stdout
     assert evidence("killed") == evidence("once")
 
@@ -192,6 +193,7 @@ def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, re
     shutil.copy(folder / "ledger.duckdb", tmp_path)
     inputs = {"registry": str(registry), "revision": "v1", "results": "s3://evidence/calibrated"}
     inputs |= {"licences": ["CC-BY-4.0"], "settings": CONTROLLED, "device": "cpu", "cache": folder / "cache"}
+    kept = {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("work/*/items/*")}
     made = calibrate(**inputs)
     assert (made.decoys, made.noises, made.made) == (3, 4, True)
 
@@ -207,7 +209,11 @@ def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, re
         "sha256": hashlib.sha256(body).hexdigest(),
         "decoys": 3,
         "noises": 4,
+        "method_sha256": METHOD_SHA256,
     }
+    assert {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("work/*/items/*")} == kept
+    assert kept
+    assert run_audit(registry, tmp_path / "anew", "calibrated", settings=CONTROLLED).run == audits[0].run
     (row,) = json.loads(mucs("why", "g0", "--top", 1, "--ledger", tmp_path / "ledger.duckdb", "--json")[1])
     assert row["decoy_p_value"] >= 1 / 4
     assert "decoy z" in mucs("why", "g0", "--ledger", tmp_path / "ledger.duckdb")[1]
