@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and whether a folder takes any."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from mucs import InputError
 
 
 @contextlib.contextmanager
@@ -18,3 +20,13 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path, what: str) -> None:
+    """InputError, which names `what`, unless files can be made in a folder; it need not be there yet."""
+    whole = folder.absolute()
+    there = next(place for place in (whole, *whole.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise InputError(f"{there} is not a folder; give another place for {what}.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{there} cannot be written to; give another place for {what}, or mend its permissions.")
