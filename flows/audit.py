@@ -6,11 +6,15 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 
+from flows.checks import check_inputs
 from flows.inputs import pull_inputs
+from flows.narrate import narrate
 from mucs.canonical import digest
+from mucs.files import check_writable
 from mucs.ledger import Ledger
 from mucs.ledger.signing import read_private_key
 from tasks.attribute import Settings, attribute
@@ -20,7 +24,7 @@ from tasks.prepare import manifest
 from tasks.publish import check_retention, publish, stage_edges, stage_run
 from tasks.pull import Pulled, default_cache, pull
 from tasks.report import page_path, report
-from tasks.s3 import check_bucket
+from tasks.s3 import split_url
 from tasks.validate import validate_edges, validate_generated
 
 log = logging.getLogger("mucs.audit")
@@ -38,6 +42,31 @@ class Audit:
     attributed: int
     held: int
     report: Path | None
+
+
+def check_audit(
+    registry: str,
+    results: str,
+    revision: str = "main",
+    ledger: Path = Path("mucs.duckdb"),
+    reports: Path = Path("reports"),
+    settings: Settings = Settings(),
+    device: str = "auto",
+    cache: Path | None = None,
+    key: Path | None = None,
+    retention_days: int | None = None,
+    **_: Any,
+) -> None:
+    """InputError for what can be seen to be wrong with an audit before it begins; all are as `audit` takes them."""
+    check_writable(ledger.parent, "the ledger")
+    check_writable(reports, "the reports")
+    if key:
+        read_private_key(key)
+    if ledger.exists():
+        Ledger.open(ledger).connection.close()
+    check_inputs(registry, revision, results, settings, device, cache or default_cache())
+    if retention_days is not None:
+        check_retention(split_url(results)[0], retention_days)
 
 
 @flow(name="audit")
@@ -66,15 +95,9 @@ def audit(
     key: a private key to sign the run with. retention_days: for how long S3 keeps the evidence under object lock.
     Raises InputError for anything that cannot be used, with the ledger as it was.
     """
+    narrate()
     cache = cache or default_cache()
-    settings.check()
-    bucket = check_bucket(results)
-    if key:
-        read_private_key(key)
-    if retention_days is not None:
-        check_retention(bucket, retention_days)
-    if ledger.exists():
-        Ledger.open(ledger).connection.close()
+    check_audit(registry, results, revision, ledger, reports, settings, device, cache, key, retention_days)
 
     generated = pull(registry, revision, batch, cache)
     inputs = pull_inputs(registry, revision, checkpoint, training_set, held_out, licences, cache)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 
+from flows.checks import check_inputs
 from flows.inputs import pull_inputs
+from flows.narrate import narrate
 from mucs import InputError
 from tasks.attribute import Settings
 from tasks.calibrate import calibrate as make_calibration
 from tasks.calibrate import find_calibration, publish_calibration
 from tasks.pull import default_cache
-from tasks.s3 import check_bucket
 
 log = logging.getLogger("mucs.calibrate")
 
@@ -30,6 +32,22 @@ class Calibrated:
     decoys: int
     noises: int
     made: bool
+
+
+def check_calibrate(
+    registry: str,
+    results: str,
+    revision: str = "main",
+    held_out: str = "held_out",
+    settings: Settings = Settings(),
+    device: str = "auto",
+    cache: Path | None = None,
+    **_: Any,
+) -> None:
+    """InputError for what can be seen to be wrong with a calibration before it begins; all are as `calibrate` takes them."""
+    if not held_out:
+        raise InputError("A calibration is made of held-out images; give the folder of a held-out set.")
+    check_inputs(registry, revision, results, settings, device, cache or default_cache())
 
 
 @flow(name="calibrate")
@@ -51,11 +69,9 @@ def calibrate(
     """
     from mucs.attribution import Calibration
 
+    narrate()
     cache = cache or default_cache()
-    settings.check()
-    if not held_out:
-        raise InputError("A calibration is made of held-out images; give the folder of a held-out set.")
-    check_bucket(results)
+    check_calibrate(registry, results, revision, held_out, settings, device, cache)
 
     inputs = pull_inputs(registry, revision, checkpoint, training_set, held_out, licences, cache)
     assert inputs.held_out is not None

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 from pathlib import Path
 
-from prefect import get_client
-
 from flows.audit import Audit, audit
+from flows.prefect_server import prefect_server
 from mucs import InputError
 from mucs.royalties.export import Issued, state
 from tasks.attribute import Settings
@@ -42,12 +40,6 @@ CALIBRATION = DATA / "calibration.safetensors"  # made with SETTINGS, which take
 RESULTS = "s3://evidence/runs"
 
 
-def reach_prefect() -> None:
-    """Have Prefect start its server, if none is configured."""
-    with get_client(sync_client=True) as prefect:
-        prefect.hello()
-
-
 def demo(folder: Path) -> Audit:
     """Set up a registry on an embedded S3 in `folder`, unless it is there, and audit the batch that comes with the project.
 
@@ -59,11 +51,9 @@ def demo(folder: Path) -> Audit:
             f"{missing[0]} is missing; run the demo from a clone of the project, or build it with `dvc repro`."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    # Prefect's own server needs as long to come up as all that is done here before the flow begins
-    prefect = threading.Thread(target=reach_prefect, daemon=True)
-    prefect.start()
     log.info("serve     an S3 server on loopback")
-    with s3_server(folder / "s3"):
+    # Prefect's server needs as long to come up as all that is done here before the flow begins
+    with prefect_server() as wait_for_prefect, s3_server(folder / "s3"):
         s3 = client()
         for bucket in BUCKETS:
             if bucket not in {b["Name"] for b in s3.list_buckets()["Buckets"]}:
@@ -73,7 +63,7 @@ def demo(folder: Path) -> Audit:
         register.fn(registry, "s3://registry/dvc", FOLDERS, "v1")
         if CALIBRATION.exists():  # under its own address: an audit of anything else does not find it
             publish_calibration.fn(CALIBRATION, RESULTS)
-        prefect.join()
+        wait_for_prefect()
         return audit(
             registry=str(registry),
             revision="v1",

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 
+from flows.narrate import narrate
 from mucs import InputError
-from mucs.files import replacing
-from tasks.device import deterministic, one_thread_each
+from mucs.files import check_writable, replacing
+from tasks.device import choose_device, deterministic, one_thread_each
 from tasks.read import Source, read_images
 
 if TYPE_CHECKING:
@@ -100,6 +101,13 @@ def prepare(spec: Spec, folder: Path, workers: int, device: str) -> Study:
     return Study(like, images, held_out, spec.plan, folder, workers, spec.checkpoint is None)
 
 
+def check_evaluate(name: str, folder: Path, device: str = "auto", **changed: Any) -> None:
+    """InputError for what can be seen to be wrong with a study before it begins; all are as `evaluate` takes them."""
+    check_writable(folder, "the results")
+    read_spec(name, **changed)
+    choose_device(device)
+
+
 @flow(name="evaluate")
 def evaluate(name: str, folder: Path, device: str = "auto", **changed: Any) -> dict[str, Any]:
     """Run a study, or go on with one that was stopped; gives what it found, which is also in `folder`/`name` with its plots.
@@ -107,8 +115,9 @@ def evaluate(name: str, folder: Path, device: str = "auto", **changed: Any) -> d
     Raises InputError for anything that cannot be used.
     """
     from mucs.evaluation.tables import tables
-    from tasks.device import choose_device
 
+    narrate()
+    check_evaluate(name, folder, device, **changed)
     spec, device = read_spec(name, **changed), choose_device(device)
     with one_thread_each(device) as workers, deterministic(device):
         study = prepare(spec, folder, workers, device)

@@ -9,6 +9,8 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
+from flows.narrate import narrate
+from mucs.files import check_writable
 from mucs.royalties.export import state
 
 log = logging.getLogger("mucs.royalties")
@@ -27,8 +29,10 @@ def royalties(
 
     The paths may have `{period}` in them, which becomes the month, such as 2026-10.
     """
+    narrate()
     period = period or f"{datetime.datetime.now(datetime.UTC).replace(day=1) - datetime.timedelta(days=1):%Y-%m}"
     paths = [Path(str(path).replace("{period}", period)) for path in (contract, usage, out)]
+    check_writable(paths[2], "the statements")
     done = state(paths[0], period, paths[1], ledger, paths[2], key=key)
     told = "issued" if done.statement.new else "nothing to do: it was issued before"
     log.info("statement %s %s", done.statement.title, told)

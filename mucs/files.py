@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and whether a folder takes any."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from mucs import InputError
+
 PART = ".mucs-part-"  # a folder that one writer works in, locked for as long as the writer lives
+SWEPT: set[Path] = set()  # folders that this process has looked through for what killed writers left
 
 
 @contextlib.contextmanager
@@ -36,7 +39,9 @@ def creating(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _part(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
+    if path.parent not in SWEPT:
+        _sweep(path.parent)
+        SWEPT.add(path.parent)
     folder, lock = _locked_folder(path.parent)
     try:
         yield folder / path.name
@@ -70,3 +75,13 @@ def _sweep(parent: Path) -> None:
                 shutil.rmtree(part, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+def check_writable(folder: Path, what: str) -> None:
+    """InputError, which names `what`, unless files can be made in a folder; it need not be there yet."""
+    whole = folder.absolute()
+    there = next(place for place in (whole, *whole.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise InputError(f"{there} is not a folder; give another place for {what}.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{there} cannot be written to; give another place for {what}, or mend its permissions.")

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import signal
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from typing import NoReturn
 
 import click
@@ -12,13 +18,21 @@ from flows.cli import evaluate, evidence, jobs, questions, records, royalties
 from mucs import InputError, __version__
 from mucs.text import for_terminal
 
+SECONDS_TO_STOP = 10
+STOPPED = "stopped; run the same command again to go on where it was."
+# what is wrong with a place, not with the program
+SURROUNDINGS = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG),
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ESTALE),
+}
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mucs")
 def cli() -> None:
     """Which training images are behind a generated image, with the evidence.
 
-    Exit status: 0 done, 1 a check failed, 2 bad input.
+    Exit status: 0 done, 1 a check failed, 2 bad input, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
     """
 
 
@@ -32,52 +46,104 @@ for command in (
     cli.add_command(command)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops a command as Ctrl-C does."""
+
+
 def main() -> None:
-    """Run the command; bad input is one sentence and status 2."""
-    signal.signal(
-        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
-    )  # so that servers are stopped on the way out
+    """Run the command; what is not its own fault is one sentence and a status."""
     try:
-        cli(standalone_mode=False)
+        with stopping():
+            refuse_other_encodings(sys.argv[1:])
+            cli(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
-    except click.ClickException as error:
-        say(f"{error.format_message().rstrip('.')}; see `mucs --help`.")
-        sys.exit(2)
-    except InputError as error:
-        say(str(error))
-        sys.exit(2)
-    except ModuleNotFoundError as error:  # the library alone is installed
-        if (error.name or "").partition(".")[0] in ("mucs", "tasks", "flows"):
+    except (Exception, KeyboardInterrupt) as error:
+        told = explain(error)
+        if told is None:
             raise
-        click.echo(f"mucs: The package {error.name} is missing; run: pip install 'mucs[service]'.", err=True)
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        say_stopped()
-    except Exception as error:
-        if was_stopped(error):
-            say_stopped()
-        duckdb = sys.modules.get("duckdb")
-        if duckdb is None or not isinstance(error, duckdb.Error):
-            raise
+        status, sentence = told
+        click.echo(f"mucs: {for_terminal(sentence)}", err=True)  # it may quote what no terminal should get
+        sys.exit(status)
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[None]:
+    """Have SIGTERM stop the block, and the process end some seconds after SIGTERM or Ctrl-C whatever it waits for.
+
+    SIGINT keeps its meaning: where it is ignored from the start, as it is in a script's background, it stays so.
+    """
+
+    def terminate(*_: object) -> NoReturn:
+        raise Terminated
+
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+
+    def watch() -> None:
+        number = None
+        while number not in (signal.SIGTERM, signal.SIGINT):  # others may have handlers too
+            arrived = os.read(read, 1)
+            if not arrived:
+                return os.close(read)
+            number = arrived[0]
+        time.sleep(SECONDS_TO_STOP)
+        click.echo(f"mucs: {STOPPED}", err=True)
+        os._exit(128 + number)
+
+    threading.Thread(target=watch, daemon=True).start()
+    kept = signal.signal(signal.SIGTERM, terminate)
+    # the kernel's own note of a signal: Prefect has a handler of its own while a flow runs
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, kept)
+        os.close(write)
+
+
+def refuse_other_encodings(words: list[str]) -> None:
+    """InputError for an argument that is not UTF-8."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"The argument {os.fsencode(word)!r} is not UTF-8; write it in UTF-8.") from None
+
+
+def explain(error: BaseException) -> tuple[int, str] | None:
+    """The exit status and the sentence for an error that is not the program's own; None for one that is."""
+    number = stopped_by(error)
+    if number is not None:
+        return 128 + number, STOPPED
+    if isinstance(error, click.ClickException):
+        return 2, f"{error.format_message().rstrip('.')}; see `mucs --help`."
+    if isinstance(error, InputError):
+        return 2, str(error)
+    if isinstance(error, ModuleNotFoundError):  # the library alone is installed
+        ours = (error.name or "").partition(".")[0] in ("mucs", "tasks", "flows")
+        return None if ours else (2, f"The package {error.name} is missing; run: pip install 'mucs[service]'.")
+    if isinstance(error, OSError) and error.errno in SURROUNDINGS and error.filename is not None:
+        return 2, f"{error.filename} cannot be used ({error.strerror}); mend that, or give another place."
+    duckdb = sys.modules.get("duckdb")
+    if duckdb is not None and isinstance(error, duckdb.Error):
         first = str(error).splitlines()[0].rstrip(".")
-        say(f"The ledger cannot be read ({first}); check it with `mucs verify`, or restore it from a copy.")
-        sys.exit(2)
+        return (
+            2,
+            f"The ledger cannot be read ({first}); check it with `mucs verify`, or restore it from a copy.",
+        )
+    return None
 
 
-def say(sentence: str) -> None:
-    """An error for a person; it may quote what no terminal should get."""
-    click.echo(f"mucs: {for_terminal(sentence)}", err=True)
-
-
-def was_stopped(error: BaseException | None) -> bool:
-    """Whether an error came up on the way out: Ctrl-C stops Prefect's server as well, which then cannot be told."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None
-
-
-def say_stopped() -> NoReturn:
-    click.echo("mucs: stopped; run the same command again to go on where it was.", err=True)
-    sys.exit(130)
+def stopped_by(error: BaseException | None) -> int | None:
+    """The signal that stopped the command, also where another error came up on the way out; None for none."""
+    found = None
+    while error is not None:
+        if isinstance(error, Terminated):
+            return signal.SIGTERM
+        if isinstance(error, KeyboardInterrupt | click.Abort):
+            found = signal.SIGINT
+        error = error.__cause__ or error.__context__
+    return found

@@ -10,6 +10,7 @@ import click
 
 from flows.cli.jobs import quiet_loggers, quiet_tools
 from flows.cli.shared import JSON, print_json
+from flows.prefect_server import prefect_server
 from mucs import InputError
 
 
@@ -69,11 +70,15 @@ def evaluate(
         rates = {"unlearning": {"learning_rate": learning_rate / 5}, "recipe": {"learning_rate": learning_rate / 2}}
         changed |= {"plan": rates}
     quiet_tools()
-    from flows.evaluate import evaluate as run
-
-    quiet_loggers()
     name = "quick" if quick else str(study)
-    found = run(name, folder, **changed)
+    with prefect_server() as wait_for_prefect:
+        from flows.evaluate import check_evaluate
+        from flows.evaluate import evaluate as run
+
+        quiet_loggers()
+        check_evaluate(name, folder, **changed)
+        wait_for_prefect()
+        found = run(name, folder, **changed)
     if as_json:
         print_json(found)
     else:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.shared import JSON, LEDGER, print_json
+from flows.prefect_server import prefect_server
 from mucs import InputError
+from mucs.files import check_writable
 from mucs.text import for_terminal
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ def quiet_loggers() -> None:
 def demo(folder: Path) -> None:
     """Audit the OpenMoji model that comes with the project, on an S3 server of its own, and state what its artists are owed."""
     quiet_tools()
+    check_writable(folder, "the demo")
     home = Path(os.environ.setdefault("PREFECT_HOME", str((folder / "prefect").resolve())))
     home.mkdir(parents=True, exist_ok=True)
     from flows.demo import demo as run_demo
@@ -181,12 +184,15 @@ def audit(
     Credentials and endpoint of S3 come from the usual AWS_* variables.
     """
     quiet_tools()
-    from flows.audit import audit as run_audit
+    parameters |= {"licences": list(licences), "settings": read_settings(assignments), "held_out": held_out or None}
+    with prefect_server() as wait_for_prefect:
+        from flows.audit import audit as run_audit
+        from flows.audit import check_audit
 
-    quiet_loggers()
-    done = run_audit(
-        licences=list(licences), settings=read_settings(assignments), held_out=held_out or None, **parameters
-    )
+        quiet_loggers()
+        check_audit(**parameters)
+        wait_for_prefect()
+        done = run_audit(**parameters)
     if as_json:
         print_json(dataclasses.asdict(done))
     elif done.run:
@@ -204,10 +210,15 @@ def calibrate(licences: tuple[str, ...], assignments: tuple[str, ...], as_json: 
     Audits with the same inputs and settings find it under the results, and compare every edge with it.
     """
     quiet_tools()
-    from flows.calibrate import calibrate as run_calibrate
+    parameters |= {"licences": list(licences), "settings": read_settings(assignments)}
+    with prefect_server() as wait_for_prefect:
+        from flows.calibrate import calibrate as run_calibrate
+        from flows.calibrate import check_calibrate
 
-    quiet_loggers()
-    done = run_calibrate(licences=list(licences), settings=read_settings(assignments), **parameters)
+        quiet_loggers()
+        check_calibrate(**parameters)
+        wait_for_prefect()
+        done = run_calibrate(**parameters)
     if as_json:
         print_json(dataclasses.asdict(done))
     elif done.made:
