@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from mucs import InputError
+from mucs.written import nearest, read_day, read_number, read_time, read_whole
 
+USES = ("training", "output")  # what a right is granted for, and a contract has pots for
 HERE = Path(__file__).parent
 LINE = re.compile(r"^-- \$(?P<name>\w+) (?P<kind>\w+)(?: =(?P<default>[^:]*))?: (?P<about>.*)$")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """kind: text, integer, number, day or time. default: as one would write it; None if it must be given."""
+    """kind: text, integer, number, day, time or use. default: as one would write it; None if it must be given."""
 
     name: str
     kind: str
@@ -32,21 +34,31 @@ class Parameter:
         try:
             match self.kind:
                 case "integer":
-                    return int(given)
+                    return read_whole(str(given))
                 case "number":
-                    return float(given)
+                    return read_number(str(given))
                 case "day":
                     today = datetime.datetime.now(datetime.UTC).date()
-                    return today if given == "today" else datetime.date.fromisoformat(str(given))
+                    return today if given == "today" else read_day(str(given))
                 case "time" if given != "infinity":
-                    at = datetime.datetime.fromisoformat(str(given))
-                    return (at if at.tzinfo else at.replace(tzinfo=datetime.UTC)).isoformat()
+                    return read_time(str(given)).isoformat()
+                case "use" if given not in USES:
+                    raise ValueError(f"{given!r} is no use")
                 case _:
                     return str(given)
         except ValueError:
-            example = {"integer": "10", "number": "0.05", "day": "2026-10-31", "time": "2026-10-31T12:00:00"}[self.kind]
+            example = {
+                "integer": "10",
+                "number": "0.05",
+                "day": "2026-10-31",
+                "time": "2026-10-31T12:00:00",
+                "use": "output",
+            }
             kind = "whole number" if self.kind == "integer" else self.kind
-            raise InputError(f"{self.name} cannot be {given!r}; give a {kind}, such as {example}.") from None
+            meant = nearest(str(given), USES) if self.kind == "use" else ""
+            raise InputError(
+                f"{self.name} cannot be {given!r}{meant}; give a {kind}, such as {example[self.kind]}."
+            ) from None
 
 
 @dataclass(frozen=True)
