@@ -248,21 +248,22 @@ FROM lines l JOIN (
     FROM statements
 ) s USING (position);
 
--- The same for each work of a line, with what it brings of the line's gross; not rounded, as lines are.
+-- The same for each work of a line, with what it brings of the line's gross; not rounded, as lines are. A product has all decimals of
+-- its factors, here 16, and no more digits than the wider of them: so one is wide, and what is left is 22 digits before the point.
 CREATE VIEW statement_works AS
 SELECT
     l.statement, l.contract, l.period_start, l.version, l.current, l.currency, l.line, l.right_type, l.rights_holder, l.basis,
-    w.sha256, w.id, w.share, w.share * l.pot AS gross
+    w.sha256, w.id, w.share, w.share::DECIMAL(20, 12) * l.pot AS gross
 FROM works w JOIN statements s USING (position) JOIN statement_lines l ON l.statement = s.sha256 AND l.line = w.line;
 
--- Each holder's account with a contract, statement by statement in the order of issue.
+-- Each holder's account with a contract, statement by statement in the order of issue; wide, as what is carried adds up.
 CREATE VIEW balances AS
 SELECT
     sha256 AS statement, position, contract, period_start, version, balance->>'holder' AS rights_holder,
-    (balance->>'carried_in')::DECIMAL(18, 4) AS carried_in, (balance->>'net')::DECIMAL(18, 4) AS net,
-    (balance->>'difference')::DECIMAL(18, 4) AS difference,  -- to the net of the version that the statement supersedes
-    (balance->>'adjustments')::DECIMAL(18, 4) AS adjustments, (balance->>'paid')::DECIMAL(18, 4) AS paid,
-    (balance->>'carried_out')::DECIMAL(18, 4) AS carried_out
+    (balance->>'carried_in')::DECIMAL(28, 4) AS carried_in, (balance->>'net')::DECIMAL(28, 4) AS net,
+    (balance->>'difference')::DECIMAL(28, 4) AS difference,  -- to the net of the version that the statement supersedes
+    (balance->>'adjustments')::DECIMAL(28, 4) AS adjustments, (balance->>'paid')::DECIMAL(28, 4) AS paid,
+    (balance->>'carried_out')::DECIMAL(28, 4) AS carried_out
 FROM (SELECT *, unnest((content::JSON->'balances')::JSON[]) AS balance FROM statements);
 
 -- What statements add for disputes that were upheld.
@@ -293,6 +294,23 @@ FROM attributions a JOIN runs r USING (run_id)
 WHERE r.loaded_at <= as_of::TIMESTAMPTZ AND r.method = method_name
     AND NOT EXISTS (SELECT 1 FROM withdrawals w WHERE w.run_id = a.run_id AND w.recorded_at <= as_of::TIMESTAMPTZ)
 GROUP BY a.generated_id;
+
+-- One word for each generated item that a run speaks for: 'not converged' if its unlearning did not; else, by the smallest p-value of
+-- its best ten edges (against decoys, or where there was no calibration against held-out items), 'above chance' if that is at most 0.05,
+-- 'within chance' if not, 'not compared' if there is none. Each edge is taken alone, so with ten of them it is a weak test.
+CREATE MACRO verdicts_as_of(as_of) AS TABLE
+SELECT
+    s.run_id, s.generated_id,
+    CASE
+        WHEN NOT any_value(a.converged) THEN 'not converged'
+        WHEN coalesce(min(e.decoy_p_value), min(e.p_value)) IS NULL THEN 'not compared'
+        WHEN coalesce(min(e.decoy_p_value), min(e.p_value)) <= 0.05 THEN 'above chance'
+        ELSE 'within chance'
+    END AS verdict
+FROM speaking_as_of(as_of) s
+JOIN attributions a USING (run_id, generated_id)
+LEFT JOIN edges e ON e.run_id = s.run_id AND e.generated_id = s.generated_id AND e.rank <= 10
+GROUP BY s.run_id, s.generated_id;
 
 -- The edges to read: those of the runs that speak, with names.
 CREATE MACRO lineage_as_of(as_of) AS TABLE
