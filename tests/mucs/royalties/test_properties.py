@@ -9,11 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mucs.ledger import Ledger
 from mucs.ledger import ledger as file
+from mucs.ledger.questions import names, question
 from mucs.ledger.verify import INVARIANTS
 from mucs.royalties import Period, Usage, issue
 from mucs.royalties.contract import Contract, Evidence, Party, Pot
@@ -260,3 +262,62 @@ def test_nothing_is_lost_from_month_to_month_whatever_is_corrected_and_disputed(
             account["rights_holder"],
         )
         assert stated == account["due"]
+
+
+FINE_MONEY = st.integers(1, 10**16 - 1).map(lambda units: Decimal(units).scaleb(-4)) | st.sampled_from(
+    [Decimal("0.0001"), Decimal("99.9999"), Decimal(100), Decimal(10**12 - 1), Decimal("999999999999.9999")]
+)
+FINE_USAGE = st.integers(0, 10**21 - 1).map(lambda units: Decimal(units).scaleb(-9)) | st.just(
+    Decimal("999999999999.999999999")
+)
+
+
+@FEW
+@given(worlds(), CONTRACTS, st.tuples(FINE_MONEY, FINE_MONEY), FINE_USAGE, st.integers(1, 20))
+def test_every_question_answers_whatever_the_amounts_are(world, contract, amounts, each, rows):
+    items, generated, _ = world
+    training, output = amounts
+    pots = {"training": Pot(training, None, Decimal(0)), "output": Pot(None, Decimal(100), output)}
+    contract = dataclasses.replace(contract, pots=pots, decimals=4, deductions={"tax": Decimal("2.5")})
+    ledger = ledger_of(items, generated)
+    day = datetime.date(2026, 10, 3)
+    uses = [Use(n, name, day, each, each, "") for n in range(rows) for name in ("g0", "stranger")]
+    statement = issue(ledger, contract, OCTOBER, Usage(tuple(uses), 0))
+    money_holds(ledger)
+    holder = items[0].holder
+    values = {"generated": "g0", "training": "t0", "item": "t0", "target": holder, "rights_holder": holder}
+    values |= dict.fromkeys(("run", "first", "second", "checkpoint", "training_set", "settings"), "run")
+    answers = {}
+    for name in names():
+        given_ = {p.name: values[p.name] for p in question(name).parameters if p.default is None}
+        answers[name] = ledger.ask(name, **given_)
+    ledger.ask("trail", item="g0")
+    pots = statement.content["header"]["pots"]
+    brought = ledger.rows("SELECT right_type, sum(gross) AS gross, sum(share) AS share FROM statement_works GROUP BY 1")
+    for row in brought:
+        assert row["gross"] == row["share"] * Decimal(pots[row["right_type"]])
+    mine = [row for row in answers["takedown"] if row["gross"] is not None]
+    for row in mine:
+        whole = Decimal(pots["training" if row["what"].endswith("training") else "output"])
+        assert 0 <= row["gross"] <= whole
+        assert float(row["gross"]) == pytest.approx(row["share_of_all"] * float(whole), abs=1e-4)
+    assert ledger.one("SELECT sum(units) FROM usage") == each * rows * 2
+
+
+@FEW
+@given(worlds(), st.integers(1, 5))
+def test_a_takedown_takes_the_share_that_shares_gives_the_holder(world, top):
+    items, generated, _ = world
+    ledger = ledger_of(items, generated)
+    shares = {row["rights_holder"]: row["share"] for row in ledger.ask("shares", top=top)}
+    for holder in HOLDERS:
+        rows = {row["what"]: row for row in ledger.ask("takedown", target=holder, top=top)}
+        assert ("generated items" in rows) == (holder in shares)
+        for what in ("checkpoint", "run", "generated items") if holder in shares else ():
+            row = rows[what]
+            assert row["share_of_all"] == pytest.approx(shares[holder])
+            assert row["share_of_touched"] * row["items"] == pytest.approx(row["share_of_all"] * row["of_items"])
+        held = sum(item.holder == holder for item in items)
+        assert ("training set" in rows) == bool(held)
+        if held:
+            assert rows["training set"]["share_of_all"] == pytest.approx(held / len(items))
