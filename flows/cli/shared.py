@@ -45,6 +45,13 @@ def print_json(value: Any) -> None:
     click.echo("".join(c if c == "\n" or not unfit(c) else json.dumps(c)[1:-1] for c in text))
 
 
+def _cell(value: Any) -> str:
+    """Decimals as they are, without an exponent; floats with four."""
+    if isinstance(value, float | Decimal):
+        return f"{value:.4f}" if isinstance(value, float) else f"{value:f}"
+    return "" if value is None else for_terminal(str(value))
+
+
 def print_table(rows: list[dict[str, Any]], columns: list[str], title: str | None = None) -> None:
     """A table for a person."""
     from rich.console import Console
@@ -55,10 +62,5 @@ def print_table(rows: list[dict[str, Any]], columns: list[str], title: str | Non
         numeric = all(isinstance(row[column], int | float | Decimal) or row[column] is None for row in rows)
         table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(
-            *(
-                f"{row[c]:.4f}" if isinstance(row[c], float) else "" if row[c] is None else for_terminal(str(row[c]))
-                for c in columns
-            )
-        )
+        table.add_row(*(_cell(row[c]) for c in columns))
     Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False).print(table)

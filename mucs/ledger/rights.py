@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from mucs import InputError
 from mucs.canonical import digest
 from mucs.ledger.ledger import Ledger
 from mucs.ledger.names import run_called
+from mucs.ledger.questions import USES
 from mucs.text import is_fit
+from mucs.written import nearest, one_name, read_day
 
 COLUMNS = ("item", "rights_holder", "licence", "standing", "uses", "valid_from", "valid_to")
 STANDINGS = ("granted", "opted out")
@@ -46,11 +47,11 @@ class Right:
 def read_rights(ledger: Ledger, path: Path) -> list[Right]:
     """The rows of a CSV file with COLUMNS: an item is a training item's id, or the SHA-256 of an image.
 
-    standing may be empty for granted, uses for everything (else words such as `training output`), valid_to for no end.
+    standing may be empty for granted, uses for everything (else `training`, `output`, or both), valid_to for no end.
     Raises InputError, with the line, for what cannot be read or is not known to the ledger.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as f:
+        with path.open(newline="", encoding="utf-8-sig") as f:
             reader = csv.DictReader(f)
             if missing := [
                 name
@@ -60,6 +61,8 @@ def read_rights(ledger: Ledger, path: Path) -> list[Right]:
                 raise InputError(f"{path} has no column {missing[0]}; give {', '.join(COLUMNS)}.")
             if unknown := [name for name in reader.fieldnames or () if name not in COLUMNS]:
                 raise InputError(f"{path} has a column {unknown[0]!r}, which says nothing; give {', '.join(COLUMNS)}.")
+            if len(reader.fieldnames or ()) > len(set(reader.fieldnames or ())):
+                raise InputError(f"{path} has a column twice; give each once.")
             return list(_rights(ledger, path, reader))
     except (OSError, UnicodeDecodeError, csv.Error):
         raise InputError(
@@ -74,7 +77,12 @@ def _rights(ledger: Ledger, path: Path, reader: csv.DictReader[str]) -> Iterator
         images.setdefault(sha256, set()).add(sha256)
     for row in reader:
         here = f"{path}, line {reader.line_num}:"
+        if None in row:
+            raise InputError(f"{here} there are more values than columns; quote those that have a comma in them.")
         values = {name: (row.get(name) or "").strip() for name in COLUMNS}
+        for name, value in values.items():
+            if not value.isprintable():
+                raise InputError(f"{here} {name} has characters that cannot be printed; leave them out.")
         for name in ("item", "rights_holder", "licence", "valid_from"):
             if not values[name]:
                 raise InputError(f"{here} {name} is empty; fill it in.")
@@ -88,21 +96,30 @@ def _rights(ledger: Ledger, path: Path, reader: csv.DictReader[str]) -> Iterator
             )
         standing = values["standing"] or "granted"
         if standing not in STANDINGS:
-            raise InputError(f"{here} standing cannot be {standing!r}; write {' or '.join(STANDINGS)}.")
+            raise InputError(
+                f"{here} standing cannot be {standing!r}{nearest(standing, STANDINGS)}; write {' or '.join(STANDINGS)}."
+            )
+        uses = values["uses"].split()
+        for use in uses:
+            if use not in USES:
+                raise InputError(
+                    f"{here} uses cannot have {use!r}{nearest(use, USES)}; write training, output, or both with a blank between,"
+                    " or leave it empty for everything."
+                )
         days = {name: _day(values[name], f"{here} {name}") for name in ("valid_from", "valid_to") if values[name]}
         if "valid_to" in days and days["valid_to"] <= days["valid_from"]:
             raise InputError(
                 f"{here} valid_to is not after valid_from; it is the first day on which the right does not hold."
             )
         yield Right(
-            *(reader.line_num, min(found), values["rights_holder"], values["licence"], standing),
-            *(values["uses"].split() or None, days["valid_from"], days.get("valid_to")),
+            *(reader.line_num, min(found), one_name(values["rights_holder"]), values["licence"], standing),
+            *(list(dict.fromkeys(uses)) or None, days["valid_from"], days.get("valid_to")),
         )
 
 
 def _day(text: str, what: str) -> str:
     try:
-        return datetime.date.fromisoformat(text).isoformat()
+        return read_day(text).isoformat()
     except ValueError:
         raise InputError(f"{what} cannot be {text!r}; write a day as 2026-10-31.") from None
 

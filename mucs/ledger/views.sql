@@ -40,21 +40,22 @@ FROM lines l JOIN (
     FROM statements
 ) s USING (position);
 
--- The same for each work of a line, with what it brings of the line's gross; not rounded, as lines are.
+-- The same for each work of a line, with what it brings of the line's gross; not rounded, as lines are. A product has all decimals of
+-- its factors, here 16, and no more digits than the wider of them: so one is wide, and what is left is 22 digits before the point.
 CREATE VIEW statement_works AS
 SELECT
     l.statement, l.contract, l.period_start, l.version, l.current, l.currency, l.line, l.right_type, l.rights_holder, l.basis,
-    w.sha256, w.id, w.share, w.share * l.pot AS gross
+    w.sha256, w.id, w.share, w.share::DECIMAL(20, 12) * l.pot AS gross
 FROM works w JOIN statements s USING (position) JOIN statement_lines l ON l.statement = s.sha256 AND l.line = w.line;
 
--- Each holder's account with a contract, statement by statement in the order of issue.
+-- Each holder's account with a contract, statement by statement in the order of issue; wide, as what is carried adds up.
 CREATE VIEW balances AS
 SELECT
     sha256 AS statement, position, contract, period_start, version, balance->>'holder' AS rights_holder,
-    (balance->>'carried_in')::DECIMAL(18, 4) AS carried_in, (balance->>'net')::DECIMAL(18, 4) AS net,
-    (balance->>'difference')::DECIMAL(18, 4) AS difference,  -- to the net of the version that the statement supersedes
-    (balance->>'adjustments')::DECIMAL(18, 4) AS adjustments, (balance->>'paid')::DECIMAL(18, 4) AS paid,
-    (balance->>'carried_out')::DECIMAL(18, 4) AS carried_out
+    (balance->>'carried_in')::DECIMAL(28, 4) AS carried_in, (balance->>'net')::DECIMAL(28, 4) AS net,
+    (balance->>'difference')::DECIMAL(28, 4) AS difference,  -- to the net of the version that the statement supersedes
+    (balance->>'adjustments')::DECIMAL(28, 4) AS adjustments, (balance->>'paid')::DECIMAL(28, 4) AS paid,
+    (balance->>'carried_out')::DECIMAL(28, 4) AS carried_out
 FROM (SELECT *, unnest((content::JSON->'balances')::JSON[]) AS balance FROM statements);
 
 -- What statements add for disputes that were upheld.

@@ -192,7 +192,10 @@ class _Division:
             return {(suspense, "not granted for output"): HUNDRED}
         split = self.contract.splits.get(work.sha256)
         if split is None:
-            return {(suspense, "holder unknown") if is_unknown(work.holder) else (work.holder, basis): HUNDRED}
+            nobody = (
+                is_unknown(work.holder) or work.holder == suspense
+            )  # the account is no holder, whatever a manifest says
+            return {(suspense, "holder unknown") if nobody else (work.holder, basis): HUNDRED}
         owners = {(holder, basis): percent for holder, percent in split.items() if percent}
         rest = HUNDRED - sum(split.values())
         return owners | ({(suspense, "split incomplete"): rest} if rest else {})

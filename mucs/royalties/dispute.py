@@ -11,6 +11,7 @@ from typing import Any
 from mucs import InputError
 from mucs.ledger import Ledger
 from mucs.royalties.contract import is_unknown
+from mucs.written import nearest, one_name
 
 STEPS = {"open": ("under review",), "under review": ("upheld", "rejected"), "upheld": (), "rejected": ()}
 AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,4})?")
@@ -24,15 +25,15 @@ def open_dispute(ledger: Ledger, statement: str, rights_holder: str, reason: str
     from mucs.royalties.statement import find
 
     found = find(ledger, statement)
-    reason = _said(reason)
+    rights_holder, reason = one_name(rights_holder), _said(reason)
     header = found.content["header"]
-    known = {balance["holder"] for balance in found.content["balances"]} - {header["contract"]["suspense"]}
-    known |= {
-        row["rights_holder"] for row in ledger.rows("SELECT rights_holder FROM rights_on(current_date, 'infinity')")
-    }
+    known = {balance["holder"] for balance in found.content["balances"]}
+    holders = ledger.rows("SELECT DISTINCT rights_holder FROM rights_on(current_date, 'infinity')")
+    known |= {one_name(row["rights_holder"]) for row in holders}
+    known.discard(header["contract"]["suspense"])
     if rights_holder not in known or is_unknown(rights_holder):
         raise InputError(
-            f"The ledger has no rights holder {rights_holder!r}; see them with"
+            f"The ledger has no rights holder {rights_holder!r}{nearest(rights_holder, known)}; see them with"
             " `mucs sql \"SELECT DISTINCT rights_holder FROM rights_on(current_date, 'infinity')\"`."
         )
     again = ledger.one(

@@ -18,8 +18,8 @@ from mucs.ledger import Ledger, signing
 from mucs.ledger.load import file_sha256
 from mucs.report.page import page
 from mucs.royalties.contract import read_contract
-from mucs.royalties.statement import Statement, issue
-from mucs.royalties.usage import Period, read_usage
+from mucs.royalties.statement import Statement, issue, preview
+from mucs.royalties.usage import Period, Usage, read_usage
 from mucs.text import for_spreadsheet
 
 PREDICATE = "https://mucs.dev/royalty-statement/v1"
@@ -33,11 +33,11 @@ BALANCE = ("holder", "carried_in", "net", "difference", "adjustments", "paid", "
 
 @dataclass(frozen=True)
 class Issued:
-    """A statement, where its files lie, and how many rows of the usage report are of other months."""
+    """A statement, where its files lie, and what whoever issues it should look at, in sentences."""
 
     statement: Statement
     files: list[Path]
-    outside: int
+    remarks: list[str]
 
     @property
     def page(self) -> Path:
@@ -46,17 +46,28 @@ class Issued:
 
 
 def state(
-    contract: Path, period: str, usage: Path, ledger: Path, out: Path, as_of: str = "infinity", key: Path | None = None
+    contract: Path,
+    period: str,
+    usage: Path,
+    ledger: Path,
+    out: Path,
+    as_of: str = "infinity",
+    key: Path | None = None,
+    dry_run: bool = False,
 ) -> Issued:
     """Issue the statement of a month (such as 2026-10), unless it is there, and write its files into `out`.
 
-    key: a private key to sign them with. Raises InputError for anything that cannot be used, with the ledger as it was.
+    key: a private key to sign them with. dry_run: compute it alone, and write nothing anywhere. Raises InputError for
+    anything that cannot be used, with the ledger as it was.
     """
     agreed, month = read_contract(contract), Period.month(period)
     used = read_usage(usage, month)
     if key:
         signing.read_private_key(key)
-    Ledger.open(ledger).connection.close()
+    with Ledger.open(ledger) as opened:
+        if dry_run:
+            statement = preview(opened, agreed, month, used, as_of)
+            return Issued(statement, [], remarks(statement, used))
     with Ledger.open(ledger, read_only=False) as opened:
         statement = issue(opened, agreed, month, used, as_of)
         try:
@@ -64,12 +75,34 @@ def state(
         except OSError:  # within the block, so that nothing is issued
             raise InputError(f"{out} cannot be made a folder; give another --out.") from None
     try:
-        return Issued(statement, write_files(statement, out, key), used.outside)
+        return Issued(statement, write_files(statement, out, key), remarks(statement, used))
     except OSError as error:
         raise InputError(
             f"{out} cannot be written ({error.strerror}); the ledger has statement {statement.title}, whose files are written"
             " by the same command again."
         ) from None
+
+
+def remarks(statement: Statement, usage: Usage) -> list[str]:
+    """What may be wrong with what was given, though it can be stated."""
+    counted, rows = statement.content["header"]["usage"]["rows_counted"], len(usage.rows)
+    found = []
+    if statement.early:
+        found.append("The month is not over: usage of its other days makes another version.")
+    if usage.outside:
+        found.append(f"Rows of the usage report that are of other months, and do not count: {usage.outside}.")
+    if counted < rows:
+        found.append(f"Rows of the usage report that are of other territories, and do not count: {rows - counted}.")
+    if repeated := rows - len({canonical(row) for row in usage.records()}):
+        found.append(f"Rows of the usage report that repeat another one word by word, and count like it: {repeated}.")
+    holders = sorted(balance["holder"] for balance in statement.content["balances"])
+    alike: dict[str, list[str]] = {}
+    for holder in holders:
+        alike.setdefault(holder.casefold(), []).append(holder)
+    for names in alike.values():
+        if len(names) > 1:
+            found.append(f"Accounts whose names differ in capital letters alone: {', '.join(names)}.")
+    return found
 
 
 def write_files(statement: Statement, folder: Path, key: Path | None = None) -> list[Path]:
@@ -166,6 +199,9 @@ def html_file(statement: Statement) -> bytes:
         sha256=statement.sha256,
         header=content["header"],
         contract=content["header"]["contract"],
+        early=statement.early,
+        changes=statement.changes,
+        verdicts=content["header"]["usage"].get("verdicts", {}),
         lines=sorted(content["lines"], key=lambda line: (line["right_type"], -Decimal(line["gross"]), line["holder"])),
         balances=content["balances"],
         adjustments=content["adjustments"],

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from mucs import InputError
+from mucs.written import nearest, read_day, read_number, read_time, read_whole
 
+USES = ("training", "output")  # what a right is granted for, and a contract has pots for
 HERE = Path(__file__).parent
 LINE = re.compile(r"^-- \$(?P<name>\w+) (?P<kind>\w+)(?: =(?P<default>[^:]*))?: (?P<about>.*)$")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """kind: text, count, number, day, time, or one of `mucs.ledger.names.KINDS`, for the name of something in the ledger.
+    """kind: text, count, number, day, time, use, or one of `mucs.ledger.names.KINDS`, for the name of something in the ledger.
 
     default: as one would write it; None if it must be given.
     """
@@ -33,36 +35,39 @@ class Parameter:
     def value(self, given: Any) -> Any:
         """What was given, as the query takes it. Raises InputError if it is not of the kind."""
         text = str(given)
-        pattern, example = FORMS.get(self.kind, (None, ""))
         try:
-            if pattern and not (pattern.fullmatch(text) or text == self.default):
-                raise ValueError
             match self.kind:
                 case "count":
-                    return int(text)
+                    found = read_whole(text)
+                    if not 0 < found <= MOST:
+                        raise ValueError
+                    return found
                 case "number":
-                    return float(text)
+                    share = read_number(text)
+                    if not 0 <= share <= 1:
+                        raise ValueError
+                    return share
                 case "day":
                     today = datetime.datetime.now(datetime.UTC).date()
-                    return today if text == "today" else datetime.date.fromisoformat(text)
+                    return today if text == "today" else read_day(text)
                 case "time" if text != "infinity":
-                    at = datetime.datetime.fromisoformat(text)
-                    return (at if at.tzinfo else at.replace(tzinfo=datetime.UTC)).isoformat()
+                    return read_time(text).isoformat()
+                case "use" if text not in USES:
+                    raise ValueError
                 case _:
                     return text
         except (ValueError, OverflowError):
-            raise InputError(f"{self.name} cannot be {text!r}; give {example}.") from None
+            meant = nearest(text, USES) if self.kind == "use" else ""
+            raise InputError(f"{self.name} cannot be {text!r}{meant}; give {FORMS[self.kind]}.") from None
 
 
-# Of what is not a name: the form, and what to say of it.
-FORMS = {
-    "count": (re.compile(r"0*[1-9][0-9]{0,5}", re.ASCII), "a whole number from 1 to 999999, such as 10"),
-    "number": (re.compile(r"0(\.[0-9]+)?|1(\.0+)?", re.ASCII), "a number from 0 to 1, such as 0.05"),
-    "day": (re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|today", re.ASCII), "a day, such as 2026-10-31"),
-    "time": (
-        re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+(Z|[+-][0-9:]+)?)?|infinity", re.ASCII),
-        "a time, such as 2026-10-31T12:00:00",
-    ),
+MOST = 999_999
+FORMS = {  # of what is not a name
+    "count": f"a whole number from 1 to {MOST}, such as 10",
+    "number": "a number from 0 to 1, such as 0.05",
+    "day": "a day, such as 2026-10-31",
+    "time": "a time, such as 2026-10-31T12:00:00",
+    "use": " or ".join(USES),
 }
 
 
