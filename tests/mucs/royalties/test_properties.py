@@ -61,7 +61,9 @@ def ledger_of(items, generated: int, shuffle=random.Random(0)) -> Ledger:
     right = "INSERT INTO file.rights VALUES (0, ?, ?, ?, 'L', 'granted', ?, '2024-01-01', NULL, ?)"
     c.executemany(right, [[n, i.image, i.holder, list(i.uses), then] for n, i in enumerate(items, start=1)])
     c.execute(
-        "INSERT INTO file.runs VALUES (1, 'run', 'MUCS (arXiv 2605.17938)', 1, 2, NULL, NULL, 3, 's', 'x', ?, '{}')",
+        "INSERT INTO file.runs VALUES (1, '"
+        + sha("run")
+        + "', 'MUCS (arXiv 2605.17938)', 1, 2, NULL, NULL, 3, 's', 'x', ?, '{}')",
         [then],
     )
     edges = []
@@ -287,7 +289,7 @@ def test_every_question_answers_whatever_the_amounts_are(world, contract, amount
     money_holds(ledger)
     holder = items[0].holder
     values = {"generated": "g0", "training": "t0", "item": "t0", "target": holder, "rights_holder": holder}
-    values |= dict.fromkeys(("run", "first", "second", "checkpoint", "training_set", "settings"), "run")
+    values |= dict.fromkeys(("run", "first", "second", "checkpoint", "training_set", "settings"), sha("run"))
     answers = {}
     for name in names():
         given_ = {p.name: values[p.name] for p in question(name).parameters if p.default is None}
@@ -311,7 +313,7 @@ def test_a_takedown_takes_the_share_that_shares_gives_the_holder(world, top):
     items, generated, _ = world
     ledger = ledger_of(items, generated)
     shares = {row["rights_holder"]: row["share"] for row in ledger.ask("shares", top=top)}
-    for holder in HOLDERS:
+    for holder in sorted({item.holder for item in items}):
         rows = {row["what"]: row for row in ledger.ask("takedown", target=holder, top=top)}
         assert ("generated items" in rows) == (holder in shares)
         for what in ("checkpoint", "run", "generated items") if holder in shares else ():
@@ -319,6 +321,4 @@ def test_a_takedown_takes_the_share_that_shares_gives_the_holder(world, top):
             assert row["share_of_all"] == pytest.approx(shares[holder])
             assert row["share_of_touched"] * row["items"] == pytest.approx(row["share_of_all"] * row["of_items"])
         held = sum(item.holder == holder for item in items)
-        assert ("training set" in rows) == bool(held)
-        if held:
-            assert rows["training set"]["share_of_all"] == pytest.approx(held / len(items))
+        assert rows["training set"]["share_of_all"] == pytest.approx(held / len(items))
