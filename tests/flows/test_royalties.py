@@ -105,6 +105,35 @@ def test_a_correction_says_what_moved_the_money_on_terminal_and_page(mucs, words
     assert mucs("verify")[0] == 0
 
 
+def test_what_may_be_paid_twice_is_said(mucs, words, tmp_path):
+    mucs(*words)
+    number = re.search(r"\d+", mucs("dispute", "open", "art-2026/2026-10/1", "Ada", "--reason", "t1 is mine")[1])[0]
+    mucs("dispute", "review", number)
+    mucs("dispute", "uphold", number, "--amount", "35", "--reason", "yes")
+    (tmp_path / "rights.csv").write_text("item,rights_holder,licence,valid_from\nt1,Ada,CC0,2024-01-01\n")
+    mucs("rights", tmp_path / "rights.csv")
+    said = f"Dispute {number} of Ada was upheld with 35.0000, and later versions of its month give 56.88 more"
+    for more in (["--dry-run"], []):
+        assert said in mucs(*words, *more)[1]
+    (tmp_path / "contract.yaml").write_text(CONTRACT.replace("art-2026", "again"))
+    _, out, _ = mucs(*words)
+    assert "The contract art-2026 pays for the same usage report: see that this is meant." in out
+    assert "Dispute" not in out
+
+
+def test_a_dispute_of_what_was_corrected_before_is_said_when_it_is_paid(mucs, words, tmp_path):
+    mucs(*words)
+    (tmp_path / "rights.csv").write_text("item,rights_holder,licence,valid_from\nt1,Ada,CC0,2024-01-01\n")
+    mucs("rights", tmp_path / "rights.csv")
+    number = re.search(r"\d+", mucs("dispute", "open", "art-2026/2026-10/1", "Ada", "--reason", "t1 is mine")[1])[0]
+    assert "Dispute" not in mucs(*words)[1]
+    mucs("dispute", "review", number)
+    mucs("dispute", "uphold", number, "--amount", "35", "--reason", "yes")
+    (tmp_path / "usage.csv").write_text(USAGE.replace("2026-10", "2026-09"))
+    _, out, _ = mucs(*words, "--period", "2026-09")
+    assert f"Dispute {number} of Ada was upheld with 35.0000, and later versions of its month give" in out
+
+
 def test_a_month_that_is_not_over_is_warned_of(mucs, words, tmp_path):
     month = f"{datetime.datetime.now(datetime.UTC):%Y-%m}"
     (tmp_path / "contract.yaml").write_text(CONTRACT.replace("2027-01-01", "2099-01-01"))
