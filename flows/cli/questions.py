@@ -125,7 +125,8 @@ def ask(name: str, parameters: tuple[str, ...], as_of: str, ledger: Path, as_jso
     if not rows:
         return click.echo("No rows.")
     rows = [row | {k: row[k][:16] for k in RUNS & row.keys()} for row in rows]
-    print_table(rows, [k for k, value in rows[0].items() if not (isinstance(value, str) and len(value) == 64)])
+    said = [k for k in rows[0] if any(row[k] is not None for row in rows)]  # a column without any value only takes room
+    print_table(rows, [k for k in said if not (isinstance(rows[0][k], str) and len(rows[0][k]) == 64)])
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +27,7 @@ AS_OF = click.option(
     metavar="TIME",
     help="Answer from what the ledger knew then, as 2026-10-31 or 2026-10-31T12:00:00 (UTC); now without it.",
 )
+DIGEST = re.compile("[0-9a-f]{12,16}")  # the start of a SHA-256
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 
 
@@ -60,7 +62,10 @@ def print_table(rows: list[dict[str, Any]], columns: list[str], title: str | Non
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         numeric = all(isinstance(row[column], int | float | Decimal) or row[column] is None for row in rows)
-        table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+        whole = all(DIGEST.fullmatch(str(row[column])) for row in rows)  # to be copied
+        table.add_column(
+            column.replace("_", " "), justify="right" if numeric else "left", overflow="fold", no_wrap=whole
+        )
     for row in rows:
         table.add_row(*(_cell(row[c]) for c in columns))
     Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False).print(table)

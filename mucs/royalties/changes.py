@@ -99,7 +99,7 @@ def _rights(
         now = _stands(row["holder"], row["standing"], row["uses"])
         then = _stands(row["old_holder"], row["old_standing"], row["old_uses"])
         yield (
-            f"Rights of {len(works)} works ({', '.join(works[:NAMED])}{more}): {now} from {row['valid_from']}{until}, {entry};"
+            f"Rights of {len(works)} {'work' if len(works) == 1 else 'works'} ({', '.join(works[:NAMED])}{more}): {now} from {row['valid_from']}{until}, {entry};"
             f" before {then}."
         )
 

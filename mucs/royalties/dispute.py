@@ -10,8 +10,9 @@ from typing import Any
 
 from mucs import InputError
 from mucs.ledger import Ledger
+from mucs.royalties.allocation import spelt
 from mucs.royalties.contract import is_unknown
-from mucs.written import nearest, one_name
+from mucs.written import nearest
 
 STEPS = {"open": ("under review",), "under review": ("upheld", "rejected"), "upheld": (), "rejected": ()}
 AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,4})?")
@@ -25,12 +26,12 @@ def open_dispute(ledger: Ledger, statement: str, rights_holder: str, reason: str
     from mucs.royalties.statement import find
 
     found = find(ledger, statement)
-    rights_holder, reason = one_name(rights_holder), _said(reason)
-    header = found.content["header"]
-    known = {balance["holder"] for balance in found.content["balances"]}
+    reason, header = _said(reason), found.content["header"]
+    accounts = {balance["holder"] for balance in found.content["balances"]}
     holders = ledger.rows("SELECT DISTINCT rights_holder FROM rights_on(current_date, 'infinity')")
-    known |= {one_name(row["rights_holder"]) for row in holders}
+    known = accounts | set(spelt({row["rights_holder"] for row in holders}, accounts).values())
     known.discard(header["contract"]["suspense"])
+    rights_holder = spelt([rights_holder], known)[rights_holder]
     if rights_holder not in known or is_unknown(rights_holder):
         raise InputError(
             f"The ledger has no rights holder {rights_holder!r}{nearest(rights_holder, known)}; see them with"

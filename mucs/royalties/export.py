@@ -18,8 +18,9 @@ from mucs.ledger import Ledger, signing
 from mucs.ledger.load import file_sha256
 from mucs.report.page import page
 from mucs.royalties.contract import read_contract
+from mucs.royalties.remarks import remarks
 from mucs.royalties.statement import Statement, issue, preview
-from mucs.royalties.usage import Period, Usage, read_usage
+from mucs.royalties.usage import Period, read_usage
 from mucs.text import for_spreadsheet
 
 PREDICATE = "https://mucs.dev/royalty-statement/v1"
@@ -67,42 +68,21 @@ def state(
     with Ledger.open(ledger) as opened:
         if dry_run:
             statement = preview(opened, agreed, month, used, as_of)
-            return Issued(statement, [], remarks(statement, used))
+            return Issued(statement, [], remarks(opened, statement, used))
     with Ledger.open(ledger, read_only=False) as opened:
         statement = issue(opened, agreed, month, used, as_of)
+        said = remarks(opened, statement, used)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError:  # within the block, so that nothing is issued
             raise InputError(f"{out} cannot be made a folder; give another --out.") from None
     try:
-        return Issued(statement, write_files(statement, out, key), remarks(statement, used))
+        return Issued(statement, write_files(statement, out, key), said)
     except OSError as error:
         raise InputError(
             f"{out} cannot be written ({error.strerror}); the ledger has statement {statement.title}, whose files are written"
             " by the same command again."
         ) from None
-
-
-def remarks(statement: Statement, usage: Usage) -> list[str]:
-    """What may be wrong with what was given, though it can be stated."""
-    counted, rows = statement.content["header"]["usage"]["rows_counted"], len(usage.rows)
-    found = []
-    if statement.early:
-        found.append("The month is not over: usage of its other days makes another version.")
-    if usage.outside:
-        found.append(f"Rows of the usage report that are of other months, and do not count: {usage.outside}.")
-    if counted < rows:
-        found.append(f"Rows of the usage report that are of other territories, and do not count: {rows - counted}.")
-    if repeated := rows - len({canonical(row) for row in usage.records()}):
-        found.append(f"Rows of the usage report that repeat another one word by word, and count like it: {repeated}.")
-    holders = sorted(balance["holder"] for balance in statement.content["balances"])
-    alike: dict[str, list[str]] = {}
-    for holder in holders:
-        alike.setdefault(holder.casefold(), []).append(holder)
-    for names in alike.values():
-        if len(names) > 1:
-            found.append(f"Accounts whose names differ in capital letters alone: {', '.join(names)}.")
-    return found
 
 
 def write_files(statement: Statement, folder: Path, key: Path | None = None) -> list[Path]:

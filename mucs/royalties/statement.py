@@ -16,12 +16,11 @@ from mucs.canonical import canonical
 from mucs.ledger import Ledger
 from mucs.ledger.chain import GENESIS
 from mucs.ledger.questions import Parameter
-from mucs.royalties.allocation import Balance, Line, Work, allocate, balances, by_holder, coins, money, pot_coins
+from mucs.royalties.allocation import Balance, Line, Work, allocate, balances, by_holder, coins, money, pot_coins, spelt
 from mucs.royalties.changes import changes
 from mucs.royalties.contract import Contract
 from mucs.royalties.dispute import upheld
 from mucs.royalties.usage import Period, Usage, record_usage, shortest
-from mucs.written import one_name
 
 OF_THE_ISSUE = (
     "statement",
@@ -258,7 +257,12 @@ def _computed(
     if max(revenue, sum(units.values(), Decimal(0))) >= MOST_USAGE:
         raise InputError("The usage report adds up to 10^19 units or more, or as much revenue; give smaller units.")
     runs, evidence, errors = _evidence(ledger, contract, sets, list(units), known)
-    resolved = dataclasses.replace(contract, splits=_splits(ledger, contract, sets, known))
+    splits = _splits(ledger, contract, sets, known)
+    account = _accounts_of(ledger, contract, works.values(), splits.values())
+    works = {sha256: dataclasses.replace(work, holder=account[work.holder]) for sha256, work in works.items()}
+    resolved = dataclasses.replace(
+        contract, splits={work: {account[h]: each for h, each in split.items()} for work, split in splits.items()}
+    )
     lines = allocate(resolved, works, units, evidence, revenue, errors)
     used = [item for item, count in units.items() if count]
     pots = {
@@ -320,6 +324,18 @@ def _verdicts(ledger: Ledger, used: list[str]) -> dict[str, int]:
     return found | {"not attributed": len(used) - sum(found.values())}
 
 
+def _accounts_of(
+    ledger: Ledger, contract: Contract, works: Iterable[Work], splits: Iterable[Mapping[str, Decimal]]
+) -> dict[str, str]:
+    """The account of each holder of a work or of a part of one."""
+    there = ledger.rows(
+        "SELECT DISTINCT rights_holder FROM lines JOIN statements USING (position) WHERE contract = $id",
+        {"id": contract.id},
+    )
+    holders = {work.holder for work in works} | {holder for split in splits for holder in split}
+    return spelt(holders, {row["rights_holder"] for row in there})
+
+
 RUN_PARTS = ("runs", "methods", "checkpoints", "settings", "noise_banks")
 
 
@@ -358,7 +374,7 @@ def _works(ledger: Ledger, sets: list[str], period: Period, known: str) -> dict[
     ).fetchall()
     return {
         sha256: Work(
-            *(sha256, name, one_name(holder)),
+            *(sha256, name, holder),
             *(standing == "granted" and (uses is None or use in uses) for use in ("training", "output")),
         )
         for sha256, name, holder, standing, uses in found

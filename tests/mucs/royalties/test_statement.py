@@ -22,6 +22,7 @@ from mucs.royalties.dispute import move_dispute, open_dispute
 from mucs.royalties.export import balances_file, flat_file, html_file, lines_file
 from mucs.royalties.usage import Use
 from tests.mucs.ledger.test_ledger import GENERATED, TRAINING, make_run
+from tests.mucs.royalties.test_properties import money_holds
 
 CONTRACT = """\
 id: art-2026
@@ -448,7 +449,7 @@ def test_a_later_version_says_what_moved_the_money(world):
     second = world.issue()
     (said,) = second.changes
     entry = world.rows("SELECT max(position) AS position FROM entries WHERE kind = 'rights'")[0]["position"]
-    assert said.startswith("Rights of 1 works (t0): opted out (Ada) from 2026-03-01, entry ")
+    assert said.startswith("Rights of 1 work (t0): opted out (Ada) from 2026-03-01, entry ")
     assert f"entry {entry} of " in said
     assert said.endswith("; before granted (Ada).")
     assert second.content["header"]["changes"] == [said]
@@ -525,22 +526,30 @@ def test_used_items_are_counted_by_verdict(world, tmp_path):
 def test_one_holder_in_several_spellings_has_one_account_and_the_suspense_account_is_no_holder(
     world, tmp_path, monkeypatch
 ):
-    spelt = ["Jäger ", unicodedata.normalize("NFD", "Jäger"), "Suspense account", "Jäger"]
-    rows = [
-        row | {"rights_holder": name, "id": f"u{n}"} for n, (row, name) in enumerate(zip(TRAINING, spelt, strict=True))
-    ]
-    monkeypatch.setattr("tests.mucs.ledger.test_ledger.TRAINING", rows)
-    world.load("u")
-    statement = world.issue()
-    assert {key[1:] for key in lines(statement)} == {
-        ("Jäger", "equal"),
-        ("Jäger", "attribution"),
-        ("Suspense account", "holder unknown"),
-    }
+    other = unicodedata.normalize("NFD", "Jäger")
+    named = [[other, "Ben", "Suspense account ", "Ben"], [other, "Jäger", "Suspense account", "Jäger "]]
+    for name, holders in zip("uv", named, strict=True):
+        rows = [
+            row | {"rights_holder": holder, "id": f"{name}{n}"}
+            for n, (row, holder) in enumerate(zip(TRAINING, holders, strict=True))
+        ]
+        with monkeypatch.context() as patch:
+            patch.setattr("tests.mucs.ledger.test_ledger.TRAINING", rows)
+            world.load(name)
+        statement = world.issue("2026-10" if name == "u" else "2026-11")
+        expected = {(other, "equal"), (other, "attribution"), ("Suspense account", "holder unknown")}
+        expected |= {("Ben", "equal"), ("Ben", "attribution")} if name == "u" else set()
+        assert {key[1:] for key in lines(statement)} == expected
+    # a new version pays nobody again under another spelling
+    again = world.issue()
+    assert sum(Decimal(account["paid"]) for account in again.content["balances"] if account["holder"] != other) == 0
     with Ledger.open(world.path, read_only=False) as ledger:
-        assert open_dispute(ledger, statement.sha256, spelt[1], "mine")[1]
+        number, new = open_dispute(ledger, statement.sha256, "Jäger", "mine")
+        assert new
+        assert ledger.one("SELECT rights_holder FROM disputes WHERE dispute = ?", number) == other
         with pytest.raises(InputError, match="no rights holder 'Suspense account'"):
             open_dispute(ledger, statement.sha256, "Suspense account", "mine")
+        money_holds(ledger)
 
 
 def test_a_time_that_lies_ahead_states_nothing(world):
