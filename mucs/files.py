@@ -36,6 +36,21 @@ def creating(path: Path) -> Iterator[Path]:
             os.link(partial, path)
 
 
+def reserve(path: Path, size: int) -> None:
+    """Make a file of so many bytes, 0 all of them, that can be mapped and written to.
+
+    Raises InputError if the disk has no room for it: found out by writing to the map, that would end the process.
+    """
+    with path.open("wb") as f:
+        try:
+            os.posix_fallocate(f.fileno(), 0, max(1, size))
+        except OSError as error:
+            reason = str(error.strerror).lower()
+            raise InputError(
+                f"There is no room for {size:,} bytes in {path.parents[1]} ({reason}); free some, or give another folder."
+            ) from None
+
+
 @contextlib.contextmanager
 def _part(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)

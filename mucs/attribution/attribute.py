@@ -36,9 +36,12 @@ class Screening:
 
     def __post_init__(self) -> None:
         try:
-            entries, keeps = [int(e) for e, _ in self.stages], [float(k) for _, k in self.stages]
+            object.__setattr__(self, "stages", tuple((entries, keep) for entries, keep in self.stages))
         except (TypeError, ValueError):
             raise InputError("A screening stage is not a pair (entries, share of items); mend it.") from None
+        entries, keeps = [entries for entries, _ in self.stages], [keep for _, keep in self.stages]
+        if not all(isinstance(e, int) and isinstance(k, int | float) for e, k in self.stages):
+            raise InputError("A screening stage is a whole number of entries and a share of the items; mend it.")
         rising = all(a < b for a, b in itertools.pairwise(entries))
         falling = all(a >= b for a, b in itertools.pairwise(keeps))
         if not (rising and falling and all(e >= 1 for e in entries) and all(0 < k <= 1 for k in keeps)):

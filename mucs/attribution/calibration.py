@@ -116,8 +116,10 @@ class Calibration:
 
 def choose_decoys(held_out: Items, count: int) -> Tensor:
     """Indices of `count` held-out items, the same for every model; InputError if there are not as many."""
-    if not 1 <= count <= len(held_out):
-        raise InputError(f"{count} decoys are asked of {len(held_out)} held-out images; ask for 1 to {len(held_out)}.")
+    if not isinstance(count, int) or not 1 <= count <= len(held_out):
+        raise InputError(
+            f"{count!r} decoys are asked of {len(held_out)} held-out images; ask for 1 to {len(held_out)}."
+        )
     return torch.randperm(len(held_out), generator=stream(0, "decoys"))[:count].sort().values
 
 
