@@ -19,6 +19,7 @@ from tasks.load import load
 from tasks.prepare import manifest
 from tasks.publish import check_retention, publish, stage_edges, stage_run
 from tasks.pull import Pulled, default_cache, pull
+from tasks.registry import recorded
 from tasks.report import page_path, report
 from tasks.s3 import check_bucket
 from tasks.validate import validate_edges, validate_generated
@@ -105,7 +106,7 @@ def audit(
     edges, attributions, expected = stage_edges(outcome, training, rows)
     decoys = outcome.calibration["decoys"] if outcome.calibration else None
     validations += validate_edges(edges, expected, bounded=settings.score == "skew", decoys=decoys)
-    run = stage_run(edges, attributions, outcome, settings, pulled, registry, rows, validations, results)
+    run = stage_run(edges, attributions, outcome, settings, pulled, recorded(registry), rows, validations, results)
     log.info("publish   %s", publish(run, outcome.bank, key, retention_days))
     load(ledger, run)
     log.info("load      %d edges of %d generated items", sum(expected.values()), len(rows))
