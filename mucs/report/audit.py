@@ -68,7 +68,8 @@ def audit_page(
     of each generated item.
     """
     held_out = run["artifacts"].get("held_out")
-    held_out_count = held_out["files"] - 1 if held_out else 0  # one file is the manifest
+    # validated rows: a folder may hold files that its manifest does not list
+    held_out_count = next((gate["rows"] for gate in run["validations"] if gate["suite"] == "held-out set"), 0)
     calibration = run["record"]["calibration"]
     kept = max(item["survivors"] for item in items)
     return page(
