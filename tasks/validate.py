@@ -245,7 +245,8 @@ def _read_parquet(path: Path, what: str) -> pd.DataFrame:
             raise InputError(
                 f"The column {field.name!r} in the manifest of the {what} is of {for_terminal(str(kind), 60)}; give text or numbers."
             )
-    return pq.read_table(path).to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    frame: pd.DataFrame = pq.read_table(path).to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    return frame
 
 
 def has_8_bits(image: Image.Image) -> bool:
@@ -253,7 +254,7 @@ def has_8_bits(image: Image.Image) -> bool:
 
     Pillow would make 8 of 16 bits without a word. What is transparent counts in its own colour.
     """
-    return image.mode in MODES and ";16" not in str(image.tile) and getattr(image, "n_frames", 1) == 1
+    return image.mode in MODES and ";16" not in str(getattr(image, "tile", "")) and getattr(image, "n_frames", 1) == 1
 
 
 def inspect_images(frame: pd.DataFrame, folder: Path, files: dict[str, str]) -> pd.DataFrame:
