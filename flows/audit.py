@@ -23,6 +23,7 @@ from tasks.load import load
 from tasks.prepare import manifest
 from tasks.publish import check_retention, publish, stage_edges, stage_run
 from tasks.pull import Pulled, default_cache, pull
+from tasks.registry import recorded
 from tasks.report import page_path, report
 from tasks.s3 import split_url
 from tasks.validate import validate_edges, validate_generated
@@ -136,7 +137,8 @@ def audit(
     edges, attributions, expected = stage_edges(outcome, training, rows)
     decoys = outcome.calibration["decoys"] if outcome.calibration else None
     validations += validate_edges(edges, expected, bounded=settings.score == "skew", decoys=decoys)
-    run = stage_run(edges, attributions, outcome, settings, pulled, registry, rows, validations, results, replaces)
+    place = recorded(registry)
+    run = stage_run(edges, attributions, outcome, settings, pulled, place, rows, validations, results, replaces)
     log.info("publish   %s", publish(run, outcome.bank, key, retention_days))
     load(ledger, run)
     log.info("load      %d edges of %d generated items", sum(expected.values()), len(rows))

@@ -1,6 +1,7 @@
 """What cannot be used is refused with one sentence that says what is wrong and what to do."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from mucs.attribution import (
     noise_consistent_skew,
 )
 from mucs.attribution.losses import check
+from mucs.attribution.model import read_weights
 from mucs.attribution.unlearning import mirrored_unlearning, trainable_names
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -76,6 +78,11 @@ def tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Pa
     return spoil
 
 
+def into_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def into_a_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -106,7 +113,34 @@ BROKEN = {
     "no such scheduler": (SCHEDULER, edit(_class_name="LCMScheduler"), "'LCMScheduler' is not known; use .*DDIMScheduler"),
     "no such prediction": (SCHEDULER, edit(prediction_type="x0"), "predicts 'x0'; use .*epsilon, v_prediction, sample"),
     "no such betas": (SCHEDULER, edit(beta_schedule="mine"), r"describes no scheduler that can be built \(mine is not implemented"),
-    "no number": (SCHEDULER, edit(num_train_timesteps="many"), "describes no scheduler that can be built"),
+    "no number": (SCHEDULER, edit(num_train_timesteps="many"), "num_train_timesteps = 'many', which must be a whole number from 1 to 100000; restore"),
+    **{f"sample_size {value!r}": (CONFIG, edit(sample_size=value), "sample_size = .* must be (a whole number from 1 to 4096|one number or two|at most 1000000); restore")
+       for value in (0, -8, 10**9, 8.5, "8", [8], [8, 8, 8], [8, "8"], True, 10**40)},
+    **{f"{name} {value!r}": (CONFIG, edit(**{name: value}), f"{name} = .*, which must be .*; restore")
+       for name, value in (("layers_per_block", 10**5), ("norm_num_groups", 0), ("attention_head_dim", 0), ("block_out_channels", []),
+                           ("block_out_channels", 4), ("block_out_channels", [4] * 17), ("num_class_embeds", -1), ("in_channels", 0),
+                           ("down_block_types", "DownBlock2D"), ("norm_eps", 1e300 * 1e300), ("act_fn", "x" * 2000))},
+    "many layers": (CONFIG, edit(layers_per_block=1000), r"can be built \(it has many more tensors than its file\); restore"),
+    "wide": (CONFIG, edit(block_out_channels=[65536]), "do not fit the network"),
+    "no such activation": (CONFIG, edit(act_fn="mine"), "describes no network that can be built"),
+    "a list as text": (CONFIG, edit(act_fn=[1]), "describes no network that can be built"),
+    "deep": (CONFIG, lambda p: p.write_text('{"a":' * 10**5), "cannot be read as JSON; restore"),
+    "a key twice": (CONFIG, lambda p: p.write_text(p.read_text()[:-2] + ', "sample_size": 8}'), "cannot be read as JSON; restore"),
+    "not a number": (CONFIG, lambda p: p.write_text('{"norm_eps": NaN}'), "cannot be read as JSON; restore"),
+    "large": (CONFIG, lambda p: p.write_text(" " * 64_000_001), "cannot be read as JSON; restore"),
+    "a pipe for a configuration": (CONFIG, into_a_pipe, "cannot be read as JSON; restore"),
+    "a pipe for weights": (WEIGHTS, into_a_pipe, "is not a whole safetensors file; fetch it again"),
+    **{f"weights at {place}": (INDEX, lambda p, place=place: p.write_text(json.dumps({"weight_map": {"conv_in.bias": place}})), "which is no file beside it; restore")
+       for place in ("../../../outside.safetensors", "/etc/passwd", "/dev/zero", "a/b.safetensors", ".safetensors", "a.bin", "a\0.safetensors", "..", "")},
+    "a map that lacks a tensor": (INDEX, lambda p: p.write_text(json.dumps({"weight_map": {"conv_in.bias": Path(WEIGHTS).name}})), "does not hold the tensors that .* says; restore"),
+    **{f"{kind} weights": (WEIGHTS, tensors(lambda w, kind=kind: w.update({"conv_in.bias": w["conv_in.bias"].to(kind)})), "tensor conv_in.bias in .* is of .*, which is none of F64, F32, F16, BF16; convert")
+       for kind in (torch.int64, torch.complex64, torch.float8_e4m3fn, torch.bool)},
+    **{f"{name} {value!r}": (SCHEDULER, edit(**{name: value}), f"{name} = .*, which must be .*; restore")
+       for name, value in (("num_train_timesteps", 0), ("num_train_timesteps", 10**12), ("num_train_timesteps", 8.5),
+                           ("beta_end", 1e300 * 1e300), ("trained_betas", [0.1] * 100_001))},
+    **{f"{name} {value!r}": (SCHEDULER, edit(**{"beta_schedule": "linear", name: value}), "betas add no noise|makes no schedule|can be built|not one beta for each")
+       for name, value in (("beta_end", 5.0), ("beta_start", -3.0), ("trained_betas", [[0.1]]), ("trained_betas", ["a"]), ("trained_betas", [0.0] * 10),
+                           ("timestep_spacing", "mine"), ("beta_start", "x"))},
 }  # fmt: skip
 
 
@@ -116,6 +150,25 @@ def test_a_broken_checkpoint_is_refused(fault, checkpoint, tmp_path):
     folder = Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
     spoil(folder / file)
     says(lambda: DiffusionModel.from_pretrained(folder), words)
+
+
+def test_weights_that_nobody_hashed_are_not_read(checkpoint, tmp_path):
+    """A checkpoint whose index points out of its folder, to weights that would fit."""
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
+    shutil.move(folder / WEIGHTS, tmp_path / "outside.safetensors")
+    names = load_file(tmp_path / "outside.safetensors")
+    (folder / INDEX).write_text(json.dumps({"weight_map": dict.fromkeys(names, "../../outside.safetensors")}))
+    says(lambda: read_weights(folder / "unet"), "names '../../outside.safetensors', which is no file beside it")
+    shutil.copy(tmp_path / "outside.safetensors", folder / "unet" / "part.safetensors")
+    (folder / INDEX).write_text(json.dumps({"weight_map": dict.fromkeys(names, "part.safetensors")}))
+    assert DiffusionModel.from_pretrained(folder).digest == DiffusionModel.from_pretrained(checkpoint).digest
+
+
+def test_a_configuration_with_an_infinite_default_of_diffusers_is_read(checkpoint, tmp_path):
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
+    diffusers.DPMSolverMultistepScheduler().save_pretrained(folder / "scheduler")
+    assert "-Infinity" in (folder / SCHEDULER).read_text()
+    assert DiffusionModel.from_pretrained(folder).parameterisation.levels == (0.0, 999.0)
 
 
 def test_what_the_machine_or_the_network_cannot_do_is_refused(checkpoint, tmp_path):
