@@ -93,7 +93,8 @@ def stopping() -> Iterator[None]:
 
     def send_again(lost: sys.UnraisableHookArgs) -> None:
         if isinstance(lost.exc_value, Exception):
-            return hook(lost)
+            hook(lost)
+            return
         number = signal.SIGINT if type(lost.exc_value) is KeyboardInterrupt else signal.SIGTERM
         threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
 

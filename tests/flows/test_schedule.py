@@ -126,17 +126,22 @@ def deployments(registry: Path, folder: Path, at: datetime.datetime) -> dict:
     return project
 
 
-def test_a_scheduled_audit_runs_and_tells(operator, registry):
+def set_up(operator: Operator, registry: Path) -> tuple[subprocess.Popen, subprocess.Popen]:
+    """The README's steps, one by one; gives the server and the worker."""
     export, server, pool, deploy, worker = steps()
     operator.export(export)
-    operator.start(server)
+    serving = operator.start(server)
     operator.wait("the server", lambda: httpx.get(f"{operator.api}/health").status_code == 200)
     operator.run(pool)
     due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=SECONDS_AHEAD)
     (operator.folder / "prefect.yaml").write_text(yaml.safe_dump(deployments(registry, operator.folder, due)))
     (operator.folder / "flows").symlink_to(ROOT / "flows")
     operator.run(deploy)
-    operator.start(worker)
+    return serving, operator.start(worker)
+
+
+def test_a_scheduled_audit_runs_and_tells(operator, registry):
+    set_up(operator, registry)
     first = operator.wait("a scheduled run to complete", lambda: operator.ended("nightly"))[-1]
     assert first["auto_scheduled"]
     with duckdb.connect(str(operator.folder / "ledger.duckdb"), read_only=True) as ledger:
