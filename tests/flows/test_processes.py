@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -73,18 +74,19 @@ def test_a_demo_that_is_stopped_or_killed_leaves_nothing_running(tmp_path, numbe
         time.sleep(0.1)
 
 
-def test_two_audits_that_start_at_once_in_a_fresh_home_both_end_well(registry, tmp_path):
+def test_two_audits_of_one_ledger_that_start_at_once_in_a_fresh_home_both_end_well(registry, tmp_path):
     short = ("--set", "max_steps=1", "--set", "num_noises=4", "--set", "controls=false", "--set", "recall_sample=0")
     both = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        command = (*words(registry, tmp_path / name, f"at-once-{name}"), *short)
-        both.append(start(*command, mark=f"{name}-{os.getpid()}", home=tmp_path / "home"))
+    for _ in range(2):
+        command = (*words(registry, tmp_path, "at-once"), *short)
+        both.append(start(*command, mark=f"both-{os.getpid()}", home=tmp_path / "home"))
     for process in both:
         out, err = process.communicate(timeout=400)
         assert process.returncode == 0, err
         assert "Attributed 3 generated items" in out
         assert [line for line in err.splitlines() if not re.match(r" ?\d+:\d\d  ", line)] == []
+    with duckdb.connect(str(tmp_path / "ledger.duckdb"), read_only=True) as ledger:
+        assert ledger.sql("SELECT count(*) FROM runs").fetchone() == (1,)
 
 
 @pytest.fixture

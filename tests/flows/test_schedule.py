@@ -5,6 +5,7 @@ import datetime
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -109,7 +110,7 @@ def operator(tmp_path):
     operating.stop()
 
 
-def deployments(registry: Path, folder: Path, at: datetime.datetime) -> dict:
+def deployments(registry: Path, folder: Path, at: datetime.datetime, settings: dict) -> dict:
     """The project's prefect.yaml with places of this machine, and the nightly audit due at a moment, then each minute."""
     project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     nightly = next(d for d in project["deployments"] if d["name"] == "nightly")
@@ -121,23 +122,23 @@ def deployments(registry: Path, folder: Path, at: datetime.datetime) -> dict:
         "licences": ["CC-BY-4.0"],
         "ledger": str(folder / "ledger.duckdb"),
         "reports": str(folder / "reports"),
-        "settings": SETTINGS.record(),
+        "settings": SETTINGS.record() | settings,
     }
     return project
 
 
-def set_up(operator: Operator, registry: Path) -> tuple[subprocess.Popen, subprocess.Popen]:
-    """The README's steps, one by one; gives the server and the worker."""
+def set_up(operator: Operator, registry: Path, **settings: object) -> None:
+    """The README's steps, one by one, with some settings of the nightly audit changed."""
     export, server, pool, deploy, worker = steps()
     operator.export(export)
-    serving = operator.start(server)
+    operator.start(server)
     operator.wait("the server", lambda: httpx.get(f"{operator.api}/health").status_code == 200)
     operator.run(pool)
     due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=SECONDS_AHEAD)
-    (operator.folder / "prefect.yaml").write_text(yaml.safe_dump(deployments(registry, operator.folder, due)))
+    (operator.folder / "prefect.yaml").write_text(yaml.safe_dump(deployments(registry, operator.folder, due, settings)))
     (operator.folder / "flows").symlink_to(ROOT / "flows")
     operator.run(deploy)
-    return serving, operator.start(worker)
+    operator.start(worker)
 
 
 def test_a_scheduled_audit_runs_and_tells(operator, registry):
@@ -154,3 +155,26 @@ def test_a_scheduled_audit_runs_and_tells(operator, registry):
     lines = operator.wait("the run's log", lambda: any(line.startswith("report") for line in told()) and told())
     for begins in ("pull      train", "validate", "attribute 1 of 3: g0", "attribute 3 of 3: g2", "publish", "load"):
         assert any(line.startswith(begins) for line in lines), lines
+
+
+def kill_everything(home: Path) -> None:
+    """As when the machine loses power: the server, the worker, and the run that it started."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"PREFECT_HOME={home}\0" in (process / "environ").read_text():
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_the_next_run_goes_on_where_one_was_when_its_machine_went_down(operator, registry):
+    set_up(operator, registry, max_steps=200)
+    operator.wait("a run to attribute", lambda: list(operator.folder.glob("cache/work/*/items/*")))
+    (cut,) = operator.ended("nightly", "RUNNING")
+    kill_everything(operator.folder / "prefect")
+    _, server, _, _, worker = steps()
+    operator.start(server)
+    operator.start(worker)
+    done = operator.wait("the next run to complete", lambda: operator.ended("nightly"))[-1]
+    assert done["id"] != cut["id"]
+    with duckdb.connect(str(operator.folder / "ledger.duckdb"), read_only=True) as ledger:
+        assert ledger.sql("SELECT count(*) FROM runs").fetchone() == (1,)
