@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
-.PHONY: demo test lint clean
+.PHONY: demo check test lint clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,8 +7,14 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/mucs demo
 
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# what needs no server
+check: .venv/installed
+	$(PYTEST) -m "not slow and not server"
+
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from prefect import flow
 from flows.checks import check_inputs
 from flows.inputs import pull_inputs
 from flows.narrate import narrate
+from mucs import InputError
 from mucs.canonical import digest
 from mucs.files import check_writable
 from mucs.ledger import Ledger
@@ -59,6 +60,8 @@ def check_audit(
     **_: Any,
 ) -> None:
     """InputError for what can be seen to be wrong with an audit before it begins; all are as `audit` takes them."""
+    if not ledger.parent.is_dir():
+        raise InputError(f"The folder {ledger.parent} of the ledger does not exist; make it, or give another --ledger.")
     check_writable(ledger.parent, "the ledger")
     check_writable(reports, "the reports")
     if key:

@@ -67,7 +67,10 @@ def prefect_server() -> Iterator[Callable[[], None]]:
                     f"Prefect's own server did not come up ({last}); give the address of one as PREFECT_API_URL."
                 )
 
-        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        # its log ends with it, and whoever runs a command reads what that says
+        given = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "PREFECT_LOGGING_TO_API_ENABLED": "false"}
+        kept = {name: os.environ.get(name) for name in given}
+        os.environ |= given
         refresh_global_settings_context()
         try:
             yield wait
@@ -78,7 +81,9 @@ def prefect_server() -> Iterator[Callable[[], None]]:
             server.kill()
             server.wait()
             server.stdout.close()
-            del os.environ["PREFECT_API_URL"]
+            for name, value in kept.items():
+                del os.environ[name]
+                os.environ |= {name: value} if value is not None else {}
             refresh_global_settings_context()
 
 

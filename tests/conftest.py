@@ -23,6 +23,13 @@ threads = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKE
 torch.set_num_threads(threads)
 os.environ["OMP_NUM_THREADS"] = str(threads)
 
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if {"s3", "prefect_server"} & set(item.fixturenames):
+            item.add_marker("server")
+
+
 SIZE = 8
 FAST = {"num_noises": 8, "learning_rate": 3e-4, "unlearning_batch_size": 8, "max_steps": 24, "batch_size": 16}
 

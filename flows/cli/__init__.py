@@ -92,14 +92,23 @@ def stopping() -> Iterator[None]:
         click.echo(f"mucs: {STOPPED}", err=True)
         os._exit(128 + number)
 
+    def send_again(lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, Exception):
+            hook(lost)
+            return
+        number = signal.SIGINT if type(lost.exc_value) is KeyboardInterrupt else signal.SIGTERM
+        threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+
     threading.Thread(target=watch, daemon=True).start()
-    kept = signal.signal(signal.SIGTERM, terminate)
+    kept, hook = signal.signal(signal.SIGTERM, terminate), sys.unraisablehook
+    sys.unraisablehook = send_again  # an exception that a finalizer happens to get ends nothing
     # the kernel's own note of a signal: Prefect has a handler of its own while a flow runs
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     try:
         yield
     finally:
         signal.set_wakeup_fd(-1)
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, kept)
         os.close(write)
 

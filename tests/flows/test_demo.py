@@ -2,11 +2,9 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import duckdb
@@ -53,15 +51,3 @@ def test_the_demo_finds_what_is_behind_each_image_and_then_nothing_to_do(tmp_pat
     assert second.returncode == 0
     assert "nothing to do" in err
     assert "reports/" in out
-
-
-def test_a_terminated_demo_leaves_no_server_behind(tmp_path):
-    process = start_demo(tmp_path)
-    while not answers(tmp_path):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "run the same command again" in err
-    assert not answers(tmp_path)

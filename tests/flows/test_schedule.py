@@ -1,0 +1,180 @@
+"""A schedule as an operator sets it up: a Prefect server, a worker, the deployments of prefect.yaml, by the README's own words."""
+
+import contextlib
+import datetime
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import httpx
+import pytest
+import yaml
+
+from tasks.serve import die_with_parent
+from tests.flows.test_audit import SETTINGS
+
+ROOT = Path(__file__).parents[2]
+SECONDS_AHEAD = 20
+TIMEOUT = 400
+
+
+def steps() -> list[list[str]]:
+    """The README's commands, without their comments."""
+    block = re.search(r"## On a schedule.*?```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    return [shlex.split(line, comments=True) for line in block.strip().splitlines()]
+
+
+class Operator:
+    """Runs the README's commands in a folder, against a Prefect server at a free port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.api = f"http://127.0.0.1:{port}/api"
+        mine = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        self.environment = mine | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_SERVER_API_PORT": str(port),
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "MUCS_CACHE": str(folder / "cache"),
+        }
+        self.processes: list[subprocess.Popen] = []
+
+    def export(self, words: list[str]) -> None:
+        given = dict(word.split("=", 1) for word in words[1:])
+        assert given["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"  # Prefect's own port, of which a machine has one
+        self.environment |= given | {"PREFECT_API_URL": self.api}
+
+    def start(self, words: list[str]) -> subprocess.Popen:
+        """Start what goes on until it is stopped."""
+        with (self.folder / f"{words[1]}.log").open("ab") as log:
+            process = subprocess.Popen(
+                words, cwd=self.folder, env=self.environment, stdout=log, stderr=log, preexec_fn=die_with_parent
+            )
+        self.processes.append(process)
+        return process
+
+    def run(self, words: list[str]) -> None:
+        done = subprocess.run(
+            words, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def ask(self, path: str, **body) -> list[dict]:
+        answer = httpx.post(f"{self.api}/{path}/filter", json=body, timeout=60)
+        return answer.raise_for_status().json()
+
+    def wait(self, what: str, found):
+        """What `found` gives as soon as it gives something."""
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if got := found():
+                    return got
+            if time.monotonic() > deadline:
+                logs = "".join(path.read_text()[-3000:] for path in self.folder.glob("*.log"))
+                raise AssertionError(f"waited for {what} for {TIMEOUT} s:\n{logs}")
+            time.sleep(0.5)
+
+    def ended(self, deployment: str, state: str = "COMPLETED") -> list[dict]:
+        """The runs of a deployment that ended so, the latest first."""
+        runs = {"state": {"type": {"any_": [state]}}}
+        return self.ask(
+            "flow_runs", deployments={"name": {"any_": [deployment]}}, flow_runs=runs, sort="START_TIME_DESC"
+        )
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def operator(tmp_path):
+    operating = Operator(tmp_path)
+    yield operating
+    operating.stop()
+
+
+def deployments(registry: Path, folder: Path, at: datetime.datetime, settings: dict) -> dict:
+    """The project's prefect.yaml with places of this machine, and the nightly audit due at a moment, then each minute."""
+    project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    nightly = next(d for d in project["deployments"] if d["name"] == "nightly")
+    nightly["schedules"] = [{"interval": 60, "anchor_date": at.isoformat(), "timezone": "UTC"}]
+    nightly["parameters"] |= {
+        "registry": str(registry),
+        "revision": "v1",
+        "results": "s3://evidence/scheduled",
+        "licences": ["CC-BY-4.0"],
+        "ledger": str(folder / "ledger.duckdb"),
+        "reports": str(folder / "reports"),
+        "settings": SETTINGS.record() | settings,
+    }
+    return project
+
+
+def set_up(operator: Operator, registry: Path, **settings: object) -> None:
+    """The README's steps, one by one, with some settings of the nightly audit changed."""
+    export, server, pool, deploy, worker = steps()
+    operator.export(export)
+    operator.start(server)
+    operator.wait("the server", lambda: httpx.get(f"{operator.api}/health").status_code == 200)
+    operator.run(pool)
+    due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=SECONDS_AHEAD)
+    (operator.folder / "prefect.yaml").write_text(yaml.safe_dump(deployments(registry, operator.folder, due, settings)))
+    (operator.folder / "flows").symlink_to(ROOT / "flows")
+    operator.run(deploy)
+    operator.start(worker)
+
+
+def test_a_scheduled_audit_runs_and_tells(operator, registry):
+    set_up(operator, registry)
+    first = operator.wait("a scheduled run to complete", lambda: operator.ended("nightly"))[-1]
+    assert first["auto_scheduled"]
+    with duckdb.connect(str(operator.folder / "ledger.duckdb"), read_only=True) as ledger:
+        assert ledger.sql("SELECT count(*) FROM edges").fetchone() == (36,)
+
+    def told():
+        logs = operator.ask("logs", logs={"flow_run_id": {"any_": [first["id"]]}})
+        return [line["message"] for line in logs if line["name"].startswith("mucs.")]
+
+    lines = operator.wait("the run's log", lambda: any(line.startswith("report") for line in told()) and told())
+    for begins in ("pull      train", "validate", "attribute 1 of 3: g0", "attribute 3 of 3: g2", "publish", "load"):
+        assert any(line.startswith(begins) for line in lines), lines
+
+
+def kill_everything(home: Path) -> None:
+    """As when the machine loses power: the server, the worker, and the run that it started."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"PREFECT_HOME={home}\0" in (process / "environ").read_text():
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_the_next_run_goes_on_where_one_was_when_its_machine_went_down(operator, registry):
+    set_up(operator, registry, max_steps=200)
+    operator.wait("a run to attribute", lambda: list(operator.folder.glob("cache/work/*/items/*")))
+    (cut,) = operator.ended("nightly", "RUNNING")
+    kill_everything(operator.folder / "prefect")
+    _, server, _, _, worker = steps()
+    operator.start(server)
+    operator.start(worker)
+    done = operator.wait("the next run to complete", lambda: operator.ended("nightly"))[-1]
+    assert done["id"] != cut["id"]
+    with duckdb.connect(str(operator.folder / "ledger.duckdb"), read_only=True) as ledger:
+        assert ledger.sql("SELECT count(*) FROM runs").fetchone() == (1,)
