@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 from mucs.canonical import digest
 from mucs.ledger import Ledger
 from mucs.ledger.signing import open_envelope, read_public_key
+from mucs.parse import load_json
 from tasks import s3
 from tasks.calibrate import location
 from tasks.publish import ENVELOPE, RECORD
@@ -70,7 +70,7 @@ def _signature_fault(run: dict[str, Any], key: Path) -> str | None:
     if body is None:
         return f"{url} is gone, or the run was never signed"
     try:
-        said = open_envelope(json.loads(body), key)
+        said = open_envelope(load_json(body), key)
     except ValueError:  # InputError, too
         return f"{url} was altered: it is no signed statement"
     if said is None:

@@ -17,6 +17,7 @@ import click
 from flows.cli.jobs import quiet_loggers, quiet_tools
 from flows.cli.shared import JSON, LEDGER, print_json
 from mucs import InputError
+from mucs.parse import load_json
 
 
 @click.command()
@@ -54,7 +55,7 @@ def verify_proof(path: Path, root: str, as_json: bool) -> None:
     from mucs.ledger import holds
 
     try:
-        proof = json.loads(path.read_text())
+        proof = load_json(path.read_bytes())
     except (OSError, ValueError):
         raise InputError(f"{path} cannot be read as JSON; give a file that `mucs prove` wrote.") from None
     held = holds(proof, root)
@@ -77,7 +78,7 @@ def verify_envelope(path: Path, key: Path, as_json: bool) -> None:
     from mucs.ledger.signing import open_envelope, subjects_beside
 
     try:
-        envelope = json.loads(path.read_text())
+        envelope = load_json(path.read_bytes())
     except (OSError, ValueError):
         envelope = None
     if not isinstance(envelope, dict):

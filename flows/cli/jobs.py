@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import sys
@@ -17,6 +16,7 @@ from flows.cli.shared import JSON, LEDGER, print_json
 from flows.prefect_server import prefect_server
 from mucs import InputError
 from mucs.files import check_writable
+from mucs.parse import load_json
 from mucs.text import for_terminal
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def read_settings(assignments: tuple[str, ...]) -> Settings:
         if not equals or name not in names:
             raise InputError(f"{assignment!r} is not a setting; write name=value with one of: {', '.join(names)}.")
         try:
-            given[name] = json.loads(value)
+            given[name] = load_json(value)
         except ValueError:
             given[name] = value
     try:

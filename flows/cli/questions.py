@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -42,6 +43,7 @@ def why(generated: str, top: int, as_of: str, ledger: Path, as_json: bool) -> No
             *(["annotation"] if rows[0]["annotation"] else []),
             "rights_holder",
             "licence",
+            *today(rows),
             "score",
             "standard_error",
             "p_value",
@@ -71,9 +73,17 @@ def used(training: str, top: int, as_of: str, ledger: Path, as_json: bool) -> No
         return click.echo(f"{training}{by} is in no generated item's ranking.")
     print_table(
         rows,
-        ["generated", "rank", "score", "standard_error", "p_value", "run"],
+        ["generated", "rank", "score", "standard_error", "p_value", *today(rows), "run"],
         f"{rows[0]['training']} by {rows[0]['rights_holder']} is behind",
     )
+
+
+def today(rows: list[dict[str, Any]]) -> list[str]:
+    """The columns that say how images stand today, where that is not what their manifests said."""
+    changed = {"holder_today": "rights_holder", "licence_today": "licence"}
+    found = [now for now, then in changed.items() if any(row[now] != row[then] for row in rows)]
+    standing = any(row["standing_today"] != "granted" for row in rows)
+    return found + ["standing_today"] * standing
 
 
 @click.command()

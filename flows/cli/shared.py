@@ -59,12 +59,17 @@ def print_table(rows: list[dict[str, Any]], columns: list[str], title: str | Non
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(
+        title=title and for_terminal(title), title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
     for column in columns:
         numeric = all(isinstance(row[column], int | float | Decimal) or row[column] is None for row in rows)
         whole = all(DIGEST.fullmatch(str(row[column])) for row in rows)  # to be copied
         table.add_column(
-            column.replace("_", " "), justify="right" if numeric else "left", overflow="fold", no_wrap=whole
+            for_terminal(column.replace("_", " ")),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=whole,
         )
     for row in rows:
         table.add_row(*(_cell(row[c]) for c in columns))

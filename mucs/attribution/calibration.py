@@ -23,6 +23,7 @@ from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
 from mucs.attribution.unlearning import Unlearning, mirrored_unlearning, with_null_loss
 from mucs.attribution.version import METHOD_SHA256
+from mucs.parse import load_json
 
 log = logging.getLogger("mucs.attribution")
 
@@ -103,7 +104,7 @@ class Calibration:
         """A calibration from its file; InputError if it is not one."""
         try:
             with safe_open(path, "pt") as f:
-                about = json.loads(f.metadata()["about"])
+                about = load_json(f.metadata()["about"])
                 null_scores, decoys = f.get_tensor("null_scores"), f.get_tensor("decoys")
                 if null_scores.ndim != 2 or decoys.shape != null_scores.shape[1:] or not null_scores.isfinite().all():
                     raise ValueError

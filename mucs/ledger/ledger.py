@@ -273,6 +273,7 @@ def connect(path: Path, named: Path | None = None, *, read_only: bool = True) ->
             "temp_directory": str(path.with_name(f".{path.name}.tmp")),
         }
     )
+    connection.execute("SET TimeZone = 'UTC'")  # of `current_date`, and of the times that are shown
     try:
         catalogue.attach(connection, path, read_only=read_only)
         if new:

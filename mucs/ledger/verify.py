@@ -72,6 +72,7 @@ def first_fault(ledger: Ledger, head: str | None = None) -> str | None:
         TypeError,
         AttributeError,
         ValueError,
+        RecursionError,
     ) as error:  # whoever forges an entry may leave things out
         return f"something in it is not of the form that a ledger has ({type(error).__name__}: {error})"
 

@@ -245,9 +245,9 @@ def test_wrong_parameters_are_refused(path):
         (
             "lapsed",
             {"use": "outptu"},
-            r"use cannot be 'outptu' \(did you mean 'output'\?\); give a use, such as output",
+            r"use cannot be 'outptu' \(did you mean 'output'\?\); give training or output",
         ),
-        ("unlicensed", {"use": "commercial"}, "use cannot be 'commercial'; give a use"),
+        ("unlicensed", {"use": "commercial"}, "use cannot be 'commercial'; give training or output"),
         ("lapsed", {"day": "20261031"}, "day cannot be '20261031'; give a day, such as 2026-10-31"),
         ("unattributed", {"bound": "nan"}, "bound cannot be 'nan'; give a number"),
         ("unattributed", {"bound": "٠.٥"}, "bound cannot be"),

@@ -489,12 +489,12 @@ def test_a_statement_of_an_older_program_is_found_read_and_superseded(world):
         text = canonical(content).decode()
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         with ledger.transaction():
-            ledger.connection.execute("DELETE FROM entries WHERE kind = 'statement'")
+            ledger.connection.execute("DELETE FROM file.entries WHERE kind = 'statement'")
             body = {name: content["header"][name] for name in ("statement", "version", "supersedes")}
             entry = ledger.append("statement", body | {"sha256": sha256})
             at = json.loads(entry.entry)["at"]
             ledger.connection.execute(
-                "UPDATE statements SET sha256 = ?, content = ?, issued_at = ?", [sha256, text, at]
+                "UPDATE file.statements SET sha256 = ?, content = ?, issued_at = ?", [sha256, text, at]
             )
     world.holds()
     again = world.issue()
