@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks import validate
 from tasks.pull import Pulled
-from tasks.validate import read_manifest
+from tasks.validate import read_image, read_manifest
 
 if TYPE_CHECKING:
     import torch
@@ -38,22 +39,19 @@ def manifest(pulled: Pulled, what: str) -> Manifest:
 
 def read_pixels(pulled: Pulled, rows: Manifest, cache: Path) -> torch.Tensor:
     """A folder's images, in the order of its manifest: (N, 3, H, W) uint8, decoded once into a file of the cache, and mapped from it."""
-    import numpy as np
     import torch
-    from PIL import Image
 
     from mucs.attribution.items import kept
     from mucs.attribution.version import code_sha256
 
     def decode(row: dict[str, str]) -> torch.Tensor:
-        with Image.open(pulled.folder / row["file_name"]) as image:
-            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        return torch.from_numpy(read_image(pulled.folder / row["file_name"])).permute(2, 0, 1)
 
     def fill(pixels: torch.Tensor) -> None:
         for pixel, row in zip(pixels, rows, strict=True):  # one by one: all of them may be larger than memory
             pixel.copy_(decode(row))
 
-    name = f"{pulled.digest}-{code_sha256(__file__)[:16]}.u8"
+    name = f"{pulled.digest}-{code_sha256(__file__, str(validate.__file__))[:16]}.u8"
     return kept(cache / "pixels" / name, (len(rows), *decode(rows[0]).shape), fill, torch.uint8)
 
 

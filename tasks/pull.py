@@ -108,6 +108,8 @@ def read_listing(content: bytes, output: str) -> dict[str, str]:
     try:
         entries = load_json(content)
         names = {entry["relpath"]: entry["md5"] for entry in entries}
+        if not isinstance(entries, list):
+            raise TypeError
     except (ValueError, TypeError, KeyError):
         raise InputError(f"The list of the files in {output} is none of DVC's; add and push it again.") from None
     for name, md5 in names.items():

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mucs import InputError
-from tasks.validate import has_8_bits, read_manifest
+from mucs.text import for_terminal
+from tasks.registry import is_inside
+from tasks.validate import read_image, read_manifest
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +37,7 @@ def read_images(source: Source) -> tuple[torch.Tensor, torch.Tensor]:
     """(N, 3, H, W) in [-1, 1] and classes (N,), 0 where the source names none. Raises InputError for what cannot be read."""
     import numpy as np
     import torch
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     rows = _of_parquet(source) if source.path.suffix == ".parquet" else _of_folder(source)
     counts: dict[int, int] = {}
@@ -45,12 +47,11 @@ def read_images(source: Source) -> tuple[torch.Tensor, torch.Tensor]:
         if source.per_class is not None and counts[label] > source.per_class:
             continue
         try:
-            with Image.open(content, formats=("PNG", "JPEG", "WEBP")) as image:
-                if not has_8_bits(image):
-                    raise InputError(f"{name} is not one picture of 8 bits a channel; convert it.")
-                shown = image.convert("RGB")
-        except (OSError, UnidentifiedImageError):
-            raise InputError(f"{name} is not a PNG, JPEG or WebP image; restore it.") from None
+            shown = Image.fromarray(read_image(content))
+        except ValueError as error:
+            raise InputError(
+                f"{name} is not a PNG, JPEG or WebP image that can be taken ({error}); restore it."
+            ) from None
         if source.size is not None:
             shown = shown.resize((source.size, source.size), Image.Resampling.BOX)
         pixels.append(np.asarray(shown))
@@ -72,6 +73,11 @@ def _of_folder(source: Source) -> Rows:
     frame = read_manifest(source.path, f"folder {source.path}")
     if "file_name" not in frame:
         raise InputError(f"The manifest of {source.path} has no column file_name; name each row's image.")
+    for name in frame["file_name"]:
+        if name is not None and not is_inside(name):
+            raise InputError(
+                f"The manifest of {source.path} names {for_terminal(name, 200)!r}, which is no file in it; mend it."
+            )
     labels = frame["class"] if "class" in frame else ["0"] * len(frame)
     try:
         return [

@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import logging
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -18,11 +17,14 @@ from mucs import InputError
 from mucs.canonical import canonical
 from mucs.ledger.edges import NUMBERS, given_back
 from mucs.text import for_terminal, is_fit
+from mucs.written import read_time
 from tasks.pull import Pulled
 from tasks.registry import is_inside
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
     from PIL import Image
 
     from mucs.attribution import DiffusionModel
@@ -34,12 +36,13 @@ ARGUMENTS = ("column", "value_set", "min_value", "max_value", "strict_min", "str
 ROWS_SHOWN = 10
 MOST_QUOTED = 100  # characters of a value in a result
 MAX_PIXELS = 64_000_000
+FORMATS = ("PNG", "JPEG", "WEBP")
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError)  # what Pillow raises, and DecompressionBombError
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 MOST_COLUMNS = 200
 MOST_HEADER = 100_000  # characters
 SHOWN = ("id", "file_name", "sha256", "rights_holder", "licence", "date", "class", "seed")
 MOST_TEXT = 20_000  # characters of any other value, such as a prompt
-DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.+Z-]{1,30})?")  # as the ledger reads it
 
 
 class GateFailed(InputError):
@@ -249,6 +252,22 @@ def _read_parquet(path: Path, what: str) -> pd.DataFrame:
     return frame
 
 
+def read_image(content: Path | BinaryIO) -> NDArray[np.uint8]:
+    """The pixels (H, W, 3) of a PNG, JPEG or WebP image. Raises ValueError for what is none, is torn, large, or not of 8 bits."""
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with Image.open(content, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError("too large")
+            if not has_8_bits(image):
+                raise ValueError("not one picture of 8 bits a channel")
+            return np.array(image.convert("RGB"))
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
+        raise ValueError(for_terminal(str(error), 200)) from None
+
+
 def has_8_bits(image: Image.Image) -> bool:
     """Whether an image, just opened, is one picture of 8 bits a channel, in grey, colours or a palette.
 
@@ -281,13 +300,13 @@ def inspect_images(frame: pd.DataFrame, folder: Path, files: dict[str, str]) -> 
         if fact["file exists"]:
             fact["digest matches"] = files[name] == row["sha256"]
             try:
-                with Image.open(folder / name, formats=("PNG", "JPEG", "WEBP")) as image:
+                with Image.open(folder / name, formats=FORMATS) as image:
                     fact["width"], fact["height"] = image.size
                     fact["image has 8 bits"] = has_8_bits(image)
                     if image.width * image.height <= MAX_PIXELS:
                         image.load()
                         fact["image decodes"] = True
-            except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+            except (*UNREADABLE, Image.DecompressionBombError):
                 pass
         facts.append(fact)
     import pandas as pd
@@ -356,10 +375,8 @@ def validate_training(pulled: Pulled, what: str, takes: Takes, licences: Sequenc
     frame = inspect_images(frame, pulled.folder, pulled.files)
 
     def sane(date: str | None) -> bool:
-        if not DAY.fullmatch(date or ""):
-            return False
         try:
-            return datetime.date(1800, 1, 1) <= datetime.date.fromisoformat(str(date)[:10]) <= datetime.date.today()
+            return datetime.date(1800, 1, 1) <= read_time(str(date)).date() <= datetime.date.today()
         except ValueError:
             return False
 
