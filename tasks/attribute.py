@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mucs.attribute")
 
+MOST_NOISES = 100_000
 OF_A_RUN = ("controls", "recall_sample", "decoys")  # settings that change nothing of what is kept for an item
 
 
@@ -72,9 +73,23 @@ class Settings:
 
     def check(self) -> None:
         """InputError if a setting is out of range."""
-        for name, least in (("recall_sample", 0), ("repeats", 1), ("calibration_noises", 1), ("decoys", 1)):
+        for name, least in (
+            ("num_noises", 1),
+            ("recall_sample", 0),
+            ("repeats", 1),
+            ("calibration_noises", 1),
+            ("decoys", 1),
+        ):
             if getattr(self, name) < least:
                 raise InputError(f"The setting {name} is {getattr(self, name)}; give at least {least}.")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and abs(value) >= 2**53:  # which the run's record cannot hold
+                raise InputError(f"The setting {field.name} is {value}; give less than 2^53.")
+        if self.num_noises > MOST_NOISES or not 1e-6 <= self.fraction <= 1:
+            raise InputError(f"A noise bank has at most {MOST_NOISES} entries and a fraction in (0, 1]; change them.")
+        if not self.trainable:
+            raise InputError("No parameter is chosen by the setting trainable; name a policy, or parameters.")
         self.unlearning(), self.scoring(), self.halving()
 
     def record(self) -> dict[str, Any]:

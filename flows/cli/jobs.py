@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import os
 import sys
@@ -113,7 +114,7 @@ def read_settings(assignments: tuple[str, ...]) -> Settings:
         except ValueError:
             given[name] = value
     try:
-        return TypeAdapter(Settings).validate_python(given)
+        return TypeAdapter(Settings).validate_json(json.dumps(given), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(
