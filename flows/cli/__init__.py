@@ -65,7 +65,9 @@ def main() -> None:
         if told is None:
             raise
         status, sentence = told
-        click.echo(f"mucs: {shortened(for_terminal(sentence))}", err=True)  # it may quote what no terminal should get
+        click.echo(
+            f"mucs: {shortened(for_terminal(sentence, len(sentence)))}", err=True
+        )  # it may quote what no terminal should get
         sys.exit(status)
 
 

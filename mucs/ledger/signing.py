@@ -29,6 +29,8 @@ def keygen(path: Path) -> Path:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file for the key.")
     key, public = Ed25519PrivateKey.generate(), path.with_name(f"{path.name}.pub")
     pem, none = serialization.Encoding.PEM, serialization.NoEncryption()
     texts = {
