@@ -106,11 +106,22 @@ class Calibration:
             with safe_open(path, "pt") as f:
                 about = load_json(f.metadata()["about"])
                 null_scores, decoys = f.get_tensor("null_scores"), f.get_tensor("decoys")
-                if null_scores.ndim != 2 or decoys.shape != null_scores.shape[1:] or not null_scores.isfinite().all():
+                entries, place, code = about["entries"], about["address"], about["code"]
+                if (
+                    null_scores.ndim != 2
+                    or not null_scores.numel()
+                    or null_scores.dtype != torch.float32
+                    or not null_scores.isfinite().all()
+                    or decoys.shape != null_scores.shape[1:]
+                    or decoys.dtype != torch.int64
+                    or decoys.min() < 0
+                    or type(entries) is not int
+                    or entries < 1
+                    or not isinstance(place, str)
+                    or not isinstance(code, str)
+                ):
                     raise ValueError
-                return cls(
-                    null_scores.float(), decoys, int(about["entries"]), str(about["address"]), str(about["code"])
-                )
+                return cls(null_scores, decoys, entries, place, code)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             raise InputError(f"{path} is not a calibration; make it anew with `mucs calibrate`.") from None
 

@@ -104,8 +104,9 @@ class DDPM:
             scheduler = DDIMScheduler.from_config(scheduler.config)  # type: ignore[no-untyped-call]
         self.scheduler = scheduler
         self.alphas_cumprod: Tensor = scheduler.alphas_cumprod.float()
-        signal = self.alphas_cumprod
-        if not (signal.isfinite().all() and signal.min() >= 0 and signal.max() <= 1 and signal[-1] < 1):
+        signal, betas = self.alphas_cumprod, scheduler.betas
+        is_share = betas.isfinite().all() and betas.min() >= 0 and betas.max() <= 1
+        if not (is_share and signal.isfinite().all() and signal[0] > 0 and signal[-1] < 1):
             raise InputError("The scheduler's betas add no noise from 0 to 1 to an item; restore its configuration.")
         self.levels = (0.0, float(len(self.alphas_cumprod) - 1))
         self.prediction_type = known_prediction(scheduler, ("epsilon", "v_prediction", "sample"))
