@@ -105,6 +105,8 @@ class DDPM:
         self.scheduler = scheduler
         self.alphas_cumprod: Tensor = scheduler.alphas_cumprod.float()
         signal = self.alphas_cumprod
+        if signal.shape != (scheduler.config.num_train_timesteps,):
+            raise InputError("The scheduler has not one beta for each timestep; restore its configuration.")
         if not (signal.isfinite().all() and signal.min() >= 0 and signal.max() <= 1 and signal[-1] < 1):
             raise InputError("The scheduler's betas add no noise from 0 to 1 to an item; restore its configuration.")
         self.levels = (0.0, float(len(self.alphas_cumprod) - 1))
