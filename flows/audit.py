@@ -24,6 +24,7 @@ from tasks.load import load
 from tasks.prepare import manifest
 from tasks.publish import check_retention, publish, stage_edges, stage_run
 from tasks.pull import Pulled, default_cache, pull
+from tasks.registry import recorded
 from tasks.report import page_path, report
 from tasks.s3 import split_url
 from tasks.validate import validate_edges, validate_generated
@@ -112,26 +113,35 @@ def audit(
     if reserve:
         calibration = find_calibration(inputs.checkpoint, training, reserve, settings, device, cache, results)
         if not calibration:
-            log.info("calibrate there is no calibration for these inputs and settings; `mucs calibrate` makes it")
+            log.info(
+                "calibrate first: there is no calibration for these inputs and settings, and so no p-value against decoys;"
+                " `mucs calibrate` makes it, and an audit after it adds them without unlearning anything again"
+            )
     everything = manifest(generated, "generated batch")
     pulled = {"checkpoint": inputs.checkpoint, "training_set": training, "held_out": reserve, "batch": generated}
-    holders = holding_runs(ledger, pulled, calibration, settings)
+    holders, withdrawn = holding_runs(ledger, pulled, calibration, settings)
     rows = [row for row in everything if digest(row) not in holders]
     held = len(everything) - len(rows)
     for run_held in sorted({holders[digest(row)] for row in everything if digest(row) in holders}):
         if not page_path(reports, run_held).exists():  # lost, or never written because the audit was killed
-            log.info("report    %s", report(ledger, run_held, training, generated, reports))
+            log.info(
+                "report    %s", report(ledger, run_held, training, batch_of(ledger, run_held, registry, cache), reports)
+            )
     if not rows:
         log.info("nothing to do: the ledger holds all %d items for these inputs and settings", held)
         return Audit(None, 0, held, None)
     if held:
         log.info("attribute %d items; the ledger holds the other %d already", len(rows), held)
 
-    outcome = attribute(inputs.checkpoint, training, reserve, generated, rows, settings, device, cache, calibration)
+    replaces = sorted({withdrawn[digest(row)] for row in rows if digest(row) in withdrawn})
+    # what a withdrawn run rests on may be what was wrong with it: nothing that was kept is used again
+    kept = cache / "again" / digest(replaces)[:16] if replaces else cache
+    outcome = attribute(inputs.checkpoint, training, reserve, generated, rows, settings, device, kept, calibration)
     edges, attributions, expected = stage_edges(outcome, training, rows)
     decoys = outcome.calibration["decoys"] if outcome.calibration else None
     validations += validate_edges(edges, expected, bounded=settings.score == "skew", decoys=decoys)
-    run = stage_run(edges, attributions, outcome, settings, pulled, registry, rows, validations, results)
+    place = recorded(registry)
+    run = stage_run(edges, attributions, outcome, settings, pulled, place, rows, validations, results, replaces)
     log.info("publish   %s", publish(run, outcome.bank, key, retention_days))
     load(ledger, run)
     log.info("load      %d edges of %d generated items", sum(expected.values()), len(rows))
@@ -142,10 +152,13 @@ def audit(
 
 def holding_runs(
     ledger: Path, inputs: dict[str, Pulled | None], calibration: Path | None, settings: Settings
-) -> dict[str, str]:
-    """The run that attributed each generated row (both by SHA-256) with these inputs, calibration and settings."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The run that attributed each generated row (both by SHA-256) with these inputs, calibration and settings.
+
+    Those of runs that were withdrawn come second.
+    """
     if not ledger.exists():
-        return {}
+        return {}, {}
     asked = {
         name: given.digest if given else ""
         for name, given in inputs.items()
@@ -153,5 +166,15 @@ def holding_runs(
     }
     sha256 = hashlib.sha256(calibration.read_bytes()).hexdigest() if calibration else ""
     with Ledger.open(ledger) as opened:
-        held = opened.ask("covered", **asked, calibration=sha256, settings=digest(settings.record()))
-    return {row["row_sha256"]: row["run"] for row in held}
+        found = opened.ask("covered", **asked, calibration=sha256, settings=digest(settings.record()))
+    held, withdrawn = (
+        {row["row_sha256"]: row["run"] for row in found if row["withdrawn"] is so} for so in (False, True)
+    )
+    return held, withdrawn
+
+
+def batch_of(ledger: Path, run: str, registry: str, cache: Path) -> Pulled:
+    """The generated batch that a run attributed, which may be another than the one that is audited now."""
+    with Ledger.open(ledger) as opened:
+        given = opened.run(run)["record"]["inputs"]["batch"]
+    return pull(registry, given["commit"], given["path"], cache)

@@ -7,7 +7,7 @@ from pathlib import Path
 from mucs.files import check_writable
 from tasks.attribute import Settings
 from tasks.device import choose_device
-from tasks.pull import open_registry
+from tasks.registry import open_registry
 from tasks.s3 import check_bucket
 
 
@@ -18,6 +18,6 @@ def check_inputs(registry: str, revision: str, results: str, settings: Settings,
     """
     check_bucket(results)
     check_writable(cache, "the cache, MUCS_CACHE")
-    open_registry(registry, revision)
+    open_registry(registry, revision, "")
     settings.check()
     choose_device(device)

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mucs.evaluate")
 
-STUDIES = Path(__file__).parents[1] / "data" / "studies.yaml"
+STUDIES = Path(__file__).with_name("studies.yaml")
+DATA = Path(__file__).parents[1] / "data"  # which a clone of the project has, and a package does not
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A study, as data/studies.yaml has it.
+    """A study, as studies.yaml has it.
 
     checkpoint: the model that is explained; without one a small UNet of `network` is trained first. conditional: whether
     that is told the class. judged: methods whose lists are removed in the counterfactual; all where none are named.
@@ -46,7 +47,7 @@ class Spec:
 
 
 def read_spec(name: str, **changed: Any) -> Spec:
-    """A study by its name in data/studies.yaml, with some of its fields changed. Raises InputError if there is none, or if it is wrong."""
+    """A study by its name in studies.yaml, with some of its fields changed. Raises InputError if there is none, or if it is wrong."""
     import yaml
     from pydantic import TypeAdapter, ValidationError
 
@@ -61,13 +62,12 @@ def read_spec(name: str, **changed: Any) -> Spec:
         spec = TypeAdapter(Spec).validate_python({**given, "plan": plan})
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(
-            f"The study {name} cannot be read at {'.'.join(map(str, first['loc']))} ({first['msg']}); mend data/studies.yaml."
-        ) from None
-    here = STUDIES.parent
-    train, held_out = (dataclasses.replace(source, path=here / source.path) for source in (spec.train, spec.held_out))
+        where = ".".join(map(str, first["loc"])) or "one of its parts"
+        reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+        raise InputError(f"The study {name} cannot be read at {where} ({reason}); mend {STUDIES.name}.") from None
+    train, held_out = (dataclasses.replace(source, path=DATA / source.path) for source in (spec.train, spec.held_out))
     return dataclasses.replace(
-        spec, train=train, held_out=held_out, checkpoint=spec.checkpoint and here / spec.checkpoint
+        spec, train=train, held_out=held_out, checkpoint=spec.checkpoint and DATA / spec.checkpoint
     )
 
 
@@ -85,6 +85,11 @@ def prepare(spec: Spec, folder: Path, workers: int, device: str) -> Study:
     from mucs.evaluation.study import Study
     from mucs.evaluation.training import small_unet
 
+    for path in (spec.checkpoint, spec.train.path, spec.held_out.path):
+        if path is not None and path.is_relative_to(DATA) and not path.exists():
+            raise InputError(
+                f"{path} is missing; run the study from a clone of the project, or give it other images and a checkpoint."
+            )
     pixels, labels = read_images(spec.train)
     unseen, their_labels = read_images(spec.held_out)
     if spec.checkpoint is not None:
@@ -98,7 +103,9 @@ def prepare(spec: Spec, folder: Path, workers: int, device: str) -> Study:
     )
     like.check(images, "training images")
     like.check(held_out, "held-out images")
-    return Study(like, images, held_out, spec.plan, folder, workers, spec.checkpoint is None)
+    study = Study(like, images, held_out, spec.plan, folder, workers, spec.checkpoint is None)
+    study.check(spec.judged)
+    return study
 
 
 def check_evaluate(name: str, folder: Path, device: str = "auto", **changed: Any) -> None:

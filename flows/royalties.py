@@ -36,6 +36,8 @@ def royalties(
     done = state(paths[0], period, paths[1], ledger, paths[2], key=key)
     told = "issued" if done.statement.new else "nothing to do: it was issued before"
     log.info("statement %s %s", done.statement.title, told)
+    for remark in [*done.remarks, *done.statement.changes]:
+        log.warning("%s", remark)
     create_table_artifact(
         done.statement.content["balances"], key="royalties", description=f"Statement {done.statement.sha256}"
     )

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,15 @@ from mucs import InputError
 from mucs.canonical import digest
 from mucs.files import replacing
 from tasks.device import choose_device, deterministic, one_thread_each
-from tasks.prepare import Manifest, manifest, prepare, read_items
+from tasks.prepare import Manifest, Prepared, manifest, prepare, read_items
 from tasks.pull import Pulled
 
 if TYPE_CHECKING:
     from mucs.attribution import Attribution, Calibration, Controls, Items, Scoring, Screening, Unlearning
 
 log = logging.getLogger("mucs.attribute")
+
+OF_A_RUN = ("controls", "recall_sample", "decoys")  # settings that change nothing of what is kept for an item
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,8 @@ class Settings:
 class Outcome:
     """Where an attribution's files lie, and what the run record says of it.
 
-    bank: the noise bank's file. items: one result file a generated item, in the order asked for.
+    bank: the noise bank's file. items: one result file a generated item, in the order asked for, which no calibration
+    had a part in.
     nondeterministic: operations that torch has no deterministic form of here. trained: names of the parameters that
     unlearning trained, and how many numbers they hold. controls: what became of them, where they were asked for.
     calibration: which one the decoys' p-values come from, and its file.
@@ -140,21 +144,19 @@ class Outcome:
     calibration: dict[str, Any] | None
     calibration_file: Path | None
 
+    def attributions(self) -> Iterator[Attribution]:
+        """Each item's, in the order asked for, with its standing among the decoys where there is a calibration."""
+        calibration = read_calibration(self.calibration_file)[0] if self.calibration_file else None
+        for path in self.items:
+            found, _ = read_item(path)
+            yield found.against(calibration) if calibration else found
+
 
 def code_version() -> dict[str, str]:
     """The package's version, and a digest over the source of the method."""
-    source = Path(mucs.__file__).parent / "attribution"
-    return {
-        "version": mucs.__version__,
-        "method_sha256": digest(
-            {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(source.glob("*.py"))}
-        ),
-    }
+    from mucs.attribution.version import METHOD_SHA256
 
-
-def loss_folder(cache: Path) -> Path:
-    """Where original losses and decoys are kept; another version of the method has another place."""
-    return cache / "losses" / code_version()["method_sha256"][:16]
+    return {"version": mucs.__version__, "method_sha256": METHOD_SHA256}
 
 
 def save_item(attribution: Attribution, nondeterministic: list[str], path: Path) -> None:
@@ -193,7 +195,19 @@ def read_calibration(path: Path) -> tuple[Calibration, dict[str, Any]]:
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "decoys": len(found.decoys),
         "noises": found.entries,
+        "method_sha256": found.code,
     }
+
+
+def calibration_record(path: Path, prepared: Prepared, settings: Settings) -> dict[str, Any]:
+    """What the run record says of a calibration; InputError unless it was made for these inputs and settings.
+
+    Whichever version of the code made it: a run is replayed with the calibration that it had.
+    """
+    found, about = read_calibration(path)
+    subject = (prepared.model, prepared.training, prepared.held_out, prepared.bank)
+    found.check(*subject, settings.unlearning(), settings.scoring(), settings.seed, code=found.code)
+    return about
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,7 +280,7 @@ def attribute(
 ) -> Outcome:
     """Attribute the generated items of `rows` (manifest rows of `batch`); each result is kept in the cache as soon as it is there.
 
-    calibration: the file of one for these inputs and settings. Raises InputError if settings do not fit the model.
+    calibration: the file of one for these inputs and settings; what is kept does not depend on it. Raises InputError if settings do not fit the model.
     """
     from mucs.attribution import LossStore, controls
     from mucs.attribution import attribute as attribute_items
@@ -278,24 +292,22 @@ def attribute(
         prepared = prepare(checkpoint, training, held_out, settings, device, cache)
         model, bank = prepared.model, prepared.bank
         trained = trainable_names(model.network, settings.trainable)
-        decoys, about_decoys = read_calibration(calibration) if calibration else (None, None)
+        about_decoys = calibration_record(calibration, prepared, settings) if calibration else None
         code, computer = code_version(), machine(model.device)
         inputs = {
             "checkpoint": checkpoint.digest,
             "training_set": training.digest,
             "held_out": held_out.digest if held_out else None,
-            "calibration": about_decoys and about_decoys["sha256"],
         }
-        work = (
-            cache / "work" / digest({"inputs": inputs, "settings": settings.record(), "code": code, "device": computer})
-        )
+        asked = {name: value for name, value in settings.record().items() if name not in OF_A_RUN}
+        work = cache / "work" / digest({"inputs": inputs, "settings": asked, "code": code, "device": computer})
         with replacing(work / "noise_bank.safetensors") as partial:
             partial.write_bytes(bank.to_bytes())
 
         generated = read_items(model, batch, "generated batch", cache)
         made = controls(prepared.training, settings.seed) if settings.controls else None
         everyone = subjects(generated, manifest(batch, "generated batch"), rows, made, settings, work / "items")
-        store = LossStore(loss_folder(cache))
+        store = LossStore(cache / "losses")
 
         def attribute_one(subject: Subject) -> str:
             if subject.path.exists():
@@ -309,7 +321,7 @@ def attribute(
                 screening=settings.halving(),
                 scoring=settings.scoring(),
                 held_out=prepared.held_out,
-                calibration=decoys,
+                prefix=settings.calibration_noises,
                 repeats=settings.repeats,
                 measure_recall=subject.measure_recall,
                 seed=settings.seed,

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from mucs import InputError
 from mucs.canonical import digest
 from mucs.files import replacing
-from tasks.attribute import Settings, loss_folder
+from tasks.attribute import Settings
 from tasks.device import choose_device, deterministic, one_thread_each
 from tasks.prepare import calibration_address, prepare
 from tasks.publish import put_once
@@ -84,7 +84,7 @@ def calibrate(
             settings.decoys,
             scoring=settings.scoring(),
             seed=settings.seed,
-            store=LossStore(loss_folder(cache)),
+            store=LossStore(cache / "losses"),
             executor=pool,
         )
     place = cache / "work" / "calibrations" / f"{made.address}.safetensors"

@@ -8,13 +8,14 @@ import re
 import threading
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mucs import InputError
 
 # how torch says it: of operations, and of attention
 ALERT = r"(.+?) (?:does not have a deterministic implementation|defaults to a non-deterministic algorithm)"
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def choose_device(device: str) -> str:
@@ -60,18 +61,30 @@ class Alerts:
 
 @contextlib.contextmanager
 def deterministic(device: str) -> Iterator[Alerts]:
-    """Have torch compute the same bits each time, and hear where it cannot."""
+    """Have torch compute the same bits each time, and hear where it cannot; all is as it was when the block ends."""
     import torch
 
-    if device != "cpu":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used
-        torch.backends.cudnn.benchmark = False
-        # a warning is all that would keep this kernel from adding up in any order; torch has others for attention
-        torch.backends.cuda.enable_mem_efficient_sdp(False)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.set_warn_always(True)  # some alerts come once a process otherwise
     alerts = Alerts()
-    with warnings.catch_warnings():
+    with contextlib.ExitStack() as stack:
+
+        def change(value: bool, now: bool, change_to: Callable[[bool], object]) -> None:
+            stack.callback(change_to, now)
+            change_to(value)
+
+        if device != "cpu":
+            stack.enter_context(cublas_workspace())
+            cudnn, sdp = torch.backends.cudnn, torch.backends.cuda
+            change(False, cudnn.benchmark, lambda value: setattr(cudnn, "benchmark", value))
+            # a warning is all that would keep this kernel from adding up in any order; torch has others for attention
+            now = sdp.mem_efficient_sdp_enabled()  # type: ignore[no-untyped-call]
+            change(False, now, sdp.enable_mem_efficient_sdp)
+        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+        stack.callback(
+            torch.use_deterministic_algorithms, torch.are_deterministic_algorithms_enabled(), warn_only=warn_only
+        )
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        change(True, torch.is_warn_always_enabled(), torch.set_warn_always)  # some alerts come once a process otherwise
+        stack.enter_context(warnings.catch_warnings())
         show = warnings.showwarning
 
         def hear(message: Warning | str, *rest: Any, **more: Any) -> None:
@@ -83,7 +96,17 @@ def deterministic(device: str) -> Iterator[Alerts]:
 
         warnings.filterwarnings("always", ALERT)
         warnings.showwarning = hear
-        try:
-            yield alerts
-        finally:
-            torch.set_warn_always(False)
+        yield alerts
+
+
+@contextlib.contextmanager
+def cublas_workspace() -> Iterator[None]:
+    """The variable that CUDA's matrix products need to be deterministic, unless it is set; read when CUDA is first used."""
+    if CUBLAS in os.environ:
+        yield
+        return
+    os.environ[CUBLAS] = ":4096:8"
+    try:
+        yield
+    finally:
+        os.environ.pop(CUBLAS, None)

@@ -43,6 +43,7 @@ def read_pixels(pulled: Pulled, rows: Manifest, cache: Path) -> torch.Tensor:
     from PIL import Image
 
     from mucs.attribution.items import kept
+    from mucs.attribution.version import code_sha256
 
     def decode(row: dict[str, str]) -> torch.Tensor:
         with Image.open(pulled.folder / row["file_name"]) as image:
@@ -52,7 +53,8 @@ def read_pixels(pulled: Pulled, rows: Manifest, cache: Path) -> torch.Tensor:
         for pixel, row in zip(pixels, rows, strict=True):  # one by one: all of them may be larger than memory
             pixel.copy_(decode(row))
 
-    return kept(cache / "pixels" / f"{pulled.digest}.u8", (len(rows), *decode(rows[0]).shape), fill, torch.uint8)
+    name = f"{pulled.digest}-{code_sha256(__file__)[:16]}.u8"
+    return kept(cache / "pixels" / name, (len(rows), *decode(rows[0]).shape), fill, torch.uint8)
 
 
 def read_items(model: DiffusionModel, pulled: Pulled, what: str, cache: Path) -> Items:

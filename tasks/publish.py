@@ -17,7 +17,7 @@ from mucs import InputError
 from mucs.canonical import canonical, digest
 from mucs.ledger import EDGE_SCHEMA, Run, edges_root, write_edges
 from mucs.ledger.signing import run_statement, sign
-from tasks.attribute import Outcome, Settings, read_item
+from tasks.attribute import Outcome, Settings
 from tasks.prepare import Manifest, manifest
 from tasks.pull import Pulled
 from tasks.s3 import client, plain_errors, split_url
@@ -51,8 +51,7 @@ def stage_edges(
     row_digests = [digest(row) for row in training_rows]
     columns: dict[str, list[object]] = {name: [] for name in EDGE_SCHEMA.names}
     attributions, expected = [], {}
-    for row, path in zip(rows, outcome.items, strict=True):
-        found, _ = read_item(path)
+    for row, found in zip(rows, outcome.attributions(), strict=True):
         generated = digest(row)
         numbers = zip(
             found.scores.tolist(),
@@ -70,7 +69,7 @@ def stage_edges(
                 columns[name].append(value)
         expected[generated] = len(found.items)
         attributions.append({"row_sha256": generated, **outcome_record(found), "candidates": len(training_rows)})
-    name = digest([path.name for path in outcome.items])[:16]
+    name = digest([outcome.calibration, [path.name for path in outcome.items]])[:16]
     place = outcome.bank.parent / f"edges-{name}.parquet"
     write_edges(columns, place)
     return place, attributions, expected
@@ -123,10 +122,12 @@ def stage_run(
     rows: Manifest,
     validations: Sequence[Validation],
     results: str,
+    replaces: Sequence[str] = (),
 ) -> Run:
     """The run record, and with it everything that the ledger loads.
 
-    inputs: checkpoint, training_set, held_out and batch. results: the `s3://bucket/prefix` that evidence goes to.
+    inputs: checkpoint, training_set, held_out and batch. results: the `s3://bucket/prefix` that evidence goes to. replaces:
+    withdrawn runs whose items it attributes again, so that it is another run although all else may be the same.
     """
     import pyarrow.parquet as pq
 
@@ -157,6 +158,8 @@ def stage_run(
         },
         "validations": [{"suite": v["suite"], "success": v["success"], "sha256": digest(v)} for v in validations],
     }
+    if replaces:
+        record["replaces"] = list(replaces)
     run = digest(record)
     return Run(
         record=record,

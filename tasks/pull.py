@@ -8,26 +8,38 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import digest
-from tasks.s3 import Unreachable, causes, check_bucket, translate
+from mucs.parse import load_json
+from mucs.text import for_terminal
+from tasks.registry import MD5, Registry, Remote, is_inside, open_registry
+from tasks.s3 import Unreachable, causes, client, plain_errors, save
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger("mucs.pull")
 
 JOBS = 16
+MOST_LISTED = 256_000_000  # bytes of a folder's list: about two million files
 SECONDS_BETWEEN_REPORTS = 5
 
 
 class Altered(InputError):
     """A registry's remote does not hold the bytes that it should."""
+
+
+class Missing(Exception):
+    """A registry's remote does not hold an object."""
 
 
 @dataclass(frozen=True)
@@ -65,38 +77,67 @@ def file_digests(path: Path) -> tuple[str, str]:
     return md5.hexdigest(), sha256.hexdigest()
 
 
-def find(fs: Any, registry: str, revision: str, path: str) -> dict[str, str]:
-    """MD5 by name of every file under a path of the registry."""
-    found = fs.find(path, detail=True)
-    if not found:
+def find(registry: Registry, path: str, listing: Callable[[str], bytes]) -> dict[str, str]:
+    """MD5 by name of every file under a path of the registry; listing: the bytes of a folder's list, by its MD5."""
+    names: dict[str, str] = {}
+    for output, md5 in registry.outputs.items():
+        if not (f"{output}/".startswith(f"{path}/") or f"{path}/".startswith(f"{output}/")):
+            continue
+        inner = {"": md5} if not md5.endswith(".dir") else read_listing(listing(md5), output)
+        for name, of_file in inner.items():
+            full = f"{output}/{name}" if name else output
+            if full == path or full.startswith(f"{path}/"):
+                names[full.removeprefix(f"{path}/") if full != path else Path(full).name] = of_file
+    for name in registry.tracked:
+        if name == path or name.startswith(f"{path}/"):
+            raise InputError(
+                f"{for_terminal(name)} in the registry {registry.address} is not under DVC; `dvc add` its folder and push it."
+            )
+    if not names:
         raise InputError(
-            f"The registry {registry} has no files at {path!r} in revision {revision!r}; check the path, and `dvc list` it."
+            f"The registry {registry.address} has no files at {path!r} in its commit {registry.commit[:12]}; check the path, and `dvc list` it."
         )
-    names = {}
-    for name, info in found.items():
-        relative = name.removeprefix(path.strip("/") + "/") if name != path else Path(name).name
-        if not info.get("md5"):
-            raise InputError(f"{name} in the registry {registry} is not under DVC; `dvc add` its folder and push it.")
-        names[relative] = str(info["md5"])
+    folders = {parent.as_posix() for name in names for parent in PurePosixPath(name).parents}
+    if both := folders & names.keys():
+        raise InputError(f"{min(both)!r} in {path} of the registry is a file and a folder; add it again.")
     return names
 
 
-def fetch(fs: Any, remote_name: str, md5: str, place: Path) -> tuple[str, bool]:
+def read_listing(content: bytes, output: str) -> dict[str, str]:
+    """MD5 by name of the files in a folder, from the list that DVC keeps of it; InputError if it is none."""
+    try:
+        entries = load_json(content)
+        names = {entry["relpath"]: entry["md5"] for entry in entries}
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"The list of the files in {output} is none of DVC's; add and push it again.") from None
+    for name, md5 in names.items():
+        if not isinstance(name, str) or not is_inside(name):
+            raise InputError(f"{output} holds {for_terminal(str(name), 200)!r}, which is no path in it; add it again.")
+        if not isinstance(md5, str) or not MD5.fullmatch(md5) or md5.endswith(".dir"):
+            raise InputError(f"The list of the files in {output} gives no MD5 of {name!r}; add and push it again.")
+    if len(names) != len(entries):
+        raise InputError(f"The list of the files in {output} names one twice; add and push it again.")
+    return names
+
+
+def fetch(s3: S3Client, remote: Remote, name: str, md5: str, place: Path) -> tuple[str, bool]:
     """Bring one object into the cache unless its right bytes are there; its SHA-256, and whether it had to be fetched."""
+    right = md5.removesuffix(".dir")
     if place.exists():
         found, sha256 = file_digests(place)
-        if found == md5:
+        if found == right:
             return sha256, False
         place.unlink()
     place.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=place.parent, prefix=".part-")
     os.close(handle)
     try:
-        fs.get_file(remote_name, partial)
+        if not save(s3, remote.bucket, remote.key(md5), Path(partial)):
+            raise Missing(name)
         found, sha256 = file_digests(Path(partial))
-        if found != md5:
+        if found != right:
             raise Altered(
-                f"The bytes of {remote_name} have MD5 {found}, DVC says {md5}; the remote's object was altered: push it again."
+                f"The bytes of {name} have MD5 {found}, DVC says {right}; the remote's object was altered: push it again."
             )
         Path(partial).chmod(0o444)
         Path(partial).replace(place)
@@ -106,10 +147,11 @@ def fetch(fs: Any, remote_name: str, md5: str, place: Path) -> tuple[str, bool]:
 
 
 def lay_out(objects: dict[str, Path], folder: Path) -> None:
-    """Hard links to the cached objects under their own names; an older layout that differs is replaced."""
-    if folder.is_dir() and all(
-        (folder / name).exists() and (folder / name).samefile(place) for name, place in objects.items()
-    ):
+    """Hard links to the cached objects under their own names, and nothing else; an older layout that differs is replaced."""
+    there = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
+    }
+    if there == objects.keys() and all((folder / name).samefile(place) for name, place in objects.items()):
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent))
@@ -118,36 +160,6 @@ def lay_out(objects: dict[str, Path], folder: Path) -> None:
         os.link(place, fresh / name)
     shutil.rmtree(folder, ignore_errors=True)
     fresh.replace(folder)
-
-
-def open_registry(registry: str, revision: str) -> Any:
-    """DVC's view of the registry at a revision; InputError if there is no such registry or revision."""
-    from dvc.api import DVCFileSystem
-    from dvc.exceptions import NotDvcRepoError
-    from dvc.scm import CloneError, RevError, SCMError
-
-    try:
-        fs = DVCFileSystem(registry, rev=revision)
-        fs.repo.scm.resolve_rev(revision)
-        return fs
-    except RevError:
-        raise InputError(
-            f"The registry {registry} has no revision {revision!r}; give a tag, branch or commit that it has."
-        ) from None
-    except (NotDvcRepoError, CloneError, SCMError, FileNotFoundError):
-        raise InputError(
-            f"{registry} is not a registry that can be opened; give the path or address of a Git repository with DVC."
-        ) from None
-
-
-def missing(error: Exception, fs: Any, registry: str, path: str) -> InputError | None:
-    """Why the remote does not give a file: its bucket does not exist, or the object does not; None for another error."""
-    if not any(isinstance(e, FileNotFoundError) for e in causes(error)):
-        return None
-    remotes = fs.repo.config["remote"]
-    url = remotes[fs.repo.config["core"].get("remote") or next(iter(remotes))]["url"]
-    check_bucket(url, f"the remote {url} of {registry}")
-    return Altered(f"The remote {url} of {registry} does not hold all of {path!r}; push it again with `dvc push`.")
 
 
 @task(
@@ -162,36 +174,55 @@ def missing(error: Exception, fs: Any, registry: str, path: str) -> InputError |
 def pull(registry: str, revision: str, path: str, cache: Path) -> Pulled:
     """The folder at `path` of the registry at `revision`, in the cache, each file checked against DVC's MD5.
 
-    registry: a path or Git address.
-    Raises InputError if registry, revision, path, bucket or object do not exist, S3 does not answer or refuses, or bytes differ.
+    registry: a path or Git address, of which nothing is obeyed but where on S3 its bytes are; see `tasks.registry`.
+    Raises InputError if registry, revision, path, bucket or object do not exist or are not as they should be, S3 does not
+    answer or refuses, or bytes differ.
     """
-    what = f"pulling {path} of {registry}"
-    fs = open_registry(registry, revision)
+    path = path.strip("/")
+    if not is_inside(path):
+        raise InputError(f"{for_terminal(path, 200)!r} is no path in a registry; give the folder's, such as train.")
+    opened = open_registry(registry, revision, path)
+    remote = opened.remote
+    s3 = client(remote.region, remote.endpoint, JOBS)
+
+    def bring(name: str, md5: str) -> tuple[str, bool]:
+        return fetch(s3, remote, name, md5, cache / "objects" / md5[:2] / md5)
+
+    def listing(md5: str) -> bytes:
+        bring(f"the list of {path}", md5)
+        place = cache / "objects" / md5[:2] / md5
+        if place.stat().st_size > MOST_LISTED:
+            raise InputError(
+                f"The list of the files in {path} has {place.stat().st_size} bytes; make it several folders."
+            )
+        return place.read_bytes()
+
+    digests, fetched, told = {}, 0, time.monotonic()
     try:
-        commit = str(fs.repo.scm.resolve_rev(revision))
-        names = find(fs, registry, revision, path)
-        places = {name: cache / "objects" / md5[:2] / md5 for name, md5 in names.items()}
-        digests, fetched, told = {}, 0, time.monotonic()
-        with ThreadPoolExecutor(JOBS) as pool:
-            whole = f"{path}/" if list(names) != [Path(path).name] else path.removesuffix(Path(path).name)
-            jobs = [pool.submit(fetch, fs, whole + name, md5, places[name]) for name, md5 in names.items()]
-            try:
-                for done, (name, job) in enumerate(zip(names, jobs, strict=True), start=1):
-                    digests[name], was_fetched = job.result()
-                    fetched += was_fetched
-                    if time.monotonic() - told > SECONDS_BETWEEN_REPORTS:
-                        told = time.monotonic()
-                        log.info("pull      %s: %d of %d files", path, done, len(jobs))
-            finally:
-                pool.shutdown(cancel_futures=True)
-    except InputError:
-        raise
-    except Exception as error:
-        raise translate(error, what) or missing(error, fs, registry, path) or error from error
+        with plain_errors(f"pulling {path} of {opened.address}"):
+            names = find(opened, path, listing)
+            places = {name: cache / "objects" / md5[:2] / md5 for name, md5 in names.items()}
+            with ThreadPoolExecutor(JOBS) as pool:
+                jobs = [pool.submit(bring, f"{path}/{name}", md5) for name, md5 in names.items()]
+                try:
+                    for done, (name, job) in enumerate(zip(names, jobs, strict=True), start=1):
+                        digests[name], was_fetched = job.result()
+                        fetched += was_fetched
+                        if time.monotonic() - told > SECONDS_BETWEEN_REPORTS:
+                            told = time.monotonic()
+                            log.info("pull      %s: %d of %d files", path, done, len(jobs))
+                finally:
+                    pool.shutdown(cancel_futures=True)
+    except Missing:
+        with plain_errors(f"the remote {remote.url} of {opened.address}"):
+            s3.head_bucket(Bucket=remote.bucket)
+        raise Altered(
+            f"The remote {remote.url} of {opened.address} does not hold all of {path!r}; push it again with `dvc push`."
+        ) from None
     digests = dict(sorted(digests.items()))
     whole_digest = digest(digests)
     folder = cache / "folders" / whole_digest
     lay_out(places, folder)
     size = sum(place.stat().st_size for place in set(places.values()))
     log.info("pull      %s: %d files, %.1f MB, %d of them fetched", path, len(digests), size / 1e6, fetched)
-    return Pulled(path, commit, folder, digests, size, whole_digest, fetched)
+    return Pulled(path, opened.commit, folder, digests, size, whole_digest, fetched)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mucs import InputError
-from tasks.validate import read_manifest
+from tasks.validate import has_8_bits, read_manifest
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +46,8 @@ def read_images(source: Source) -> tuple[torch.Tensor, torch.Tensor]:
             continue
         try:
             with Image.open(content, formats=("PNG", "JPEG", "WEBP")) as image:
+                if not has_8_bits(image):
+                    raise InputError(f"{name} is not one picture of 8 bits a channel; convert it.")
                 shown = image.convert("RGB")
         except (OSError, UnidentifiedImageError):
             raise InputError(f"{name} is not a PNG, JPEG or WebP image; restore it.") from None

@@ -30,6 +30,37 @@ def command(registry: Path, *words: str) -> str:
     return done.stdout
 
 
+def begin(registry: Path, remote: str) -> None:
+    """An empty registry with a remote, made beside and moved into the folder, `.git` last."""
+    from dvc.repo import Repo
+
+    fresh = registry.parent / f".{registry.name}.part"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    command(fresh, "git", "init", "-q", "-b", "main")
+    with Repo.init(str(fresh)) as repo, repo.config.edit() as config:
+        config["core"] = {"remote": "s3"}
+        config["remote"] = {"s3": {"url": remote}}
+    registry.mkdir(exist_ok=True)
+    shutil.rmtree(registry / ".git", ignore_errors=True)
+    for path in sorted(fresh.iterdir(), key=lambda path: path.name == ".git"):
+        place = registry / path.name
+        shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+        path.replace(place)
+    fresh.rmdir()
+
+
+def is_begun(registry: Path) -> bool:
+    """Whether there is a commit: what was killed before it had one is begun anew."""
+    done = subprocess.run(
+        ("git", "rev-parse", "--verify", "--quiet", "HEAD"),
+        cwd=registry,
+        env=os.environ | IDENTITY,
+        capture_output=True,
+    )
+    return done.returncode == 0
+
+
 @task
 def register(registry: Path, remote: str, folders: Mapping[str, Path], tag: str) -> None:
     """Make or extend the registry so that each name holds its folder's files, push them to `remote`, and tag the commit.
@@ -39,17 +70,16 @@ def register(registry: Path, remote: str, folders: Mapping[str, Path], tag: str)
     """
     from dvc.repo import Repo
 
-    registry.mkdir(parents=True, exist_ok=True)
-    if not (registry / ".git").exists():
-        command(registry, "git", "init", "-q", "-b", "main")
-        with Repo.init(str(registry)) as repo, repo.config.edit() as config:
-            config["core"] = {"remote": "s3", "analytics": False, "autostage": True}
-            config["remote"] = {"s3": {"url": remote}}
+    if not (registry / ".git").exists() or not is_begun(registry):
+        begin(registry, remote)
+    for lock in (registry / ".git").rglob("*.lock"):  # of a Git that was killed
+        lock.unlink()
     for name, folder in folders.items():
         if not folder.is_dir():
             raise InputError(f"{folder} is missing; run `dvc repro` to build it.")
         shutil.rmtree(registry / name, ignore_errors=True)
         shutil.copytree(folder, registry / name)
+        (registry / f"{name}.dvc").unlink(missing_ok=True)  # written anew, as a kill may have torn it
     with plain_errors(f"pushing to {remote}"), Repo(str(registry)) as repo:
         for name in folders:
             repo.add(str(registry / name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 import tempfile
@@ -15,6 +14,7 @@ from mucs import InputError
 from mucs.canonical import digest
 from mucs.ledger import Ledger
 from mucs.ledger.edges import NUMBERS, PUBLISHED
+from mucs.ledger.names import run_called
 from tasks import s3
 from tasks.attribute import Outcome, Settings, attribute
 from tasks.calibrate import location
@@ -110,14 +110,9 @@ def replay(
 
 
 def find_run(ledger: Path, name: str) -> dict[str, Any]:
-    """A run as `Ledger.run` gives it. Raises InputError if there is not exactly one whose SHA-256 begins so."""
+    """A run as `Ledger.run` gives it. Raises InputError as `run_called` does, or if its record was changed."""
     with Ledger.open(ledger) as opened:
-        found = opened.rows("SELECT sha256 FROM runs WHERE starts_with(sha256, ?)", [name])
-        if len(found) != 1:
-            raise InputError(
-                f'The ledger has {len(found)} runs called {name!r}; see them with `mucs sql "SELECT sha256, loaded_at FROM runs"`.'
-            )
-        run = opened.run(found[0]["sha256"])
+        run = opened.run(run_called(opened.connection, name))
     if digest(run["record"]) != run["sha256"]:
         raise InputError(
             f"The record of run {name[:12]} was changed in the ledger; see what else was with `mucs verify`."
@@ -270,8 +265,8 @@ def difference(
                 return f"rank {one['rank']}: {number.replace('_', ' ')} {one[number]} was recorded, {other[number]} came out"
     if len(first) != len(second):
         return f"{len(first)} edges were recorded, {len(second)} came out"
-    for number in outcome:
-        # which items recall is measured of depends on who else is in the run
-        if number != "recall" and json.dumps(outcome[number]) != json.dumps(again[number]):
-            return f"{number.replace('_', ' ')}: {outcome[number]} was recorded, {again[number]} came out"
+    for number in outcome | again:
+        # which items recall is measured of depends on who else is in the run; 1 and 1.0 are one number, as in JSON
+        if number != "recall" and outcome.get(number) != again.get(number):
+            return f"{number.replace('_', ' ')}: {outcome.get(number)} was recorded, {again.get(number)} came out"
     return None

@@ -21,10 +21,12 @@ TOP = 5  # training images shown beside each generated one
 COUNTED = 10  # edges of each generated image that count for the shares
 
 
-def pictures(pulled: Pulled, rows: Manifest) -> dict[str, str]:
-    """`data:` addresses of a folder's images, by SHA-256."""
+def pictures(pulled: Pulled, rows: Manifest, wanted: set[str]) -> dict[str, str]:
+    """`data:` addresses of those of a folder's images that are wanted, by SHA-256."""
     found = {}
     for row in rows:
+        if row["sha256"] not in wanted:
+            continue
         data = (pulled.folder / row["file_name"]).read_bytes()
         kind = {b"\x89P": "png", b"\xff\xd8": "jpeg", b"RI": "webp"}[data[:2]]
         found[row["sha256"]] = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
@@ -43,23 +45,27 @@ def report(ledger: Path, sha256: str, training: Pulled, batch: Pulled, folder: P
     training, batch: folders that hold the run's pictures.
     """
     training_rows, batch_rows = manifest(training, "training set"), manifest(batch, "generated batch")
-    shown = pictures(training, training_rows) | pictures(batch, batch_rows)
     titles = {row["sha256"]: row.get("annotation") or row["id"] for row in training_rows}
     with Ledger.open(ledger) as opened:
         run = opened.run(sha256)
         shares = opened.ask("shares", run=sha256, top=COUNTED)
         edges = opened.ask("edges", run=sha256, top=TOP)
+        verdicts = opened.ask("verdicts", run=sha256)
+    shown = pictures(training, training_rows, {edge["training_sha256"] for edge in edges})
+    shown |= pictures(batch, batch_rows, {row["sha256"] for row in run["record"]["generated"]})
+    verdict_of = {row["row_sha256"]: row["verdict"] for row in verdicts}
     outcomes = {outcome["row_sha256"]: outcome for outcome in run["record"]["results"]["attributions"]}
     items: list[dict[str, Any]] = []
     for row in batch_rows:
         outcome = outcomes.get(digest(row))
         if outcome:
-            mine = [edge for edge in edges if edge["generated"] == row["id"]]
+            mine = [edge for edge in edges if edge["generated_row_sha256"] == digest(row)]
             pictured = [
                 {**edge, "picture": shown[edge["training_sha256"]], "title": titles[edge["training_sha256"]]}
                 for edge in mine
             ]
-            items.append({"row": row, "picture": shown[row["sha256"]], "edges": pictured, **outcome})
+            told = {"row": row, "picture": shown[row["sha256"]], "edges": pictured, "verdict": verdict_of[digest(row)]}
+            items.append(told | outcome)
     path = page_path(folder, sha256)
     with replacing(path) as partial:
         partial.write_text(audit_page(run, training_rows, items, shares, COUNTED))

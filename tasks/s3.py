@@ -5,14 +5,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mucs import InputError
+from mucs.text import for_terminal
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+ATTEMPTS = 5
+PAUSES = (0.2, 1.0, 3.0)  # seconds, before an answer that broke off is asked for again
 
 REASONS = {
     "InvalidAccessKeyId": "S3 does not know the access key; check AWS_ACCESS_KEY_ID",
@@ -22,7 +29,7 @@ REASONS = {
     "403": "S3 denies access; check the credentials and what they may do",
     "NoSuchBucket": "S3 has no such bucket; check its name",
     "NoSuchKey": "S3 does not hold an object that it should; push it to the remote again",
-    "404": "S3 has no such bucket; check its name",
+    "404": "S3 has no such bucket or object; check their names",
 }
 
 
@@ -30,15 +37,28 @@ class Unreachable(InputError):
     """S3 does not answer; the one S3 error that may pass by itself."""
 
 
-def client() -> S3Client:
-    """A client from boto3's usual chain of credentials and endpoint."""
+def client(region: str | None = None, endpoint: str | None = None, connections: int = 10) -> S3Client:
+    """A client from boto3's usual chain of credentials, region and endpoint.
+
+    region, endpoint: what a registry says of its own bytes; a region goes before the chain's, an endpoint counts only where
+    the chain has none. connections: how many are kept open.
+    """
     import boto3
     from botocore.config import Config
 
     # a session of its own, because boto3 keeps the first credentials that it finds in the shared one
-    return boto3.Session().client(
-        "s3", config=Config(retries={"total_max_attempts": 5, "mode": "standard"}, connect_timeout=5, read_timeout=60)
+    session = boto3.Session()
+    config = Config(
+        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=connections,
     )
+    made = session.client("s3", region_name=region, config=config)
+    host = urlsplit(made.meta.endpoint_url).hostname or ""
+    if endpoint is None or not host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        return made
+    return session.client("s3", region_name=region, endpoint_url=endpoint, config=config)
 
 
 def split_url(url: str) -> tuple[str, str]:
@@ -72,24 +92,59 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 def translate(error: BaseException, what: str) -> InputError | None:
     """The plain sentence for an S3 error anywhere among the causes; None if there is none."""
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+    from botocore import exceptions as of_botocore
+    from botocore.parsers import ResponseParserError
 
     found = list(causes(error))
     for cause in found:
-        if isinstance(cause, ClientError):
-            code = str(cause.response.get("Error", {}).get("Code", "?"))
-            if code in REASONS:
-                return InputError(f"{REASONS[code]} ({what}).")
-            if code in ("InternalError", "ServiceUnavailable", "SlowDown", "500", "502", "503"):
-                return Unreachable(f"S3 answers {code}; try again later ({what}).")
-            return InputError(f"S3 refuses: {code}; check the request's bucket, path and credentials ({what}).")
-        if isinstance(cause, NoCredentialsError | PartialCredentialsError):
+        if isinstance(cause, of_botocore.ClientError):
+            return _refusal(cause.response, what)
+        if isinstance(cause, of_botocore.NoCredentialsError | of_botocore.PartialCredentialsError):
             return InputError(f"There are no S3 credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({what}).")
+    where = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "S3"
+    odd = InputError(f"{where} answers, but not as S3 does; check AWS_ENDPOINT_URL_S3 ({what}).")
+    if any(isinstance(cause, RecursionError) and _within_botocore(cause) for cause in found):  # redirects without end
+        return odd
     for cause in found:
-        if isinstance(cause, BotoCoreError | ConnectionError | TimeoutError):
-            where = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "S3"
+        if isinstance(cause, of_botocore.IncompleteReadError | of_botocore.ResponseStreamingError):
+            return Unreachable(f"{where} breaks off in the middle of an answer; check the network ({what}).")
+        if isinstance(cause, of_botocore.ConnectionClosedError):
+            return Unreachable(
+                f"{where} ends the connection without an answer of S3; check AWS_ENDPOINT_URL_S3 ({what})."
+            )
+        if isinstance(cause, of_botocore.FlexibleChecksumError):
+            return Unreachable(
+                f"{where} answers with bytes that are not those of its own checksum; try again ({what})."
+            )
+        if isinstance(
+            cause, of_botocore.ConnectionError | of_botocore.HTTPClientError | ConnectionError | TimeoutError
+        ):
             return Unreachable(f"{where} does not answer; check AWS_ENDPOINT_URL_S3 and the network ({what}).")
+        if isinstance(cause, of_botocore.BotoCoreError):
+            reason = (str(cause).splitlines() or [""])[0].rstrip(".")
+            return InputError(f"S3 cannot be asked: {for_terminal(reason, 200)}; check the AWS_* variables ({what}).")
+        if isinstance(cause, ResponseParserError) or _within_botocore(cause):
+            return odd
     return None
+
+
+def _within_botocore(error: BaseException) -> bool:
+    """Whether an answer was so odd that boto3 failed to read it."""
+    if not isinstance(error, ValueError | RecursionError | LookupError | TypeError) or isinstance(error, InputError):
+        return False
+    names = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(name.partition(".")[0] == "botocore" for name in names)
+
+
+def _refusal(response: Mapping[str, Any], what: str) -> InputError:
+    """For an answer that is an error; it is foreign text."""
+    code = for_terminal(str(response.get("Error", {}).get("Code", "?")), 60)
+    if code in REASONS:
+        return InputError(f"{REASONS[code]} ({what}).")
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if status >= 500 or code in ("InternalError", "ServiceUnavailable", "SlowDown"):
+        return Unreachable(f"S3 answers {code}; try again later ({what}).")
+    return InputError(f"S3 refuses: {code}; check the request's bucket, path and credentials ({what}).")
 
 
 @contextlib.contextmanager
@@ -106,23 +161,57 @@ def plain_errors(what: str) -> Iterator[None]:
         raise plain from error
 
 
-def read(bucket: str, key: str) -> Iterator[bytes] | None:
-    """An object's bytes, a MiB at a time; None if there is no such object. InputError if S3 does not answer or refuses."""
+def read(bucket: str, key: str, s3: S3Client | None = None) -> Iterator[bytes] | None:
+    """An object's bytes, a MiB at a time; None if there is no such object.
+
+    An answer that breaks off is asked for again from there. Raises InputError if S3 does not answer, refuses, or breaks
+    off again and again.
+    """
     from botocore.exceptions import ClientError
 
-    with plain_errors(f"reading s3://{bucket}/{key}"):
+    what = f"reading s3://{bucket}/{key}"
+    asked = s3 or client()
+    with plain_errors(what):
         try:
-            body = client().get_object(Bucket=bucket, Key=key)["Body"]
+            answer = asked.get_object(Bucket=bucket, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] == "NoSuchKey":
                 return None
             raise
 
     def blocks() -> Iterator[bytes]:
-        with plain_errors(f"reading s3://{bucket}/{key}"):
-            yield from body.iter_chunks(1 << 20)
+        from botocore.exceptions import BotoCoreError
 
-    return blocks()
+        done, body = 0, answer["Body"]
+        for pause in (*PAUSES, None):
+            try:
+                for block in body.iter_chunks(1 << 20):
+                    done += len(block)
+                    yield block
+                return
+            except BotoCoreError:
+                if pause is None:
+                    raise
+            time.sleep(pause)
+            # the same bytes, or none: another may have been written meanwhile
+            rest = {"Range": f"bytes={done}-", "IfMatch": answer["ETag"]} if done else {}
+            body = asked.get_object(Bucket=bucket, Key=key, **rest)["Body"]  # type: ignore[arg-type]
+
+    def plainly() -> Iterator[bytes]:
+        with plain_errors(what):
+            yield from blocks()
+
+    return plainly()
+
+
+def save(s3: S3Client, bucket: str, key: str, path: Path) -> bool:
+    """Write an object's bytes into a file; False if there is no such object. Raises as `read`."""
+    found = read(bucket, key, s3)
+    if found is None:
+        return False
+    with path.open("wb") as f:
+        f.writelines(found)
+    return True
 
 
 def get(bucket: str, key: str) -> bytes | None:

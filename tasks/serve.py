@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from mucs import InputError
+from mucs.files import replacing
 
 STARTUP_SECONDS = 60
 
@@ -52,7 +53,8 @@ def choose_ports(folder: Path) -> list[int]:
             port = 10_000 + secrets.randbelow(12_000)
             if port not in ports and is_free(port):
                 ports.append(port)
-        kept.write_text(json.dumps(ports))
+        with replacing(kept) as partial:
+            partial.write_text(json.dumps(ports))
     return ports
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +17,29 @@ from prefect.cache_policies import NO_CACHE
 from mucs import InputError
 from mucs.canonical import canonical
 from mucs.ledger.edges import NUMBERS, given_back
+from mucs.text import for_terminal, is_fit
 from tasks.pull import Pulled
+from tasks.registry import is_inside
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
+
+    from mucs.attribution import DiffusionModel
 
 Expectation = tuple[str, dict[str, Any]]
 Validation = dict[str, Any]
 
 ARGUMENTS = ("column", "value_set", "min_value", "max_value", "strict_min", "strict_max")
 ROWS_SHOWN = 10
+MOST_QUOTED = 100  # characters of a value in a result
 MAX_PIXELS = 64_000_000
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+MOST_COLUMNS = 200
+MOST_HEADER = 100_000  # characters
+SHOWN = ("id", "file_name", "sha256", "rights_holder", "licence", "date", "class", "seed")
+MOST_TEXT = 20_000  # characters of any other value, such as a prompt
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.+Z-]{1,30})?")  # as the ledger reads it
 
 
 class GateFailed(InputError):
@@ -113,7 +127,10 @@ def summary(result: dict[str, Any], index: str) -> dict[str, Any]:
     config, found = result["expectation_config"], result.get("result", {})
     arguments = {name: config["kwargs"][name] for name in ARGUMENTS if config["kwargs"].get(name) is not None}
     rows = [
-        {"row": str(row.get(index)), "value": str(next((v for k, v in row.items() if k != index), row.get(index)))}
+        {
+            "row": for_terminal(str(row.get(index)), MOST_QUOTED),
+            "value": for_terminal(str(next((v for k, v in row.items() if k != index), row.get(index))), MOST_QUOTED),
+        }
         for row in (found.get("unexpected_index_list") or [])[:ROWS_SHOWN]
         if isinstance(row, dict)
     ]
@@ -144,50 +161,133 @@ def sentence(suite: str, failed: dict[str, Any], failures: int, rows: int) -> st
 
 
 def read_manifest(folder: Path, what: str) -> pd.DataFrame:
-    """`metadata.parquet` or `metadata.csv` of an image folder, every value a string or missing."""
+    """`metadata.parquet` or `metadata.csv` (UTF-8) of an image folder, every value a string or missing.
+
+    Raises InputError for what cannot be read, has no plain table of at most 200 columns, each with a name of its own, or
+    has a column that the gate adds itself.
+    """
     import pandas as pd
+    import pyarrow as pa
 
     try:
-        if (folder / "metadata.parquet").exists():
-            frame = pd.read_parquet(folder / "metadata.parquet")
-        elif (folder / "metadata.csv").exists():
-            frame = pd.read_csv(folder / "metadata.csv", dtype=str, keep_default_na=False, na_values=[""])
+        if (folder / "metadata.parquet").is_file():
+            frame = _read_parquet(folder / "metadata.parquet", what)
+        elif (folder / "metadata.csv").is_file():
+            frame = _read_csv(folder / "metadata.csv", what)
         else:
             raise InputError(
                 f"The {what} has no metadata.parquet or metadata.csv; write one row for each image beside the images."
             )
-    except (ValueError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"The manifest of the {what} cannot be read as a table; write it again.") from None
-    return frame.astype(object).where(frame.notna(), None).map(lambda value: None if value is None else str(value))
+    except InputError:
+        raise
+    except (ValueError, OSError, csv.Error, pa.ArrowException, OverflowError) as error:
+        reason = for_terminal((str(error).splitlines() or [""])[0].rstrip("."), 200)
+        raise InputError(f"The manifest of the {what} cannot be read as a table ({reason}); write it again.") from None
+    frame = frame.astype(object).where(frame.notna(), None)
+    return pd.DataFrame(
+        {name: [None if value is None else str(value) for value in frame[name]] for name in frame.columns},
+        columns=frame.columns,
+        dtype=object,
+    )
+
+
+def _check_columns(names: Sequence[str], what: str) -> None:
+    if len(names) > MOST_COLUMNS:
+        raise InputError(f"The manifest of the {what} has {len(names)} columns; give at most {MOST_COLUMNS}.")
+    for name in names:
+        shown = for_terminal(name, 100)
+        if not name or not is_fit(name, 100):
+            raise InputError(f"The manifest of the {what} has a column {shown!r}, which is no name; give it one.")
+        if name in OWN_COLUMNS:
+            raise InputError(
+                f"The manifest of the {what} has a column {shown!r}, which the gate adds itself; rename it."
+            )
+    if len(set(names)) != len(names):
+        twice = next(name for k, name in enumerate(names) if name in names[:k])
+        raise InputError(f"The manifest of the {what} has the column {twice!r} twice; rename one.")
+
+
+def _read_csv(path: Path, what: str) -> pd.DataFrame:
+    import pandas as pd
+
+    with path.open(encoding="utf-8-sig", newline="") as f:
+        if len(header := f.readline(MOST_HEADER + 1)) > MOST_HEADER:
+            raise InputError(f"The first line of the manifest of the {what} has no end; write it again.")
+        names = next(csv.reader([header], strict=True), [])
+        _check_columns(names, what)
+        rows = []
+        lines = csv.reader(f, strict=True)
+        for row in lines:
+            if row and len(row) != len(names):
+                raise InputError(
+                    f"The manifest of the {what} has {len(row)} values in line {lines.line_num + 1} and {len(names)} columns;"
+                    " quote those that have a comma in them."
+                )
+            if row:
+                rows.append([value or None for value in row])
+    return pd.DataFrame(rows, columns=names, dtype=object)
+
+
+def _read_parquet(path: Path, what: str) -> pd.DataFrame:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(path)
+    _check_columns(schema.names, what)
+    is_any = pa.types
+    for field in schema:
+        kind = field.type.value_type if is_any.is_dictionary(field.type) else field.type
+        if not any(
+            test(kind)
+            for test in (is_any.is_string, is_any.is_large_string, is_any.is_integer, is_any.is_floating, is_any.is_boolean,
+                         is_any.is_date, is_any.is_timestamp, is_any.is_decimal, is_any.is_null)
+        ):  # fmt: skip
+            raise InputError(
+                f"The column {field.name!r} in the manifest of the {what} is of {for_terminal(str(kind), 60)}; give text or numbers."
+            )
+    frame: pd.DataFrame = pq.read_table(path).to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    return frame
+
+
+def has_8_bits(image: Image.Image) -> bool:
+    """Whether an image, just opened, is one picture of 8 bits a channel, in grey, colours or a palette.
+
+    Pillow would make 8 of 16 bits without a word. What is transparent counts in its own colour.
+    """
+    return image.mode in MODES and ";16" not in str(getattr(image, "tile", "")) and getattr(image, "n_frames", 1) == 1
 
 
 def inspect_images(frame: pd.DataFrame, folder: Path, files: dict[str, str]) -> pd.DataFrame:
-    """The manifest with what its files really are: inside, exists, decodes, width, height, digest matches."""
+    """The manifest with what its files really are, and whether its text can be shown; see IMAGE_FACTS."""
     from PIL import Image
 
     facts = []
-    for name, sha256 in zip(frame["file_name"], frame["sha256"], strict=True):
-        parts = Path(name or "/").parts
-        inside = bool(name) and ".." not in parts and not Path(name).is_absolute() and "\\" not in name
+    for row in frame.to_dict("records"):
+        name = row["file_name"]
+        inside = name is not None and is_inside(name)
         fact = {
+            "text can be shown": all(
+                value is None or (is_fit(value) if column in SHOWN else "\0" not in value and len(value) <= MOST_TEXT)
+                for column, value in row.items()
+            ),
             "path stays inside": inside,
             "file exists": inside and name in files,
             "image decodes": False,
+            "image has 8 bits": False,
             "width": 0,
             "height": 0,
             "digest matches": False,
         }
         if fact["file exists"]:
-            fact["digest matches"] = files[name] == sha256
+            fact["digest matches"] = files[name] == row["sha256"]
             try:
                 with Image.open(folder / name, formats=("PNG", "JPEG", "WEBP")) as image:
                     fact["width"], fact["height"] = image.size
+                    fact["image has 8 bits"] = has_8_bits(image)
                     if image.width * image.height <= MAX_PIXELS:
                         image.load()
                         fact["image decodes"] = True
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
                 pass
         facts.append(fact)
     import pandas as pd
@@ -197,7 +297,11 @@ def inspect_images(frame: pd.DataFrame, folder: Path, files: dict[str, str]) -> 
     )
 
 
-IMAGE_FACTS = ("path stays inside", "file exists", "image decodes", "width", "height", "digest matches")
+IMAGE_FACTS = (
+    *("text can be shown", "path stays inside", "file exists", "image decodes", "image has 8 bits"),
+    *("width", "height", "digest matches"),
+)
+OWN_COLUMNS = {*IMAGE_FACTS, "date is sane", "class is known"}
 
 
 @dataclass(frozen=True)
@@ -218,9 +322,10 @@ class Takes:
 def image_expectations(takes: Takes) -> list[Expectation]:
     """A manifest's images are there, are what it says, and are of the model's size."""
     return [
+        *holds("text can be shown"),
         *present("id", "file_name", "sha256"),
         *unique("id", "file_name"),
-        *holds("path stays inside", "file exists", "image decodes"),
+        *holds("path stays inside", "file exists", "image decodes", "image has 8 bits"),
         *equals("height", takes.height),
         *equals("width", takes.width),
         *holds("digest matches"),
@@ -251,8 +356,10 @@ def validate_training(pulled: Pulled, what: str, takes: Takes, licences: Sequenc
     frame = inspect_images(frame, pulled.folder, pulled.files)
 
     def sane(date: str | None) -> bool:
+        if not DAY.fullmatch(date or ""):
+            return False
         try:
-            return datetime.date(1800, 1, 1) <= datetime.date.fromisoformat((date or "")[:10]) <= datetime.date.today()
+            return datetime.date(1800, 1, 1) <= datetime.date.fromisoformat(str(date)[:10]) <= datetime.date.today()
         except ValueError:
             return False
 
@@ -284,7 +391,7 @@ def validate_checkpoint(pulled: Pulled) -> tuple[list[Validation], Takes]:
     import pandas as pd
     import torch
 
-    from mucs.attribution.model import DiffusionModel, network_from_config, network_part, read_json, read_weights
+    from mucs.attribution.model import DiffusionModel, network_from_config, network_part, read_scheduler, read_weights
 
     names = sorted(pulled.files)
     files = pd.DataFrame(
@@ -296,7 +403,7 @@ def validate_checkpoint(pulled: Pulled) -> tuple[list[Validation], Takes]:
         }
     )
     first = run_suite("checkpoint files", files, [*some_rows(), *holds("is safe to read")], "file")
-    read_json(pulled.folder / "scheduler" / "scheduler_config.json")
+    read_scheduler(pulled.folder)
     with torch.device("meta"):
         network = network_from_config(pulled.folder)
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
@@ -316,8 +423,26 @@ def validate_checkpoint(pulled: Pulled) -> tuple[list[Validation], Takes]:
     expectations = holds("is in the configuration", "is in the file", "shape fits", "is finite")
     second = run_suite("checkpoint", frame, [*some_rows(), *expectations], "tensor")
     model = DiffusionModel.from_pretrained(pulled.folder)
+    try_out(model)
     height, width = (side * model.pixels_per_latent for side in model.shape[1:])
     return [first, second], Takes(height, width, model.classes, "encoder_hidden_states" in model.conditioning)
+
+
+def try_out(model: DiffusionModel) -> None:
+    """One loss, where no prompt is needed for it: many values of a configuration are looked at only then."""
+    import torch
+
+    if set(model.conditioning) - {"class_labels"}:
+        return
+    conditioning = {"class_labels": torch.zeros(1, dtype=torch.int64)} if model.conditioning else {}
+    level = model.parameterisation.schedule(1, model.shape)
+    try:
+        loss = model.losses(torch.zeros(1, *model.shape), torch.ones(1, *model.shape), level, conditioning)
+    except Exception as error:
+        reason = for_terminal((str(error).splitlines() or [type(error).__name__])[0].rstrip("."), 200)
+        raise InputError(f"The checkpoint's network cannot be run ({reason}); restore its config.json.") from None
+    if not loss.isfinite().all():
+        raise InputError("The checkpoint's network gives numbers that are not finite; restore its weights.")
 
 
 @task(cache_policy=NO_CACHE)

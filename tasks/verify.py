@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 from mucs.canonical import digest
 from mucs.ledger import Ledger
 from mucs.ledger.signing import open_envelope, read_public_key
+from mucs.parse import load_json
 from tasks import s3
 from tasks.calibrate import location
 from tasks.publish import ENVELOPE, RECORD
@@ -20,10 +20,11 @@ from tasks.pull import Altered, pull
 log = logging.getLogger("mucs.verify")
 
 
-def published_fault(ledger: Ledger, key: Path | None = None) -> str | None:
+def published_fault(ledger: Ledger, key: Path | None = None, registry: str | None = None) -> str | None:
     """The first file that a run published, or took as input, which is gone from S3 or has other bytes; None if all are right.
 
-    ledger: one that holds by itself. key: a public key that every run must be signed with.
+    ledger: one that holds by itself. key: a public key that every run must be signed with. registry: where the inputs of
+    all runs are now, if not where their records say.
     Raises InputError if S3 does not answer or refuses, or a registry cannot be opened.
     """
     if key:
@@ -32,7 +33,7 @@ def published_fault(ledger: Ledger, key: Path | None = None) -> str | None:
     for row in ledger.rows("SELECT sha256 FROM runs ORDER BY run_id"):
         run = ledger.run(row["sha256"])
         log.info("verify    %s", run["location"])
-        fault = _file_fault(run) or (_signature_fault(run, key) if key else None) or _input_fault(run, pulled)
+        fault = _file_fault(run) or (_signature_fault(run, key) if key else None) or _input_fault(run, registry, pulled)
         if fault:
             return fault
     return None
@@ -44,12 +45,10 @@ def published_files(run: dict[str, Any]) -> Iterator[tuple[str, str]]:
     run: as `Ledger.run` gives it.
     """
     record = run["record"]
-    order = [said["sha256"] for said in record["validations"]]
-    validations = sorted(run["validations"], key=lambda v: order.index(digest(v)))
     yield f"{run['location']}/{RECORD}", run["sha256"]
     yield f"{run['location']}/noise_bank.safetensors", record["noise_bank"]
     yield f"{run['location']}/edges.parquet", record["results"]["edges_sha256"]
-    yield f"{run['location']}/validations.json", digest(validations)
+    yield f"{run['location']}/validations.json", digest(run["validations"])
     if record["calibration"]:
         results = run["location"].removesuffix(f"/{run['sha256']}")
         yield location(results, record["calibration"]["address"]), record["calibration"]["sha256"]
@@ -71,7 +70,7 @@ def _signature_fault(run: dict[str, Any], key: Path) -> str | None:
     if body is None:
         return f"{url} is gone, or the run was never signed"
     try:
-        said = open_envelope(json.loads(body), key)
+        said = open_envelope(load_json(body), key)
     except ValueError:  # InputError, too
         return f"{url} was altered: it is no signed statement"
     if said is None:
@@ -82,21 +81,22 @@ def _signature_fault(run: dict[str, Any], key: Path) -> str | None:
     return None
 
 
-def _input_fault(run: dict[str, Any], pulled: set[tuple[str, ...]]) -> str | None:
+def _input_fault(run: dict[str, Any], registry: str | None, pulled: set[tuple[str, ...]]) -> str | None:
     """Pulls what no run before it had as input into a folder that does not stay."""
     record = run["record"]
+    registry = registry or str(record["registry"])
     for kind, given in record["inputs"].items():
-        if given is None or (record["registry"], *given.values()) in pulled:
+        if given is None or (registry, *given.values()) in pulled:
             continue
-        what = f"the {kind.replace('_', ' ')} {given['path']} of {record['registry']} at {given['commit'][:12]}"
+        what = f"the {kind.replace('_', ' ')} {given['path']} of {registry} at {given['commit'][:12]}"
         with tempfile.TemporaryDirectory() as folder:
             try:
-                found = pull.fn(record["registry"], given["commit"], given["path"], Path(folder)).digest
+                found = pull.fn(registry, given["commit"], given["path"], Path(folder)).digest
             except Altered as error:
                 return f"{what} is not whole: {str(error)[0].lower()}{str(error)[1:].removesuffix('.')}"
         if found != given["sha256"]:
             return (
                 f"{what} is not what the run used: its SHA-256 is {found[:12]}, the ledger has {given['sha256'][:12]}"
             )
-        pulled.add((record["registry"], *given.values()))
+        pulled.add((registry, *given.values()))
     return None

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import logging
 import os
 import shutil
 import sys
@@ -178,6 +179,18 @@ def registry(world, s3, tmp_path_factory) -> Path:
     folders = {name: getattr(world, name) for name in ("checkpoint", "train", "held_out", "generated")}
     register.fn(folder, "s3://registry/world", folders, "v1")
     return folder
+
+
+@pytest.fixture
+def said(caplog):
+    """What our loggers said, line by line, whatever a command did to them before in this process."""
+    log = logging.getLogger("mucs")
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(caplog.handler)
+    yield lambda: list(dict.fromkeys(record.getMessage() for record in caplog.records))
+    log.removeHandler(caplog.handler)
+    log.setLevel(level)
 
 
 @pytest.fixture

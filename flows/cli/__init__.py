@@ -16,6 +16,7 @@ import click
 
 from flows.cli import evaluate, evidence, jobs, questions, records, royalties
 from mucs import InputError, __version__
+from mucs.text import for_terminal
 
 SECONDS_TO_STOP = 10
 STOPPED = "stopped; run the same command again to go on where it was."
@@ -63,7 +64,7 @@ def main() -> None:
         if told is None:
             raise
         status, sentence = told
-        click.echo(f"mucs: {sentence}", err=True)
+        click.echo(f"mucs: {for_terminal(sentence)}", err=True)  # it may quote what no terminal should get
         sys.exit(status)
 
 

@@ -49,10 +49,10 @@ def evaluate(
 ) -> None:
     """Test whether attributed items caused the images: train again without them, and predict such trainings.
 
-    STUDY is one of data/studies.yaml. It can be stopped at any moment; run it again and it goes on.
+    STUDY is one of flows/studies.yaml. It can be stopped at any moment; run it again and it goes on.
     """
     if quick == (study is not None):
-        raise InputError("Give the name of a study, or --quick; see data/studies.yaml.")
+        raise InputError("Give the name of a study, or --quick; see flows/studies.yaml.")
     mine = {"checkpoint": checkpoint, "train": train, "held_out": held_out, "learning_rate": learning_rate}
     if not quick and any(value is not None for value in mine.values()):
         raise InputError("--checkpoint, --train, --held-out and --learning-rate go with --quick; leave them out.")

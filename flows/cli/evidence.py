@@ -17,6 +17,7 @@ import click
 from flows.cli.jobs import quiet_loggers, quiet_tools
 from flows.cli.shared import JSON, LEDGER, print_json
 from mucs import InputError
+from mucs.parse import load_json
 
 
 @click.command()
@@ -54,7 +55,7 @@ def verify_proof(path: Path, root: str, as_json: bool) -> None:
     from mucs.ledger import holds
 
     try:
-        proof = json.loads(path.read_text())
+        proof = load_json(path.read_bytes())
     except (OSError, ValueError):
         raise InputError(f"{path} cannot be read as JSON; give a file that `mucs prove` wrote.") from None
     held = holds(proof, root)
@@ -77,7 +78,7 @@ def verify_envelope(path: Path, key: Path, as_json: bool) -> None:
     from mucs.ledger.signing import open_envelope, subjects_beside
 
     try:
-        envelope = json.loads(path.read_text())
+        envelope = load_json(path.read_bytes())
     except (OSError, ValueError):
         envelope = None
     if not isinstance(envelope, dict):
@@ -102,6 +103,9 @@ def verify_envelope(path: Path, key: Path, as_json: bool) -> None:
 @LEDGER
 @click.option("--head", help="A head that you remember; it must still be an entry of the chain.")
 @click.option("--published", is_flag=True, help="Read what the runs published, and their inputs, from S3 as well.")
+@click.option(
+    "--registry", help="With --published: where the registry is now, if it is no longer where the runs' records say."
+)
 @click.option("--proof", type=click.Path(path_type=Path), help="Check this file, without a ledger.")
 @click.option("--root", help="The Merkle root that the run published, as results.edges_root of its run.json.")
 @click.option(
@@ -115,6 +119,7 @@ def verify(
     ledger: Path,
     head: str | None,
     published: bool,
+    registry: str | None,
     proof: Path | None,
     root: str | None,
     envelope: Path | None,
@@ -129,6 +134,8 @@ def verify(
         raise InputError("A proof is checked against a published root; give both --proof and --root.")
     if (envelope is None) != (key is None) and not published:
         raise InputError("A signature is checked with a public key; give --key, and --envelope or --published.")
+    if registry is not None and not published:
+        raise InputError("--registry says where inputs are read from; give it with --published.")
     if [envelope, proof, head or published or None].count(None) < 2:
         raise InputError("A proof, a signed statement and a ledger are checked one at a time; give one of them.")
     if proof is not None and root is not None:
@@ -136,17 +143,22 @@ def verify(
     if envelope is not None and key is not None:
         return verify_envelope(envelope, key, as_json)
     quiet_tools()
-    from mucs.ledger import Ledger, first_fault
+    from mucs.ledger import Altered, Ledger, first_fault
     from mucs.ledger.verify import later_than
 
-    with Ledger.open(ledger) as opened:
-        fault = first_fault(opened, head)
-        if fault is None and published:
-            from tasks.verify import published_fault
+    entries = []
+    try:
+        with Ledger.open(ledger) as opened:
+            fault = first_fault(opened, head)
+            if fault is None and published:
+                from tasks.verify import published_fault
 
-            quiet_loggers()
-            fault = published_fault(opened, key)
-        entries = [] if fault else opened.entries()
+                quiet_loggers()
+                fault = published_fault(opened, key, registry)
+            if fault is None:
+                entries = opened.entries()
+    except Altered as error:
+        fault = str(error).removesuffix(".")
     found = {"holds": fault is None, "fault": fault, "entries": len(entries) or None}
     found["head"] = entries[-1].sha256 if entries else None
     later = later_than(entries, head) if head and entries else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import sys
@@ -17,16 +16,19 @@ from flows.cli.shared import JSON, LEDGER, print_json
 from flows.prefect_server import prefect_server
 from mucs import InputError
 from mucs.files import check_writable
+from mucs.parse import load_json
+from mucs.text import for_terminal
 
 if TYPE_CHECKING:
     from tasks.attribute import Settings
 
 
-def add_elapsed(record: logging.LogRecord) -> bool:
-    """Gives a log record the minutes and seconds since the command began."""
-    seconds = int(record.relativeCreated / 1000)
-    record.elapsed = f"{seconds // 60:2d}:{seconds % 60:02d}"
-    return True
+class Lines(logging.Formatter):
+    """A log record as a line for a person: the minutes and seconds since the command began, and the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        seconds = int(record.relativeCreated / 1000)
+        return f"{seconds // 60:2d}:{seconds % 60:02d}  {for_terminal(record.getMessage())}"
 
 
 def quiet_tools() -> None:
@@ -42,8 +44,7 @@ def quiet_tools() -> None:
     }.items():
         os.environ.setdefault(name, value)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(elapsed)s  %(message)s"))
-    handler.addFilter(add_elapsed)
+    handler.setFormatter(Lines())
     narrator = logging.getLogger("mucs")
     narrator.handlers = [handler]
     narrator.setLevel(logging.INFO)
@@ -108,7 +109,7 @@ def read_settings(assignments: tuple[str, ...]) -> Settings:
         if not equals or name not in names:
             raise InputError(f"{assignment!r} is not a setting; write name=value with one of: {', '.join(names)}.")
         try:
-            given[name] = json.loads(value)
+            given[name] = load_json(value)
         except ValueError:
             given[name] = value
     try:

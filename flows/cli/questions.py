@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,11 +31,10 @@ def why(generated: str, top: int, as_of: str, ledger: Path, as_json: bool) -> No
         rows = opened.ask("why", generated=generated, top=top, as_of=as_of)
     if not rows:
         raise InputError(
-            f'The ledger has no attribution of a generated item {generated!r}; list them with `mucs sql "SELECT DISTINCT generated FROM lineage"`.'
+            f"No run speaks for the generated item {generated!r}; see what is on record of it with `mucs ask trail item={generated}`."
         )
     if as_json:
         return print_json(rows)
-    state = "" if rows[0]["converged"] else ", not converged"
     print_table(
         rows,
         [
@@ -43,12 +43,13 @@ def why(generated: str, top: int, as_of: str, ledger: Path, as_json: bool) -> No
             *(["annotation"] if rows[0]["annotation"] else []),
             "rights_holder",
             "licence",
+            *today(rows),
             "score",
             "standard_error",
             "p_value",
             *(["decoy_p_value", "decoy_z"] if rows[0]["decoy_p_value"] is not None else []),
         ],
-        f"Behind {rows[0]['generated']} (run {rows[0]['run'][:16]}{state})",
+        f"Behind {rows[0]['generated']} (run {rows[0]['run'][:16]}): {rows[0]['verdict']}",
     )
 
 
@@ -65,19 +66,24 @@ def used(training: str, top: int, as_of: str, ledger: Path, as_json: bool) -> No
     with Ledger.open(ledger) as opened:
         rows = opened.ask("used", training=training, top=top, as_of=as_of)
         known = rows or opened.ask("known", training=training, as_of=as_of)
-    if not known:
-        raise InputError(
-            f'The ledger has no training item {training!r}; list them with `mucs sql "SELECT id, rights_holder FROM training_items"`.'
-        )
     if as_json:
         return print_json(rows)
     if not rows:
-        return click.echo(f"{known[0]['training']} by {known[0]['rights_holder']} is in no generated item's ranking.")
+        by = f" by {known[0]['rights_holder']}" if known else ""
+        return click.echo(f"{training}{by} is in no generated item's ranking.")
     print_table(
         rows,
-        ["generated", "rank", "score", "standard_error", "p_value", "run"],
+        ["generated", "rank", "score", "standard_error", "p_value", *today(rows), "run"],
         f"{rows[0]['training']} by {rows[0]['rights_holder']} is behind",
     )
+
+
+def today(rows: list[dict[str, Any]]) -> list[str]:
+    """The columns that say how images stand today, where that is not what their manifests said."""
+    changed = {"holder_today": "rights_holder", "licence_today": "licence"}
+    found = [now for now, then in changed.items() if any(row[now] != row[then] for row in rows)]
+    standing = any(row["standing_today"] != "granted" for row in rows)
+    return found + ["standing_today"] * standing
 
 
 @click.command()
@@ -129,19 +135,35 @@ def ask(name: str, parameters: tuple[str, ...], as_of: str, ledger: Path, as_jso
     if not rows:
         return click.echo("No rows.")
     rows = [row | {k: row[k][:16] for k in RUNS & row.keys()} for row in rows]
-    print_table(rows, [k for k, value in rows[0].items() if not (isinstance(value, str) and len(value) == 64)])
+    said = [k for k in rows[0] if any(row[k] is not None for row in rows)]  # a column without any value only takes room
+    print_table(rows, [k for k in said if not (isinstance(rows[0][k], str) and len(rows[0][k]) == 64)])
 
 
 @click.command()
 @click.argument("query")
+@click.option(
+    "--rows", "most", type=click.IntRange(1), default=10_000, show_default=True, help="How many rows at the most."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="How many seconds it may take.",
+)
 @LEDGER
 @JSON
-def sql(query: str, ledger: Path, as_json: bool) -> None:
+def sql(query: str, most: int, timeout: float, ledger: Path, as_json: bool) -> None:
     """Answer one SELECT over the ledger; it can neither write nor reach anything else."""
     from mucs.ledger import Ledger
 
     with Ledger.open(ledger) as opened:
-        rows = opened.select(query)
+        rows = opened.select(query, most + 1, timeout)
+    if len(rows) > most:
+        click.echo(
+            f"mucs: There are more rows than these {most}; ask for less, or for more of them with --rows.", err=True
+        )
+        rows = rows[:most]
     if as_json:
         return print_json(rows)
     if not rows:

@@ -29,11 +29,20 @@ SHOWN = 20  # accounts
     type=click.Path(path_type=Path),
     help="Sign the files with this private key, which `mucs keygen` made.",
 )
+@click.option("--dry-run", is_flag=True, help="Show the statement without issuing it; nothing is written.")
 @AS_OF
 @LEDGER
 @JSON
 def royalties(
-    contract: Path, period: str, usage: Path, out: Path, key: Path | None, as_of: str, ledger: Path, as_json: bool
+    contract: Path,
+    period: str,
+    usage: Path,
+    out: Path,
+    key: Path | None,
+    dry_run: bool,
+    as_of: str,
+    ledger: Path,
+    as_json: bool,
 ) -> None:
     """Issue the statement of a month: what each rights holder is owed, and why.
 
@@ -41,20 +50,36 @@ def royalties(
     """
     from mucs.royalties.export import state
 
-    done = state(contract, period, usage, ledger, out, as_of, key)
-    content, header = done.statement.content, done.statement.content["header"]
+    done = state(contract, period, usage, ledger, out, as_of, key, dry_run)
+    statement, content = done.statement, done.statement.content
+    issued = not (dry_run and statement.new)
     if as_json:
-        files = [str(path) for path in done.files]
-        return print_json({"sha256": done.statement.sha256, "new": done.statement.new, "files": files, **content})
-    words = "is issued" if done.statement.new else "was issued before, and nothing in it has changed"
-    click.echo(f"Statement {done.statement.title} ({done.statement.sha256[:16]}) {words}.")
-    if done.outside:
-        click.echo(f"Rows of the usage report that are of other months, and do not count: {done.outside}.")
+        told = {
+            "issued": issued,
+            "sha256": statement.sha256 if issued else None,
+            "new": statement.new,
+            "files": [str(path) for path in done.files],
+            "remarks": done.remarks,
+        }
+        return print_json(told | content)
+    if not issued:
+        click.echo(
+            f"Statement {statement.title} as it would be issued now; nothing is issued, and nothing was written."
+        )
+    else:
+        words = "is issued" if statement.new else "was issued before, and nothing in it has changed"
+        click.echo(f"Statement {statement.title} ({statement.sha256[:16]}) {words}.")
+    for remark in done.remarks:
+        click.echo(remark)
+    if statement.changes:
+        click.echo("\nWhat changed since the version before:")
+        for change in statement.changes:
+            click.echo(f"  {change}")
     click.echo()
     amounts = [
         "carried_in",
         "net",
-        *(["difference"] if header["supersedes"] else []),
+        *(["difference"] if content["header"]["supersedes"] else []),
         "adjustments",
         "paid",
         "carried_out",
@@ -62,8 +87,9 @@ def royalties(
     accounts = [b | {name: Decimal(b[name]) for name in amounts} for b in content["balances"]]
     accounts.sort(key=lambda b: (-b["paid"], -b["carried_out"], b["holder"]))
     few = f"The first {SHOWN} of {len(accounts)} accounts, in" if len(accounts) > SHOWN else "In"
-    print_table(accounts[:SHOWN], ["holder", *amounts], f"{few} {header['currency']}")
-    click.echo(f"\nThe statement: {done.page}")
+    print_table(accounts[:SHOWN], ["holder", *amounts], f"{few} {content['header']['currency']}")
+    if done.files:
+        click.echo(f"\nThe statement: {done.page}")
 
 
 @click.group()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import click
+
+from mucs.text import for_terminal, unfit
 
 LEDGER = click.option(
     "--ledger",
@@ -24,6 +27,7 @@ AS_OF = click.option(
     metavar="TIME",
     help="Answer from what the ledger knew then, as 2026-10-31 or 2026-10-31T12:00:00 (UTC); now without it.",
 )
+DIGEST = re.compile("[0-9a-f]{12,16}")  # the start of a SHA-256
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 
 
@@ -38,7 +42,16 @@ def print_json(value: Any) -> None:
             return [plain(v) for v in x]
         return None if isinstance(x, float) and not math.isfinite(x) else x
 
-    click.echo(json.dumps(plain(value), indent=1, default=str, ensure_ascii=False))
+    text = json.dumps(plain(value), indent=1, default=str, ensure_ascii=False)
+    # what is unfit to be shown stands within strings, where JSON has an escape for it
+    click.echo("".join(c if c == "\n" or not unfit(c) else json.dumps(c)[1:-1] for c in text))
+
+
+def _cell(value: Any) -> str:
+    """Decimals as they are, without an exponent; floats with four."""
+    if isinstance(value, float | Decimal):
+        return f"{value:.4f}" if isinstance(value, float) else f"{value:f}"
+    return "" if value is None else for_terminal(str(value))
 
 
 def print_table(rows: list[dict[str, Any]], columns: list[str], title: str | None = None) -> None:
@@ -46,12 +59,18 @@ def print_table(rows: list[dict[str, Any]], columns: list[str], title: str | Non
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(
+        title=title and for_terminal(title), title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
     for column in columns:
         numeric = all(isinstance(row[column], int | float | Decimal) or row[column] is None for row in rows)
-        table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(
-            *(f"{row[c]:.4f}" if isinstance(row[c], float) else "" if row[c] is None else str(row[c]) for c in columns)
+        whole = all(DIGEST.fullmatch(str(row[column])) for row in rows)  # to be copied
+        table.add_column(
+            for_terminal(column.replace("_", " ")),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=whole,
         )
+    for row in rows:
+        table.add_row(*(_cell(row[c]) for c in columns))
     Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False).print(table)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,25 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mucs import InputError
+from mucs.attribution.bounds import check_config, leaves
 from mucs.attribution.model import read_json
+from mucs.parse import load_json
+from mucs.text import for_terminal
 
 PEFT, DIFFUSERS = "adapter_model.safetensors", "pytorch_lora_weights.safetensors"
 ADAPTER = "default"
 WRONG = (ValueError, TypeError, KeyError, RuntimeError, OSError)  # of an adapter for another network
+OPTIONS = (
+    *("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "lora_bias"),
+    *("fan_in_fan_out", "lora_dropout"),
+)
+# of the training, or of where it came from: they change nothing in an adapter whose tensors are read from its file
+SAID = (
+    *("peft_type", "peft_version", "task_type", "inference_mode", "base_model_name_or_path", "revision", "bias"),
+    *("auto_mapping", "megatron_core", "qalora_group_size", "init_lora_weights"),
+)
+MOST_RANK = 65_536
+PLAIN = re.compile(r"[\w.-]{1,300}")
 PREFIXES = ("unet", "transformer")  # of the network's tensors among those of a pipeline
 
 
@@ -56,14 +71,17 @@ def _add_from_peft(network: nn.Module, folder: Path) -> dict[str, Tensor]:
     """Add it, and give the file's tensors under the names that peft has for them in this network."""
     from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 
-    kind = read_json(folder / "adapter_config.json").get("peft_type")
+    described = read_json(folder / "adapter_config.json")
+    kind = described.get("peft_type")
     if kind != "LORA":
         raise InputError(f"The adapter {kind!r} is not known; use one of: LORA.")
     # the prefix is there if peft wrapped the network
     given = {name.removeprefix("base_model.model."): tensor for name, tensor in _read(folder / PEFT)[0].items()}
     try:
-        inject_adapter_in_model(LoraConfig.from_pretrained(str(folder)), network, ADAPTER)
+        inject_adapter_in_model(LoraConfig(**_options(described, given, folder)), network, ADAPTER)
         set_peft_model_state_dict(network, given, ADAPTER)
+    except InputError:
+        raise
     except WRONG as error:
         raise _misfit(folder, error) from None
     return given
@@ -82,11 +100,43 @@ def _add_from_diffusers(network: Any, folder: Path) -> dict[str, Tensor]:
     prefix = next((p for p in PREFIXES if any(name.startswith(f"{p}.") for name in given)), None)
     try:
         # the metadata says how strong the adapter is
-        described = json.loads(metadata.get("lora_adapter_metadata", "null"))
+        described = load_json(metadata.get("lora_adapter_metadata", "null"))
+        if described is not None:
+            before = f"{prefix}." if prefix else ""
+            mine = {name.removeprefix(before): value for name, value in described.items() if name.startswith(before)}
+            options = _options(mine, {name.removeprefix(before): given[name] for name in given}, folder)
+            described = {f"{before}{name}": value for name, value in options.items()}
         network.load_lora_adapter(given, prefix=prefix, adapter_name=ADAPTER, metadata=described)
-    except WRONG as error:
+    except InputError:
+        raise
+    except (*WRONG, AttributeError) as error:
         raise _misfit(folder, error) from None
     return {name.removeprefix(f"{prefix}."): tensor for name, tensor in given.items()}
+
+
+def _options(described: Mapping[str, Any], given: Mapping[str, Tensor], folder: Path) -> dict[str, Any]:
+    """The known options of LoRA in a configuration. Raises InputError for one that would do something else.
+
+    Others of peft read files, import modules by name, change the network itself, or match patterns that may never end.
+    """
+    check_config(described, folder)
+    options = {name: value for name, value in described.items() if name in OPTIONS}
+    for name, value in described.items():
+        if name not in OPTIONS and name not in SAID and any(leaf not in (None, False) for leaf in leaves(value)):
+            raise _misfit(folder, f"its {for_terminal(name, 60)} is none of the options that are known")
+    if not isinstance(described.get("init_lora_weights", True), bool) and described["init_lora_weights"] != "gaussian":
+        raise _misfit(folder, "its init_lora_weights changes the network below it")
+    if not isinstance(options.get("r", 8), int) or not 1 <= options.get("r", 8) <= MOST_RANK:
+        raise _misfit(folder, f"its rank is none from 1 to {MOST_RANK}")
+    # where the adapter sits is what it has tensors for, whatever pattern it was made with
+    modules = {name.partition(".lora_")[0] for name in given if ".lora_" in name}
+    targets = options.get("target_modules")
+    plain = isinstance(targets, list) and all(isinstance(each, str) and PLAIN.fullmatch(each) for each in targets)
+    options["target_modules"] = targets if plain else sorted(modules)
+    for name in ("rank_pattern", "alpha_pattern"):
+        if not all(PLAIN.fullmatch(key) for key in options.get(name) or {}):
+            raise _misfit(folder, f"its {name} names no modules")
+    return options
 
 
 def _check_whole(network: Any, given: dict[str, Tensor], folder: Path) -> None:

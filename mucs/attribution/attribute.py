@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from mucs import InputError
 from mucs.attribution import chance
 from mucs.attribution.bank import NoiseBank
-from mucs.attribution.calibration import Calibration, address
+from mucs.attribution.calibration import Calibration
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.likeness import likeness
 from mucs.attribution.losses import LossStore, LossTable, Scoring, measure
@@ -36,9 +36,12 @@ class Screening:
 
     def __post_init__(self) -> None:
         try:
-            entries, keeps = [int(e) for e, _ in self.stages], [float(k) for _, k in self.stages]
+            object.__setattr__(self, "stages", tuple((entries, keep) for entries, keep in self.stages))
         except (TypeError, ValueError):
             raise InputError("A screening stage is not a pair (entries, share of items); mend it.") from None
+        entries, keeps = [entries for entries, _ in self.stages], [keep for _, keep in self.stages]
+        if not all(isinstance(e, int) and isinstance(k, int | float) for e, k in self.stages):
+            raise InputError("A screening stage is a whole number of entries and a share of the items; mend it.")
         rising = all(a < b for a, b in itertools.pairwise(entries))
         falling = all(a >= b for a, b in itertools.pairwise(keeps))
         if not (rising and falling and all(e >= 1 for e in entries) and all(0 < k <= 1 for k in keeps)):
@@ -56,6 +59,8 @@ class Attribution:
     With repeats, scores are their mean, seed_spread is (K,) their standard deviation (NaN without), and all else is
     of the first.
     p_values: (K,) against the held-out items, NaN without. held_out_scores: (H,).
+    prefix_scores: (K,) float32, over the bank's first `prefix` entries, to hold against a calibration's; NaN, and 0
+    entries, where none were asked for.
     decoy_p_values, decoy_z: (K,) against the item's own scores for decoys, NaN without a calibration.
     survivors: how many items were left after each screening stage. recall: of screening, by K, where it was measured.
     seen_auc: probability that a training item outscores a held-out item that looks as much like the generated one,
@@ -70,10 +75,12 @@ class Attribution:
     scores: Tensor
     standard_errors: Tensor
     seed_spread: Tensor
+    prefix_scores: Tensor
     p_values: Tensor
     decoy_p_values: Tensor
     decoy_z: Tensor
     held_out_scores: Tensor
+    prefix: int
     survivors: tuple[int, ...]
     recall: dict[str, float] | None
     seen_auc: tuple[float, float, float] | None
@@ -87,6 +94,18 @@ class Attribution:
     retain_loss: float
     probe_before: float
     probe_after: float
+
+    def against(self, calibration: Calibration) -> Attribution:
+        """The same with its standing among the calibration's decoys; InputError unless its prefix is the calibration's."""
+        if self.prefix != calibration.entries:
+            raise InputError(
+                f"The calibration is of {calibration.entries} bank entries, the attribution kept its scores of {self.prefix}; make one of them anew."
+            )
+        null = calibration.null_scores[self.items]
+        p = chance.own_p_values(self.prefix_scores, null)
+        found = chance.discoveries(p, len(calibration.null_scores))
+        z = chance.standing(self.prefix_scores, null)
+        return replace(self, decoy_p_values=p, decoy_z=z, decoy_discoveries=found)
 
 
 def best(scores: Tensor, count: int) -> Tensor:
@@ -118,6 +137,7 @@ def attribute(
     scoring: Scoring = Scoring(),
     held_out: Tensor | Items | None = None,
     calibration: Calibration | None = None,
+    prefix: int = 0,
     repeats: int = 1,
     measure_recall: bool = False,
     seed: int = 0,
@@ -125,7 +145,8 @@ def attribute(
 ) -> list[Attribution]:
     """Score every training image (N, C, H, W) for each generated image (G, C, H, W), all in [-1, 1].
 
-    Without `screening` every item is scored on the full bank; held-out items always are. repeats: how many times to
+    Without `screening` every item is scored on the full bank; held-out items always are. prefix: over how many of the
+    bank's first entries to keep scores as well, for a calibration that is still to come (`Attribution.against`). repeats: how many times to
     unlearn, each with draws of its own. measure_recall: score everything as well, and say what screening lost.
     store: original losses to read and fill, so that several calls share them.
     Raises InputError if images, conditioning, bank or calibration do not fit the model.
@@ -135,25 +156,18 @@ def attribute(
     model.check(generated, "generated images")
     if not isinstance(repeats, int) or repeats < 1:
         raise InputError(f"{repeats!r} repeats are asked for; ask for a whole number from 1 on.")
+    if not isinstance(prefix, int) or prefix < 0:
+        raise InputError(f"The prefix is {prefix!r}; give a whole number of bank entries, 0 for none.")
     store = store or LossStore()
     original = store.table(model, items, bank, scoring)
     original_reserve = None if reserve is None else store.table(model, reserve, bank, scoring)
     if calibration is not None:
-        prefix = bank.prefix(calibration.entries)
-        decoys = len(calibration.decoys)
-        if reserve is None or calibration.address != address(
-            model, items, reserve, prefix, settings, scoring, decoys, seed
-        ):
-            raise InputError(
-                "The calibration was made for another model, training set, held-out set, bank or settings; make it anew."
-            )
+        calibration.check(model, items, reserve, bank, settings, scoring, seed)
+        prefix = calibration.entries
     settings = with_null_loss(settings, model, items, store, seed)
-    return [
-        _Race(original, original_reserve, calibration, settings, screening, seed).run(
-            generated[k : k + 1], repeats, measure_recall
-        )
-        for k in range(len(generated))
-    ]
+    race = _Race(original, original_reserve, settings, screening, min(prefix, len(bank)), seed)
+    found = [race.run(generated[k : k + 1], repeats, measure_recall) for k in range(len(generated))]
+    return found if calibration is None else [one.against(calibration) for one in found]
 
 
 @dataclass(frozen=True)
@@ -162,9 +176,9 @@ class _Race:
 
     original: LossTable
     reserve: LossTable | None
-    calibration: Calibration | None
     settings: Unlearning
     screening: Screening | None
+    prefix: int
     seed: int
 
     def run(self, generated: Items, repeats: int, measure_recall: bool) -> Attribution:
@@ -184,12 +198,7 @@ class _Race:
             full[items], full[dropped] = runs[0], self.compare(self.original, unlearned, dropped).mean(dim=1)
             exact = recall(full, items)
         unknown = torch.full(scores.shape, torch.nan, dtype=torch.float64)
-        decoy_p, decoy_z, p, held_out_scores = unknown, unknown, unknown, torch.empty(0)
-        seen_auc, ks = None, None
-        if self.calibration is not None:
-            null = self.calibration.null_scores[items]
-            on_prefix = values[:, : self.calibration.entries].mean(dim=1)
-            decoy_p, decoy_z = chance.own_p_values(on_prefix, null), chance.standing(on_prefix, null)
+        p, held_out_scores, seen_auc, ks = unknown, torch.empty(0), None, None
         if self.reserve is not None:
             held_out_scores = self.compare(self.reserve, unlearned, torch.arange(len(self.reserve.items))).mean(dim=1)
             p = chance.p_values(runs[0], held_out_scores)
@@ -200,16 +209,18 @@ class _Race:
             scores=scores[order],
             standard_errors=standard_error(values)[order],
             seed_spread=torch.stack(runs).std(dim=0)[order] if repeats > 1 else unknown.float(),
+            prefix_scores=values[:, : self.prefix].mean(dim=1)[order],
             p_values=p[order],
-            decoy_p_values=decoy_p[order],
-            decoy_z=decoy_z[order],
+            decoy_p_values=unknown,
+            decoy_z=unknown,
             held_out_scores=held_out_scores,
+            prefix=self.prefix,
             survivors=survivors,
             recall=exact,
             seen_auc=seen_auc,
             held_out_ks=ks,
             discoveries=None if self.reserve is None else chance.discoveries(p, len(everyone)),
-            decoy_discoveries=None if self.calibration is None else chance.discoveries(decoy_p, len(everyone)),
+            decoy_discoveries=None,
             steps=unlearned.steps,
             converged=unlearned.converged,
             null_loss=unlearned.null_loss,

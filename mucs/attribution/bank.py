@@ -33,6 +33,8 @@ class NoiseBank:
     """M pairs of unit Gaussian noise (M, C, H, W) and level (M,), float32, the same for every item and both models."""
 
     def __init__(self, noise: Tensor, levels: Tensor) -> None:
+        if not (torch.is_tensor(noise) and torch.is_tensor(levels)) or noise.is_complex() or levels.is_complex():
+            raise InputError("A noise bank is made of two tensors of real numbers, noise and levels; give them.")
         if noise.ndim != 4 or levels.shape != (len(noise),) or len(noise) == 0:
             raise InputError(
                 f"A noise bank needs noise (M, C, H, W) and levels (M,), M ≥ 1, not {tuple(noise.shape)} and {tuple(levels.shape)}; mend it."
@@ -45,9 +47,10 @@ class NoiseBank:
     @classmethod
     def draw(cls, model: DiffusionModel, num_noises: int = 100, fraction: float = 0.7, seed: int = 0) -> NoiseBank:
         """The first M of ⌊M/f⌋ levels of the sampler's schedule, noisiest first, in stratified order, one unit Gaussian each."""
-        if not isinstance(num_noises, int) or num_noises < 1 or not 0 < fraction <= 1:
+        fits = isinstance(num_noises, int) and isinstance(fraction, int | float)
+        if not fits or num_noises < 1 or not 1e-6 <= fraction <= 1:
             raise InputError(
-                f"A noise bank needs at least one entry and a fraction in (0, 1], not {num_noises} and {fraction}; change them."
+                f"A noise bank needs at least one entry and a fraction in (0, 1], not {num_noises!r} and {fraction!r}; change them."
             )
         levels = model.parameterisation.schedule(int(num_noises / fraction), model.shape)[:num_noises]
         noise = torch.randn((num_noises, *model.shape), generator=stream(seed, "noise bank"))
@@ -57,7 +60,9 @@ class NoiseBank:
         return len(self.levels)
 
     def prefix(self, count: int) -> NoiseBank:
-        """The first `count` entries."""
+        """The first `count` entries, or all if it has fewer; InputError unless that is at least one."""
+        if not isinstance(count, int) or count < 1:
+            raise InputError(f"A noise bank of {count!r} entries is asked for; ask for a whole number from 1 on.")
         return NoiseBank(self.noise[:count], self.levels[:count])
 
     def to_bytes(self) -> bytes:

@@ -22,6 +22,8 @@ from mucs.attribution.losses import LossStore, Scoring, measure
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
 from mucs.attribution.unlearning import Unlearning, mirrored_unlearning, with_null_loss
+from mucs.attribution.version import METHOD_SHA256
+from mucs.parse import load_json
 
 log = logging.getLogger("mucs.attribution")
 
@@ -35,11 +37,9 @@ def address(
     scoring: Scoring,
     decoys: int,
     seed: int,
+    code: str = METHOD_SHA256,
 ) -> str:
     """SHA-256 of what a calibration depends on, in hexadecimal; micro-batches and precision are left out."""
-    chosen = dataclasses.asdict(settings)
-    if settings.null_loss == "auto" and model.parameterisation.null_loss(1.0):
-        chosen["null_loss"] = "by level"  # before it went by level, "auto" gave such models another one
     return hashlib.sha256(
         json.dumps(
             {
@@ -47,10 +47,11 @@ def address(
                 "images": images.digest,
                 "held_out": held_out.digest,
                 "bank": bank.digest,
-                "settings": chosen,
+                "settings": dataclasses.asdict(settings),
                 "score": [scoring.score, scoring.eps, scoring.shared_noise],
                 "decoys": decoys,
                 "seed": seed,
+                "code": code,
             },
             sort_keys=True,
         ).encode()
@@ -62,17 +63,40 @@ class Calibration:
     """Scores of the training items for decoys: held-out images, unlearned as if they had been generated.
 
     null_scores: (N, D) float32, over the bank's first `entries`. decoys: (D,) indices into the held-out images.
-    address: of what it was made from; it speaks for that alone.
+    address: of what it was made from; it speaks for that alone. code: SHA-256 of the method's source that made it.
     """
 
     null_scores: Tensor
     decoys: Tensor
     entries: int
     address: str
+    code: str
+
+    def check(
+        self,
+        model: DiffusionModel,
+        images: Items,
+        held_out: Items | None,
+        bank: NoiseBank,
+        settings: Unlearning,
+        scoring: Scoring,
+        seed: int,
+        code: str = METHOD_SHA256,
+    ) -> None:
+        """InputError unless it was made for these, its bank being the first entries of `bank`, by that code."""
+        about = (bank.prefix(self.entries), settings, scoring, len(self.decoys), seed, code)
+        fits = held_out is not None and self.address == address(model, images, held_out, *about)
+        if not fits or len(self.null_scores) != len(images):
+            raise InputError(
+                "The calibration was made for another model, training set, held-out set, bank or settings, or by another"
+                " version of the code; make it anew."
+            )
 
     def to_bytes(self) -> bytes:
         """As a safetensors file."""
-        about = json.dumps({"address": self.address, "entries": self.entries})  # one entry: several come in any order
+        about = json.dumps(
+            {"address": self.address, "entries": self.entries, "code": self.code}
+        )  # one entry: several come in any order
         return save({"null_scores": self.null_scores.contiguous(), "decoys": self.decoys}, {"about": about})
 
     @classmethod
@@ -80,16 +104,23 @@ class Calibration:
         """A calibration from its file; InputError if it is not one."""
         try:
             with safe_open(path, "pt") as f:
-                about = json.loads(f.metadata()["about"])
-                return cls(f.get_tensor("null_scores"), f.get_tensor("decoys"), int(about["entries"]), about["address"])
+                about = load_json(f.metadata()["about"])
+                null_scores, decoys = f.get_tensor("null_scores"), f.get_tensor("decoys")
+                if null_scores.ndim != 2 or decoys.shape != null_scores.shape[1:] or not null_scores.isfinite().all():
+                    raise ValueError
+                return cls(
+                    null_scores.float(), decoys, int(about["entries"]), str(about["address"]), str(about["code"])
+                )
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             raise InputError(f"{path} is not a calibration; make it anew with `mucs calibrate`.") from None
 
 
 def choose_decoys(held_out: Items, count: int) -> Tensor:
     """Indices of `count` held-out items, the same for every model; InputError if there are not as many."""
-    if not 1 <= count <= len(held_out):
-        raise InputError(f"{count} decoys are asked of {len(held_out)} held-out images; ask for 1 to {len(held_out)}.")
+    if not isinstance(count, int) or not 1 <= count <= len(held_out):
+        raise InputError(
+            f"{count!r} decoys are asked of {len(held_out)} held-out images; ask for 1 to {len(held_out)}."
+        )
     return torch.randperm(len(held_out), generator=stream(0, "decoys"))[:count].sort().values
 
 
@@ -120,10 +151,11 @@ def calibrate(
     place = address(model, items, reserve, bank, settings, scoring, decoys, seed)
     settings = with_null_loss(settings, model, items, store, seed)
     everyone, entries = torch.arange(len(items)), range(len(bank))
-    null_scores = torch.empty(len(items), decoys)
+    digests = [reserve[chosen[d : d + 1]].digest for d in range(decoys)]
+    different = dict(zip(digests, chosen.tolist(), strict=True))  # identical images are one decoy
 
-    def one(d: int) -> None:
-        decoy = reserve[chosen[d : d + 1]]
+    def one(h: int) -> Tensor:
+        decoy = reserve[h : h + 1]
 
         def fill(scores: Tensor) -> None:
             unlearned = mirrored_unlearning(model, decoy, items, settings, seed=seed)
@@ -131,9 +163,12 @@ def calibrate(
             scores.copy_(scoring.compare(table.rows(everyone, entries), after).mean(dim=1))
 
         folder = store.folder and store.folder / "decoys" / place
-        null_scores[:, d] = kept(folder and folder / f"{decoy.digest}.f32", (len(items),), fill)
+        return kept(folder and folder / f"{decoy.digest}.f32", (len(items),), fill)
 
-    done = executor.map(one, range(decoys)) if executor else map(one, range(decoys))
-    for d, _ in enumerate(done, start=1):
-        log.info("decoy %d of %d", d, decoys)
-    return Calibration(null_scores, chosen, len(bank), place)
+    done = executor.map(one, different.values()) if executor else map(one, different.values())
+    scores: dict[str, Tensor] = {}
+    for content, found in zip(different, done, strict=True):
+        scores[content] = found
+        log.info("decoy %d of %d", len(scores), len(different))
+    null_scores = torch.stack([scores[content] for content in digests], dim=1)
+    return Calibration(null_scores, chosen, len(bank), place, METHOD_SHA256)

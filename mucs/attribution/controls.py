@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mucs import InputError
 from mucs.attribution.attribute import Attribution
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.seeds import stream
@@ -33,6 +34,8 @@ class Controls:
 def controls(images: Tensor | Items, seed: int = 0) -> Controls:
     """Controls from a training image (of N, C, H, W) that the seed chooses."""
     items = as_items(images)
+    if not len(items):
+        raise InputError("There are no images to take controls from; give at least one.")
     random = stream(seed, "controls")
     source = int(torch.randint(len(items), (1,), generator=random))
     one = items[source : source + 1]

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import inspect
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mucs import InputError
+from mucs.attribution.bounds import at_most, check_config
 from mucs.attribution.items import Items, as_items, kept
-from mucs.attribution.model import DiffusionModel, read_json
+from mucs.attribution.model import DiffusionModel, load, read_json, read_weights, weight_files
+from mucs.attribution.version import METHOD_SHA256
 from mucs.files import replacing
+from mucs.parse import load_json
 
 BATCH = 8  # images through the VAE at once
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, SafetensorError)  # of what is broken
@@ -115,8 +119,8 @@ def _one_each(needed: bool, given: Sized | None, what: str, count: int) -> None:
 
 
 def _address(folders: Iterable[Path], *words: Any) -> str:
-    """SHA-256 over the bytes of all files in the folders, and the words, in hexadecimal."""
-    sha = hashlib.sha256(json.dumps(words).encode())
+    """SHA-256 over the bytes of all files in the folders, the words and the code of the method, in hexadecimal."""
+    sha = hashlib.sha256(json.dumps([*words, METHOD_SHA256]).encode())
     for folder in folders:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             with path.open("rb") as f:
@@ -130,6 +134,8 @@ def _reading(folder: Path) -> Iterator[None]:
     """What goes wrong in reading a part is an InputError."""
     try:
         yield
+    except InputError:
+        raise
     except UNREADABLE as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise InputError(f"{folder} cannot be read ({reason}); restore the checkpoint.") from None
@@ -192,13 +198,7 @@ def _read_vae(folder: Path) -> Any:
     """The VAE in eval mode, float32; InputError if it is not whole."""
     import diffusers
 
-    kind: Any = diffusers.AutoencoderKL
-    with _reading(folder):
-        return _whole(
-            *kind.from_pretrained(
-                folder, use_safetensors=True, local_files_only=True, torch_dtype=torch.float32, output_loading_info=True
-            )
-        )
+    return load(diffusers.AutoencoderKL, folder).eval().float()
 
 
 @torch.no_grad()
@@ -302,12 +302,31 @@ def _read_text_part(folder: Path, name: str) -> Any:
     kind = getattr(transformers, name)
     with _reading(folder), _without_bars(transformers.utils.logging):
         if "Tokenizer" in name:
+            for path in folder.glob("*.json"):
+                given = load_json(path.read_bytes())
+                # none may point to a file that is not among those that were looked at; what is listed here is never opened
+                for key in set(given if path.name == "tokenizer_config.json" else ()) - {"special_tokens_map_file"}:
+                    if (key.endswith("_file") and given[key]) or key == "auto_map":
+                        raise ValueError(f"its tokenizer_config.json names {key}")
             if not any(all((folder / file).is_file() for file in files) for files in VOCABULARIES):
                 raise ValueError("it has no vocabulary")
             return kind.from_pretrained(folder, local_files_only=True)
+        config = read_json(folder / "config.json")
+        for key in ("quantization_config", "auto_map", "configuration_files"):
+            if config.get(key):
+                raise ValueError(f"its config.json has {key}")
+        given = {key: value for key, value in config.items() if "attn_implementation" not in key}
+        check_config(given, folder / "config.json")
+        described = kind.config_class.from_dict(given)
+        shapes = [shape for file in weight_files(folder, "model").values() for shape in file.values()]
+        with torch.device("meta"), at_most(len(shapes)):  # takes no memory, whatever sizes the configuration has
+            skeleton = kind(described)
+        if sum(value.numel() for value in skeleton.state_dict().values()) > 2 * sum(map(math.prod, shapes)):
+            raise ValueError("its config.json describes a larger one than its weights are")
+        weights = read_weights(folder, "model")
         return _whole(
             *kind.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+                None, config=described, state_dict=weights, dtype=torch.float32, output_loading_info=True
             )
         )
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mucs import InputError
-from mucs.files import replacing
+from mucs.files import replacing, reserve
 
 BLOCK = 1024  # items read at once where all of them are gone through
 
@@ -68,7 +68,7 @@ class Items:
             for name in sorted(block.conditioning):
                 values = block.conditioning[name]
                 sha.update(f"{name} {values.dtype} {tuple(values.shape[1:])}".encode())
-                sha.update(values.contiguous().numpy().tobytes())
+                sha.update(values.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return sha.hexdigest()
 
 
@@ -80,6 +80,9 @@ def as_items(images: Tensor | Items) -> Items:
     ):
         what = getattr(items.images, "dtype", None) or type(items.images).__name__
         raise InputError(f"The images are {what}; give uint8, or floats in [-1, 1], as a tensor.")
+    for name, values in {"images": items.images, **items.conditioning}.items():
+        if not isinstance(values, Tensor) or values.device.type != "cpu" or values.ndim == 0:
+            raise InputError(f"The {name} are no tensor in the CPU's memory with a row for each item; give one.")
     return items
 
 
@@ -95,7 +98,8 @@ def kept(
     size = int(np.prod(shape)) * kind.itemsize
     if not path.exists() or path.stat().st_size != size:
         with replacing(path) as partial:
-            writable = np.memmap(partial, kind, "w+", shape=shape)
+            reserve(partial, size)
+            writable = np.memmap(partial, kind, "r+", shape=shape)
             fill(torch.from_numpy(writable))
             writable.flush()
     return torch.from_numpy(np.memmap(path, kind, "c", shape=shape))

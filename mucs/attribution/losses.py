@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
+import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mucs import InputError, __version__
+from mucs import InputError
 from mucs.attribution.bank import NoiseBank
 from mucs.attribution.items import Items, as_items, kept
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import differences, skews
+from mucs.attribution.version import METHOD_SHA256
+from mucs.files import creating, reserve
 
 PAIRS = 1 << 16  # (item, entry) pairs measured before they are written down
 
@@ -49,10 +51,14 @@ class Scoring:
             raise InputError(f"The score {self.score!r} is not known; use skew or difference.")
         if self.precision not in ("float32", "bfloat16"):
             raise InputError(f"The precision {self.precision!r} is not known; use float32 or bfloat16.")
-        if self.batch_size < 1:
-            raise InputError(f"The batch size is {self.batch_size}; give at least 1.")
-        if self.eps <= 0:
-            raise InputError(f"The skew's eps is {self.eps}; give a number above 0.")
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise InputError(f"The batch size is {self.batch_size!r}; give a whole number from 1 on.")
+        if not isinstance(self.eps, int | float) or not 0 < self.eps < math.inf:
+            raise InputError(f"The skew's eps is {self.eps!r}; give a number above 0.")
+        if not isinstance(self.shared_noise, bool) or not isinstance(self.compile, bool):
+            raise InputError(
+                "Whether noise is shared and the model compiled is said by True or False; give one of them."
+            )
 
     def compare(self, losses: Tensor, unlearned_losses: Tensor) -> Tensor:
         """What each bank entry says of each item: (N, M), (N, M) to (N, M); its mean over the bank is the score."""
@@ -69,11 +75,13 @@ class Scoring:
 
 @contextlib.contextmanager
 def memory_for(setting: str, value: int) -> Iterator[None]:
-    """Name the setting to lower when memory runs out."""
+    """Name the setting to lower when memory runs out, the GPU's or the machine's."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise InputError(f"The GPU's memory is too small for {setting} = {value}; lower {setting}.") from None
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
+        raise InputError(f"The memory is too small for {setting} = {value}; lower {setting}.") from None
 
 
 def pair_losses(
@@ -82,6 +90,7 @@ def pair_losses(
     """Loss of each (item, bank entry) pair: index tensors (P,), (P,) to (P,) float32 on the CPU.
 
     Every micro-batch is full, the last one padded, so that no value depends on how many pairs were asked for.
+    Raises InputError if one is not finite, which would rank first.
     """
     size, precision = scoring.batch_size, getattr(torch, scoring.precision)
     if scoring.compile:
@@ -98,7 +107,13 @@ def pair_losses(
             images = batch.images.pin_memory() if model.device.type == "cuda" else batch.images
             # results stay on the device till the end, so that it computes while the next batch is gathered
             found.append(model.losses(images, noise[j], levels[j], batch.conditioning, precision)[: size - padding])
-        return torch.cat(found).cpu() if found else torch.empty(0)
+        losses = torch.cat(found).cpu() if found else torch.empty(0)
+    if not losses.isfinite().all():
+        raise InputError(
+            f"The model's loss is not finite for {int((~losses.isfinite()).sum())} of {len(losses)} pairs of item and noise;"
+            " mend its weights, or score in float32, or lower the learning rate if it was unlearned."
+        )
+    return losses
 
 
 def in_parts(which: Tensor, entries: range, part: Callable[[Tensor, range], Tensor]) -> Tensor:
@@ -195,7 +210,7 @@ class LossStore:
     """Losses of original models by content address, in a folder that any number of runs and processes share.
 
     Without a folder they live as long as the store. An address covers the model's weights, the items, the bank,
-    the precision, the kind of machine and this package's version, so that nothing in the store can be stale.
+    the precision, the kind of machine and the code of the method, so that nothing in the store can be stale.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -236,21 +251,20 @@ class LossStore:
     @staticmethod
     def _address(model: DiffusionModel, items: Items, **about: Any) -> str:
         about |= {"model": model.digest, "items": items.digest}
-        about |= {"version": __version__, "machine": machine(model.device)}
+        about |= {"code": METHOD_SHA256, "machine": machine(model.device)}
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
     def _values(self, address: str, shape: tuple[int, int]) -> Tensor:
         if self.folder is None:
             return torch.full(shape, torch.nan)
-        path = self.folder / f"{address}.f32"
+        path, size = self.folder / f"{address}.f32", 4 * shape[0] * shape[1]
+        if path.exists() and path.stat().st_size != size:  # cut short: the rest would read as losses of 0
+            path.unlink(missing_ok=True)
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.part-{os.getpid()}")
-            blank = np.memmap(partial, np.float32, "w+", shape=shape)
-            for row in blank:
-                row[:] = np.nan
-            blank.flush()
-            with contextlib.suppress(FileExistsError):  # another process was first, and may have filled some of it
-                os.link(partial, path)
-            partial.unlink()
+            with creating(path) as partial:  # if another process is first, it may have filled some of it
+                reserve(partial, size)
+                blank = np.memmap(partial, np.float32, "r+", shape=shape)
+                for row in blank:
+                    row[:] = np.nan
+                blank.flush()
         return torch.from_numpy(np.memmap(path, np.float32, "r+", shape=shape))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mucs import InputError
 
@@ -31,6 +31,22 @@ class Kind:
     channels: Callable[[Any], int] = lambda config: int(config.in_channels)
     size: Callable[[Any], Any] = lambda config: config.sample_size
     memory_format: torch.memory_format = torch.contiguous_format
+
+
+def guard_group_norms(network: nn.Module) -> None:
+    """Have group norms that are trained after nothing else is take their input in torch's default layout.
+
+    In channels-last on a CPU, torch 2.13 writes the gradient by the input without asking whether there is a place for it.
+    """
+
+    def in_default_layout(norm: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if given[0].requires_grad or not torch.is_grad_enabled() or not any(p.requires_grad for p in norm.parameters()):
+            return None
+        return (given[0].contiguous(),)
+
+    for module in network.modules():
+        if isinstance(module, nn.GroupNorm):
+            module.register_forward_pre_hook(in_default_layout)
 
 
 def unet(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from mucs import InputError
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.parameterisation import ByLevel
@@ -38,9 +40,21 @@ class NullLoss:
         return float((losses / self.by_level(levels).to(losses)).clamp(max=1).mean())
 
 
+def positive(value: float) -> float:
+    """What L₀ is made of; InputError where it is 0 or not finite: then anything would count as forgotten at once, or nothing."""
+    if not 0 < value < math.inf:
+        raise InputError(
+            f"No null loss can be told from training images and a model that give {value:.4g}; mend them, or give null_loss as a number."
+        )
+    return value
+
+
 def estimate_null_loss(model: DiffusionModel, images: Tensor | Items, *, samples: int = 256, seed: int = 0) -> float:
     """L₀ as one number: mean loss, over training items and levels drawn as in training, of a freshly initialised network of the same configuration."""
     items = as_items(images)
+    model.check(items, "training images")
+    if not isinstance(samples, int) or samples < 1:
+        raise InputError(f"{samples!r} samples are asked for; ask for a whole number from 1 on.")
     fresh = model.fresh(stream(seed, "fresh network").initial_seed())
     draws = stream(seed, "null loss")
     which = torch.randint(len(items), (samples,), generator=draws)
@@ -52,7 +66,7 @@ def estimate_null_loss(model: DiffusionModel, images: Tensor | Items, *, samples
         for k in range(0, samples, size):
             batch = items[which[k : k + size]]
             losses.append(fresh.losses(batch.images, noise[k : k + size], levels[k : k + size], batch.conditioning))
-    return float(torch.cat(losses).double().mean())
+    return positive(float(torch.cat(losses).double().mean()))
 
 
 def null_loss_by_level(model: DiffusionModel, images: Tensor | Items) -> NullLoss | None:
@@ -63,7 +77,9 @@ def null_loss_by_level(model: DiffusionModel, images: Tensor | Items) -> NullLos
     """
     if model.parameterisation.null_loss(1.0) is None:
         return None
-    return NullLoss(1.0, model.parameterisation.null_loss(as_items(images).mean_square))
+    items = as_items(images)
+    model.check(items, "training images")
+    return NullLoss(1.0, model.parameterisation.null_loss(positive(items.mean_square)))
 
 
 def null_loss_of(model: DiffusionModel, items: Items, given: float | Literal["auto"], seed: int) -> NullLoss:

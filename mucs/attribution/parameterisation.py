@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mucs import InputError
+from mucs.text import for_terminal
 
 Predict = Callable[[Tensor, Tensor], Tensor]  # noisy items (B, C, H, W) and the network's time input (B,) to its output
 ByLevel = Callable[[Tensor], Tensor]  # levels (B,) to L₀ at each, (B,) float64
@@ -36,6 +38,9 @@ class Parameterisation(Protocol):
 
         None for EDM and v-prediction, whose targets are scaled so that an untrained network's loss, one number, is in reach.
         """
+
+
+TRIED = 10  # levels
 
 
 def left_by_rescaling(power: float, signal: Tensor, spread: Tensor, of_item: float, of_noise: float) -> Tensor:
@@ -99,6 +104,9 @@ class DDPM:
             scheduler = DDIMScheduler.from_config(scheduler.config)  # type: ignore[no-untyped-call]
         self.scheduler = scheduler
         self.alphas_cumprod: Tensor = scheduler.alphas_cumprod.float()
+        signal = self.alphas_cumprod
+        if not (signal.isfinite().all() and signal.min() >= 0 and signal.max() <= 1 and signal[-1] < 1):
+            raise InputError("The scheduler's betas add no noise from 0 to 1 to an item; restore its configuration.")
         self.levels = (0.0, float(len(self.alphas_cumprod) - 1))
         self.prediction_type = known_prediction(scheduler, ("epsilon", "v_prediction", "sample"))
 
@@ -187,4 +195,18 @@ def of(scheduler: Any) -> Parameterisation:
     name = type(scheduler).__name__
     if name not in FAMILIES:
         raise InputError(f"The scheduler {name} is not known; use a checkpoint with one of: {', '.join(FAMILIES)}.")
+    try:
+        # on a copy, and before anything is measured: many values are looked at only when a schedule is made
+        tried = FAMILIES[name](copy.deepcopy(scheduler))
+        levels = tried.schedule(min(TRIED, int(scheduler.config.num_train_timesteps)), (4, 64, 64))
+    except InputError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".:") or type(error).__name__
+        raise InputError(
+            f"The scheduler makes no schedule ({for_terminal(reason, 300)}); restore its configuration."
+        ) from None
+    least, most = tried.levels
+    if not (len(levels) and levels.isfinite().all() and least <= levels.min() and levels.max() <= most):
+        raise InputError("The scheduler makes a schedule of levels that are none; restore its configuration.")
     return FAMILIES[name](scheduler)

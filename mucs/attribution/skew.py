@@ -11,6 +11,8 @@ from mucs import InputError
 
 def skews(losses: Tensor, unlearned_losses: Tensor, eps: float = 1e-3) -> Tensor:
     """(Lᵘ − Lᵗ) / (Lᵘ + Lᵗ + eps) for each item and bank entry: (N, M), (N, M) to (N, M)."""
+    if not 0 < eps < math.inf:
+        raise InputError(f"The skew's eps is {eps}; give a number above 0.")
     return differences(losses, unlearned_losses) / (unlearned_losses + losses + eps)
 
 
@@ -20,6 +22,8 @@ def differences(losses: Tensor, unlearned_losses: Tensor) -> Tensor:
         raise InputError(
             f"Losses of shape {tuple(losses.shape)} and {tuple(unlearned_losses.shape)} cannot be compared; give two of the same (N, M)."
         )
+    if not (losses.isfinite().all() and unlearned_losses.isfinite().all()):
+        raise InputError("There are losses that are not finite; measure them anew.")
     return unlearned_losses - losses
 
 

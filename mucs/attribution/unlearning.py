@@ -86,6 +86,9 @@ class Unlearning:
             isinstance(self.null_loss, int | float) and math.isfinite(self.null_loss) and self.null_loss > 0
         ):
             raise InputError(f'The null loss is {self.null_loss!r}; give "auto" or a number above 0.')
+        flags = (self.shared_noise, self.augment)
+        if not all(isinstance(flag, bool) for flag in flags):
+            raise InputError("Shared noise and augmentation are True or False; change them.")
         if self.stop not in ("batch", "probe"):
             raise InputError(f"The stop rule {self.stop!r} is not known; use batch or probe.")
         if not 0 <= self.down_weight <= 1:
@@ -130,6 +133,8 @@ def trainable_names(network: nn.Module, trainable: str | Sequence[str]) -> list[
             )
         chosen = [name for name in names if POLICIES[trainable].search(name)]
     else:
+        if not isinstance(trainable, Sequence) or not all(isinstance(pattern, str) for pattern in trainable):
+            raise InputError(f"{trainable!r} chooses no parameters; give a policy, or a list of names and patterns.")
         for pattern in trainable:
             if not fnmatch.filter(names, pattern):
                 raise InputError(f"The network has no parameter {pattern!r}; name parameters as the checkpoint does.")
@@ -177,6 +182,33 @@ def random_draws(
         yield (indices, *retain, *forget)
 
 
+def check_draw(draw: Draw, model: DiffusionModel, count: int) -> Draw:
+    """A draw that was given; InputError if it does not fit the model or the `count` items."""
+    try:
+        indices, *pairs = draw
+        names = indices.dtype in (torch.int64, torch.int32) and indices.ndim == 1 and len(indices) > 0
+        noises, levels = [pairs[0], pairs[2]], [pairs[1], pairs[3]]
+        fits = len(pairs) == 4 and all(
+            noise.shape[1:] == model.shape and len(noise) == len(level) > 0 and level.ndim == 1
+            for noise, level in zip(noises, levels, strict=True)
+        )
+    except (TypeError, ValueError, AttributeError, IndexError):
+        names = fits = False
+    if not names or not fits or len(pairs[0]) != len(indices):
+        raise InputError(
+            "A draw is five tensors, indices (B,), retain noise (B, C, H, W) and levels (B,), forget noise and levels; mend it."
+        )
+    if indices.min() < 0 or indices.max() >= count:
+        raise InputError(f"A draw names an item that is none of the {count}; give draws for these items.")
+    lowest, highest = model.parameterisation.levels
+    for noise, level in zip(noises, levels, strict=True):
+        if not (noise.isfinite().all() and lowest <= float(level.min()) <= float(level.max()) <= highest):
+            raise InputError(
+                f"A draw has noise that is not finite, or a level outside {lowest:.4g} to {highest:.4g}; mend it."
+            )
+    return draw
+
+
 class Probe:
     """The generated item under 32 fixed draws that depend on it alone, to tell how far it is forgotten."""
 
@@ -208,13 +240,18 @@ def mirrored_unlearning(
     draws are used in order, one a step. Raises InputError if images do not fit the model, or memory is too small.
     """
     items = as_items(images)
-    generated = (generated if isinstance(generated, Items) else Items(generated[None]))[:1]
+    generated = as_items(generated[None] if isinstance(generated, Tensor) else generated)
     model.check(items, "training images")
     model.check(generated, "generated images")
+    if len(generated) > 1:
+        raise InputError(f"{len(generated)} generated items are to be unlearned at once; give one at a time.")
+    generated = generated[:]
     null_loss = null_loss_of(model, items, settings.null_loss, seed)
     if draws is None:
         source = stream(seed, "unlearning", generated.digest)
         draws = random_draws(model, len(items), settings.batch_size, source, settings.shared_noise)
+    else:
+        draws = (check_draw(draw, model, len(items)) for draw in draws)
     mirrors = stream(seed, "augmentation", generated.digest)
 
     unlearned = model.copy()
@@ -228,8 +265,6 @@ def mirrored_unlearning(
     with memory_for("the unlearning batch size", settings.batch_size):
         probe_before = probe(model)
         for indices, retain_noise, retain_levels, forget_noise, forget_levels in draws:
-            if indices.min() < 0 or indices.max() >= len(items):
-                raise InputError(f"A draw names an item that is none of the {len(items)}; give draws for these items.")
             retained, copies = items[indices], generated[torch.zeros(len(forget_noise), dtype=torch.long)]
             x = torch.cat([retained.images, copies.images])
             if settings.augment:
@@ -253,7 +288,7 @@ def mirrored_unlearning(
                 break
             if settings.down_weight:
                 weight = 1 - settings.down_weight * likeness(retained, generated.images[0]).clamp(min=0)
-                retain = retain * (weight / weight.mean()).to(retain.device)
+                retain = retain * (weight / weight.mean().clamp(min=1e-12)).to(retain.device)  # 0 if all look just so
             optimizer.zero_grad()
             (retain.mean() - settings.forget_weight * bounded).backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mucs.attribution import DiffusionModel, Items, NoiseBank, denoising_losses
+from mucs.attribution.version import code_sha256
+from mucs.evaluation import sampling
 from mucs.evaluation.retraining import Job, Retraining
 from mucs.evaluation.sampling import initial_noise, sample
 from mucs.files import replacing
@@ -41,12 +43,14 @@ class Answers:
     def of(self, jobs: Sequence[Job]) -> dict[str, Tensor]:
         """`images` (J, G, C, H, W) and `losses` (J, G) of trained models, which are trained first where they have not been."""
         self.retraining.run(jobs)
+        different = list(dict.fromkeys(jobs))
         with ThreadPoolExecutor(self.retraining.workers) as pool:
-            found = list(pool.map(self._one, jobs))
-        return {name: torch.stack([answer[name] for answer in found]) for name in ("images", "losses")}
+            found = dict(zip(different, pool.map(self._one, different), strict=True))
+        return {name: torch.stack([found[job][name] for job in jobs]) for name in ("images", "losses")}
 
     def _one(self, job: Job) -> dict[str, Tensor]:
-        name = f"{self.generated.digest[:16]}-{self.bank.digest[:16]}-{self.steps}"
+        code = code_sha256(__file__, str(sampling.__file__))
+        name = f"{self.generated.digest[:16]}-{self.bank.digest[:16]}-{self.steps}-{code[:16]}"
         path: Path = self.retraining.path(job).with_suffix(f".{name}.answer")
         if not path.exists():
             model = self.retraining.model(job)

@@ -19,6 +19,7 @@ from mucs.attribution.attribute import best
 from mucs.attribution.items import kept
 from mucs.attribution.losses import machine, measure
 from mucs.attribution.unlearning import with_null_loss
+from mucs.attribution.version import METHOD_SHA256
 from mucs.evaluation.case import Case
 
 log = logging.getLogger("mucs.evaluation")
@@ -63,6 +64,7 @@ class Mucs:
             "scoring": dataclasses.asdict(replace(self.scoring, score="skew")),
             "seed": seed,
             "machine": machine(model.device),
+            "code": METHOD_SHA256,
         }
         place = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
@@ -81,8 +83,11 @@ class Mucs:
             losses = kept(path, (len(everyone) + 1, len(self.bank)), fill)
             return self.scoring.compare(before, losses[:-1]), bool(losses[-1].all())
 
+        digests = [generated[k : k + 1].digest for k in range(len(generated))]
+        first = {content: k for k, content in reversed(list(enumerate(digests)))}  # identical items are one
         with ThreadPoolExecutor(self.workers) as pool:
-            return list(pool.map(one, range(len(generated))))
+            found = dict(zip(first, pool.map(one, first.values()), strict=True))
+        return [found[content] for content in digests]
 
     def scores(self, seed: int | None = None) -> Tensor:
         """The method's scores: (G, N + H)."""

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from mucs.evaluation.metrics import Estimate
+from mucs.files import replacing
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:
@@ -23,8 +24,8 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
 def _save(figure: Any, path: Path) -> None:
     from matplotlib import pyplot as plt
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=120, metadata={"Software": None})
     plt.close(figure)
 
 

@@ -17,9 +17,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mucs import __version__
 from mucs.attribution import DiffusionModel, Items
 from mucs.attribution.losses import machine
+from mucs.attribution.version import code_sha256
+from mucs.evaluation import training
 from mucs.evaluation.training import Recipe, fresh, train
 from mucs.files import replacing
 
@@ -60,7 +61,7 @@ class Retraining:
             "model": hashlib.sha256(described.encode()).hexdigest(),
             "items": self.items.digest,
             "recipe": asdict(self.recipe),
-            "version": __version__,
+            "code": code_sha256(str(training.__file__)),
             "machine": machine(self.like.device),
             **({} if self.from_scratch else {"from": self.like.digest}),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from mucs.attribution import (
     estimate_null_loss,
     null_loss_by_level,
 )
+from mucs.attribution.version import code_sha256
 from mucs.evaluation import baselines, gradients
 from mucs.evaluation.agreement import between
 from mucs.evaluation.answers import Answers, Similarity, feature_similarity, squared_error, structural
-from mucs.evaluation.case import Case
+from mucs.evaluation.case import Case, Method
 from mucs.evaluation.cause import Suspicion, suspicion
 from mucs.evaluation.counterfactual import Design, Moved, counterfactual
 from mucs.evaluation.datamodel import Predicted, estimated, half_losses, halves
@@ -41,6 +42,7 @@ ENSEMBLES = {
     "MUCS + feature cosine": ("MUCS", "feature cosine"),
     "MUCS + D-TRAK + feature cosine": ("MUCS", "D-TRAK", "feature cosine"),
 }
+COMBINED = {"ranks": baselines.rank_ensemble, "standardised": baselines.standard_ensemble}
 PROBE_SEED = 1  # of the bank under which retrained models are asked for their losses: not the one that MUCS scores with
 
 
@@ -67,6 +69,14 @@ class Plan:
     timesteps: int = 10
     levels: int = 10
     methods: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        at_least = {"generated": 1, "noises": 1, "halves": 0, "group": 1, "remove": 1, "draws": 0}
+        for name, least in (at_least | {"timesteps": 1, "levels": 1}).items():
+            if getattr(self, name) < least:
+                raise InputError(f"The study's {name} is {getattr(self, name)}; give at least {least}.")
+        if not self.seeds or self.generated % self.group:
+            raise InputError("A study needs a seed of training, and a whole number of groups of generated items.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,35 +128,51 @@ class Study:
         bank = NoiseBank.draw(self.model, self.plan.noises)
         return Mucs(self.case, bank, self.plan.unlearning, folder=self.folder, workers=self.workers)
 
+    @property
+    def methods(self) -> dict[str, Method]:
+        """How each method scores a case."""
+        plan = self.plan
+        return {
+            "random": baselines.random_scores,
+            "pixel cosine": baselines.pixel_cosine,
+            **({"same class": baselines.same_class} if self.like.classes else {}),
+            "feature cosine": baselines.feature_cosine,
+            "gradient dot": lambda case: baselines.gradient_dot(case, timesteps=plan.timesteps),
+            "gradient cosine": lambda case: baselines.gradient_dot(case, timesteps=plan.timesteps, cosine=True),
+            "TRAK": lambda case: baselines.dtrak(case, output="loss", timesteps=plan.timesteps),
+            "D-TRAK": lambda case: baselines.dtrak(case, timesteps=plan.timesteps),
+            "unlearning": lambda case: baselines.unlearning_scores(case, levels=plan.levels),
+            "MUCS": lambda case: self.mucs.scores(),
+            "MUCS, screened": lambda case: self.mucs.screened(plan.screening),
+            "MUCS, difference": lambda case: replace(
+                self.mucs, scoring=replace(self.mucs.scoring, score="difference")
+            ).scores(),
+            "MUCS, against decoys": lambda case: self.mucs.standing(),
+        }
+
+    def check(self, judged: Sequence[str] = ()) -> None:
+        """InputError for methods that there are not, or if MUCS, with which the others are compared, is not among them."""
+        compared = self.plan.methods or tuple(self.methods)
+        ensembles = [f"{e}, {how}" for e, of in ENSEMBLES.items() if set(of) <= set(compared) for how in COMBINED]
+        for asked, known in ((compared, [*self.methods]), (judged, [*compared, *ensembles])):
+            for name in asked:
+                if name not in known:
+                    raise InputError(f"The study has no method {name!r}; name some of: {', '.join(known)}.")
+            if asked and "MUCS" not in asked:
+                raise InputError(f'The study has the methods {", ".join(asked)}; name "MUCS" beside them.')
+
     @cached_property
     def scores(self) -> dict[str, Tensor]:
         """(G, N + H) by method; N alone where screening leaves no more."""
-        case, plan = self.case, self.plan
-        by_difference = replace(self.mucs, scoring=replace(self.mucs.scoring, score="difference"))
-        methods: dict[str, Callable[[], Tensor]] = {
-            "random": lambda: baselines.random_scores(case),
-            "pixel cosine": lambda: baselines.pixel_cosine(case),
-            **({"same class": lambda: baselines.same_class(case)} if self.model.classes else {}),
-            "feature cosine": lambda: baselines.feature_cosine(case),
-            "gradient dot": lambda: baselines.gradient_dot(case, timesteps=plan.timesteps),
-            "gradient cosine": lambda: baselines.gradient_dot(case, timesteps=plan.timesteps, cosine=True),
-            "TRAK": lambda: baselines.dtrak(case, output="loss", timesteps=plan.timesteps),
-            "D-TRAK": lambda: baselines.dtrak(case, timesteps=plan.timesteps),
-            "unlearning": lambda: baselines.unlearning_scores(case, levels=plan.levels),
-            "MUCS": self.mucs.scores,
-            "MUCS, screened": lambda: self.mucs.screened(plan.screening),
-            "MUCS, difference": by_difference.scores,
-            "MUCS, against decoys": self.mucs.standing,
-        }
+        self.check()
         found = {}
-        for name in plan.methods or methods:
+        for name in self.plan.methods or self.methods:
             path = None if name.startswith("MUCS") else self._place(name)  # which keeps what its scores are made of
-            found[name] = kept_scores(path, methods[name])
+            found[name] = kept_scores(path, partial(self.methods[name], self.case))
         for name, members in ENSEMBLES.items():
             if set(members) <= set(found):
-                of = [found[member] for member in members]
-                found[f"{name}, ranks"] = baselines.rank_ensemble(of)
-                found[f"{name}, standardised"] = baselines.standard_ensemble(of)
+                for how, combine in COMBINED.items():
+                    found[f"{name}, {how}"] = combine([found[member] for member in members])
         return found
 
     def _place(self, name: str) -> Path:
@@ -154,7 +180,7 @@ class Study:
         case = self.case
         about: list[Any] = [name, self.plan.timesteps, self.plan.levels, self.model.digest]
         about += [items.digest for items in (case.images, case.everyone, case.generated)]
-        about += [Path(str(module.__file__)).read_text() for module in (baselines, gradients)]
+        about += [code_sha256(str(baselines.__file__), str(gradients.__file__))]
         return self.folder / "scores" / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.safetensors"
 
     @property
@@ -182,10 +208,8 @@ class Study:
 
         Raises InputError for a method that the plan does not have.
         """
+        self.check(methods)
         plan, scores = self.plan, self.of_training
-        for name in methods:
-            if name not in scores:
-                raise InputError(f"The study has no method {name!r}; judge some of: {', '.join(scores)}.")
         design = Design.of(plan.generated, plan.group, plan.remove, seeds=plan.seeds, draws=plan.draws)
         judged = {name: scores[name] for name in methods or scores if name != "random"}
         return counterfactual(self.answers, judged, design, self.similarities())

@@ -66,6 +66,6 @@ def tables(found: Mapping[str, Any]) -> str:
         lines.append(f"Unlearning converged for {count} of {total} generated items.")
         if count < total:
             lines.append(
-                "The scores of the others understate: raise max_steps or learning_rate of the study's unlearning, in data/studies.yaml."
+                "The scores of the others understate: raise max_steps or learning_rate of the study's unlearning, in flows/studies.yaml."
             )
     return "\n".join(lines)

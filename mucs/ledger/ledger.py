@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -19,18 +20,24 @@ import duckdb
 import pyarrow as pa
 
 from mucs import InputError
+from mucs.canonical import digest
+from mucs.ledger import catalogue, names
 from mucs.ledger.chain import GENESIS, Entry, link
 from mucs.ledger.edges import PUBLISHED
 from mucs.ledger.questions import question
 
 SCHEMA_VERSION = 6
-HERE = Path(__file__).parent
+MEMORY = "2GB"  # that an analyst's query may take
 WAIT = 60.0  # seconds that a writer waits for another one
 SLACK = datetime.timedelta(minutes=1)  # by which a clock may fall behind the last entry
 
 
+class Altered(InputError):
+    """The file's tables are not those of a ledger, so that nothing in it can be relied on."""
+
+
 class Ledger:
-    """A connection to a ledger file; use it in a `with` block.
+    """A ledger file, attached as `file` to a database in memory that has the program's views and macros; use it in a `with` block.
 
     Whoever writes works on a copy beside the file, which takes its place when the block ends well. So the file that
     others read is whole at every moment, readers never wait, and a writer that is killed has changed nothing.
@@ -48,11 +55,11 @@ class Ledger:
         """Open a ledger; with `read_only=False` a missing one is made, and another writer is waited for, so many seconds.
 
         Raises InputError if the file is missing, locked by another program, not DuckDB, not a ledger, or of another
-        schema; if another writer does not finish; or if there is no room for the copy.
+        schema; if it cannot be written; if another writer does not finish; or if there is no room for the copy. Raises
+        Altered if its tables are not as they must be; to write, nothing else that it defines may differ either.
         """
         path = Path(path)
-        new = not path.exists()
-        if new and read_only:
+        if not path.exists() and read_only:
             raise InputError(
                 f"There is no ledger at {path}; run `mucs audit` or `mucs demo`, or point --ledger or MUCS_LEDGER to one."
             )
@@ -66,10 +73,7 @@ class Ledger:
             path = path.resolve()
         lock = take_lock(path, wait)
         try:
-            working = working_copy(path)
-            connection = duckdb.connect(str(working))
-            if not path.exists():
-                connection.execute((HERE / "schema.sql").read_text())
+            connection = connect(working_copy(path), path, read_only=False)
         except BaseException:
             lock.close()
             raise
@@ -87,7 +91,7 @@ class Ledger:
         try:
             with no_room(self.path):
                 if error is None and (self._changed or not self.path.exists()):
-                    self.connection.execute("CHECKPOINT")
+                    self.connection.execute("CHECKPOINT file")
                     self.connection.close()
                     replace_durably(working, self.path)
                 elif isinstance(error, duckdb.Error | OSError):
@@ -134,7 +138,7 @@ class Ledger:
         position, previous = (last.position + 1, last.sha256) if last else (1, GENESIS)
         entry = link(position, previous, kind, self.now.isoformat(timespec="microseconds"), body)
         self.connection.execute(
-            "INSERT INTO entries VALUES (?, ?, ?, ?)", [entry.position, entry.kind, entry.sha256, entry.entry]
+            "INSERT INTO file.entries VALUES (?, ?, ?, ?)", [entry.position, entry.kind, entry.sha256, entry.entry]
         )
         return entry
 
@@ -149,28 +153,60 @@ class Ledger:
         found = self.connection.execute("SELECT position, kind, sha256, entry FROM entries ORDER BY position")
         return [Entry(*row) for row in found.fetchall()]
 
-    def rows(self, sql: str | duckdb.Statement, parameters: Any = None) -> list[dict[str, Any]]:
-        """The rows of a query of ours."""
+    def rows(
+        self, sql: str | duckdb.Statement, parameters: Any = None, most: int | None = None
+    ) -> list[dict[str, Any]]:
+        """The rows of a query, or the first so many."""
         result = self.connection.execute(sql, parameters)
-        names = [column[0] for column in result.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        columns = [column[0] for column in result.description or ()]
+        found = result.fetchall() if most is None else result.fetchmany(most)
+        return [dict(zip(columns, row, strict=True)) for row in found]
+
+    def _answer(self, *query: Any, seconds: float | None = None) -> list[dict[str, Any]]:
+        """As `rows`, and Ctrl-C ends it at once. Raises TimeoutError after so many seconds."""
+        with ThreadPoolExecutor(1) as other:  # the one that asks is where signals arrive
+            asked = other.submit(self.rows, *query)
+            try:
+                return asked.result(seconds)
+            except (KeyboardInterrupt, TimeoutError):
+                while not asked.done():  # it may not have begun
+                    self.connection.interrupt()
+                    time.sleep(0.01)
+                raise
 
     def ask(self, name: str, **given: Any) -> list[dict[str, Any]]:
-        """The rows of a named question. Raises InputError if there is none of that name, or a parameter is wrong."""
+        """The rows of a named question.
+
+        Raises InputError if there is none of that name, if a parameter is wrong, or names what the ledger does not have.
+        """
         asked = question(name)
-        return self.rows(asked.sql, asked.values(given))
+        values = asked.values(given)
+        for parameter in asked.parameters:
+            if parameter.kind in names.KINDS and values[parameter.name] != parameter.default:
+                values[parameter.name] = names.known(self.connection, parameter.kind, values[parameter.name])
+        try:
+            return self._answer(asked.sql, values)
+        except (duckdb.OutOfRangeException, duckdb.ConversionException, duckdb.InvalidInputException) as error:
+            raise InputError(
+                f"The question {name} has no answer for these values ({first_line(error)}); give others."
+            ) from None
 
     def one(self, sql: str, *parameters: Any) -> Any:
         """The first value of a query's first row; None if it has no row."""
         found = self.connection.execute(sql, list(parameters)).fetchone()
         return found[0] if found else None
 
-    def select(self, sql: str) -> list[dict[str, Any]]:
+    def select(self, sql: str, rows: int | None = None, seconds: float | None = None) -> list[dict[str, Any]]:
         """The rows of an analyst's own query, which can neither write, nor reach files or the network.
 
-        Raises InputError if the query is not a single one that reads.
+        rows: how many at the most. seconds: how long it may take. Raises InputError if the query is not a single one that
+        reads, or takes longer, or more memory than MEMORY.
         """
-        self.connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        self.connection.execute(
+            f"SET memory_limit = '{MEMORY}'; SET enable_external_access = false; SET lock_configuration = true"
+        )
+        if not sql.isascii() and not sql.encode(errors="ignore").decode() == sql:
+            raise InputError("The query has characters that are no text; write it in UTF-8.")
         try:
             statements = self.connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type not in (
@@ -178,11 +214,16 @@ class Ledger:
                 duckdb.StatementType.EXPLAIN,
             ):
                 raise InputError("The query must be one SELECT; write it as such.")
-            return self.rows(statements[0])
-        except duckdb.Error as error:
-            first = str(error).splitlines()[0]
+            return self._answer(statements[0], None, rows, seconds=seconds)
+        except TimeoutError:
             raise InputError(
-                f'The query cannot be answered: {first.removesuffix(".")}; see the tables with `mucs sql "SHOW TABLES"`.'
+                f"The query took longer than {seconds:g} seconds; ask for less, or give it more time with --timeout."
+            ) from None
+        except duckdb.OutOfMemoryException:
+            raise InputError(f"The query needs more than {MEMORY} of memory; ask for less at a time.") from None
+        except duckdb.Error as error:
+            raise InputError(
+                f'The query cannot be answered: {first_line(error)}; see the tables with `mucs sql "SHOW TABLES"`.'
             ) from None
 
     def holds(self, sha256: str) -> bool:
@@ -190,19 +231,20 @@ class Ledger:
         return self.one("SELECT 1 FROM runs WHERE sha256 = ?", sha256) is not None
 
     def run(self, sha256: str) -> dict[str, Any]:
-        """A loaded run: its sha256, record, location, validations, and its artifacts' files and bytes by kind."""
+        """A loaded run: its sha256, record, location, validations (in the record's order), and its artifacts' files and bytes by kind."""
         (found,) = self.rows("SELECT run_id, sha256, record, location FROM runs WHERE sha256 = ?", [sha256])
         record = json.loads(found["record"])
         inputs = {**record["inputs"], "calibration": record["calibration"]}
         digests = {kind: given["sha256"] for kind, given in inputs.items() if given}
         digests |= {"noise_bank": record["noise_bank"], "edges": record["results"]["edges_sha256"]}
         sizes = {(a["kind"], a["sha256"]): a for a in self.rows("SELECT * FROM artifacts")}
-        results = self.rows("SELECT result FROM validations WHERE run_id = ?", [found["run_id"]])
+        results = [json.loads(r["result"]) for r in self.rows("FROM validations WHERE run_id = ?", [found["run_id"]])]
+        order = [said["sha256"] for said in record.get("validations", ())]
         return {
             "sha256": sha256,
             "record": record,
             "location": found["location"],
-            "validations": [json.loads(row["result"]) for row in results],
+            "validations": sorted(results, key=lambda v: order.index(digest(v)) if digest(v) in order else len(order)),
             "artifacts": {kind: sizes[kind, sha] for kind, sha in digests.items()},
         }
 
@@ -217,33 +259,66 @@ class Ledger:
         ).to_arrow_table()
 
 
-def connect(path: Path) -> duckdb.DuckDBPyConnection:
-    """A ledger file, opened to read. Raises InputError as `Ledger.open` does."""
+def connect(path: Path, named: Path | None = None, *, read_only: bool = True) -> duckdb.DuckDBPyConnection:
+    """A database in memory with a ledger's file attached, and the program's views and macros over its tables.
+
+    named: what to call it in an error. To write, a missing file is made. Raises InputError as `Ledger.open` does.
+    """
+    named = named or path
+    new = not path.exists()
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "temp_directory": str(path.with_name(f".{path.name}.tmp")),
+        }
+    )
+    connection.execute("SET TimeZone = 'UTC'")  # of `current_date`, and of the times that are shown
     try:
-        connection = duckdb.connect(str(path), read_only=True)
-    except duckdb.IOException as error:
-        if "lock" in str(error):
+        catalogue.attach(connection, path, read_only=read_only)
+        if new:
+            catalogue.build(connection, path)
+        elif check(connection, named, read_only):
+            catalogue.renew(connection, path)
+        catalogue.define(connection)
+        return connection
+    except duckdb.Error as error:
+        connection.close()
+        if "Could not set lock" in str(error):
             raise InputError(
-                f"The ledger {path} is in use by a program that writes to it directly; close that one, and open ledgers read-only."
+                f"The ledger {named} is in use by a program that writes to it directly; close that one, and open ledgers read-only."
             ) from None
-        raise InputError(f"{path} is not a DuckDB file, or is damaged; restore it from a copy.") from None
-    except duckdb.Error:
-        raise InputError(f"{path} cannot be opened as a DuckDB file; restore it from a copy.") from None
-    try:
-        found = connection.execute("SELECT schema_version FROM ledger").fetchone()
-    except duckdb.CatalogException:
+        if isinstance(error, duckdb.PermissionException) or "Permission denied" in str(error):
+            raise InputError(f"The ledger {named} cannot be read: permission is denied; give one that can.") from None
+        raise InputError(f"{named} is not a DuckDB file, or is damaged; restore it from a copy.") from None
+    except BaseException:
         connection.close()
-        raise InputError(f"{path} is a DuckDB file but not a ledger; give another --ledger.") from None
-    except duckdb.Error:
-        connection.close()
-        raise InputError(f"{path} is damaged; restore it from a copy.") from None
-    version = found[0] if found else None
-    if version != SCHEMA_VERSION:
-        connection.close()
+        raise
+
+
+def check(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool) -> bool:
+    """Whether a writer must renew the views and macros of the attached file, which are an earlier ledger's.
+
+    InputError unless it is a ledger of this schema. Views and macros matter to a writer alone.
+    """
+    found = catalogue.read(connection)
+    if ("table", "ledger") not in found:
+        raise InputError(f"{path} is a DuckDB file but not a ledger; give another --ledger.")
+    versions = [row[0] for row in connection.execute(f"SELECT * FROM {catalogue.FILE}.main.ledger").fetchall()]
+    if versions[:1] != [SCHEMA_VERSION]:
+        version = versions[0] if versions else None
         raise InputError(
             f"The ledger {path} is of schema {version}, this program reads {SCHEMA_VERSION}; use the version of mucs that wrote it."
         )
-    return connection
+    wrong = catalogue.table_fault(found) if read_only else catalogue.fault(found)
+    if wrong:
+        raise Altered(f"{path} was altered: {wrong}; restore it from a copy.")
+    return not read_only and catalogue.is_earlier(found)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what DuckDB says."""
+    return str(error).splitlines()[0].rstrip(".")
 
 
 def working_path(path: Path) -> Path:
@@ -258,6 +333,11 @@ def working_copy(path: Path) -> Path:
         left.unlink(missing_ok=True)
     if path.exists():
         connect(path).close()
+        if Path(f"{path}.wal").exists():
+            raise InputError(
+                f"Another program wrote to the ledger {path} and did not finish, and left {path.name}.wal; restore the ledger"
+                " from a copy, without that file."
+            )
         with no_room(path):
             try:
                 shutil.copyfile(path, working)
@@ -272,7 +352,12 @@ def take_lock(path: Path, wait: float) -> TextIO:
 
     Raises InputError, naming the holder, after so many seconds.
     """
-    lock = path.with_name(f".{path.name}.lock").open("a+")
+    try:
+        lock = path.with_name(f".{path.name}.lock").open("a+")
+    except OSError as error:
+        raise InputError(
+            f"The ledger {path} cannot be written, as nothing can be in its folder ({error.strerror}); give another --ledger."
+        ) from None
     until = time.monotonic() + wait
     while True:
         try:

@@ -69,7 +69,7 @@ def load(ledger: Ledger, run: Run) -> bool:
         ledger.append("run", body | {"artifacts": [dict(a) for a in run.artifacts], "members": members_sha256(ledger)})
         for v in run.validations:
             ledger.connection.execute(
-                "INSERT INTO validations VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO file.validations VALUES (?, ?, ?, ?, ?)",
                 [run_id, v["suite"], v["success"], digest(v), canonical(v).decode()],
             )
             ledger.append("validation", {"run": run.sha256, "suite": v["suite"], "result": digest(v)})
@@ -88,7 +88,7 @@ def file_sha256(path: Path) -> str:
 def _load_artifacts(ledger: Ledger, run: Run) -> None:
     for a in run.artifacts:
         ledger.connection.execute(
-            "INSERT INTO artifacts SELECT coalesce(max(artifact_id), 0) + 1, $kind, $sha256, $files, $bytes FROM artifacts"
+            "INSERT INTO file.artifacts SELECT coalesce(max(artifact_id), 0) + 1, $kind, $sha256, $files, $bytes FROM artifacts"
             " HAVING NOT EXISTS (SELECT 1 FROM artifacts WHERE kind = $kind AND sha256 = $sha256)",
             dict(a),
         )
@@ -105,7 +105,7 @@ def _load_items(ledger: Ledger, run: Run, now: Any) -> None:
         values = {name: f"said->>'{name}'" for name in ("id", "sha256", *columns)}
         values |= {"date": "(said->>'date')[:10]::DATE"} if "date" in columns else {}
         c.execute(
-            f"INSERT INTO {kind}_items"
+            f"INSERT INTO file.{kind}_items"
             f" SELECT (SELECT coalesce(max({kind}_id), 0) FROM {kind}_items) + row_number() OVER (ORDER BY number),"
             f" row_sha256, {', '.join(values.values())}, said::JSON, ?"
             f" FROM (SELECT number, row_sha256, said::JSON AS said FROM staged_{kind})"
@@ -113,7 +113,7 @@ def _load_items(ledger: Ledger, run: Run, now: Any) -> None:
             [now],
         )
     c.execute(
-        "INSERT INTO members SELECT DISTINCT a.artifact_id, t.training_id"
+        "INSERT INTO file.members SELECT DISTINCT a.artifact_id, t.training_id"
         " FROM staged_training JOIN training_items t USING (row_sha256), artifacts a"
         " WHERE a.kind = 'training_set' AND a.sha256 = $sha256"
         " AND NOT EXISTS (SELECT 1 FROM members m WHERE m.training_set_id = a.artifact_id)"
@@ -139,7 +139,7 @@ def _load_run(ledger: Ledger, run: Run, now: Any) -> int:
     }
     run_id = int(ledger.one("SELECT coalesce(max(run_id), 0) + 1 FROM runs"))
     c.execute(
-        "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO file.runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             *(run_id, run.sha256, record["method"], ids["checkpoint"], ids["training_set"], ids.get("held_out")),
             *(ids.get("calibration"), ids["batch"], digest(record["settings"]), run.location, now),
@@ -150,7 +150,7 @@ def _load_run(ledger: Ledger, run: Run, now: Any) -> int:
     columns["recall"] = [recall and json.dumps(recall) for recall in columns["recall"]]
     c.register("staged_outcomes", pa.table(columns))
     c.execute(
-        f"INSERT INTO attributions SELECT ?, generated_id, {', '.join(f'o.{name}' for name in OUTCOME)}"
+        f"INSERT INTO file.attributions SELECT ?, generated_id, {', '.join(f'o.{name}' for name in OUTCOME)}"
         " FROM staged_outcomes o JOIN generated_items USING (row_sha256) ORDER BY generated_id",
         [run_id],
     )
@@ -161,7 +161,7 @@ def _load_run(ledger: Ledger, run: Run, now: Any) -> int:
 STORED = {
     name: f"e.{name}::DOUBLE::DECIMAL(18, {digits})" for name, digits in DECIMALS.items() if name != "decoy_p_value"
 } | {"decoys": "$decoys", "decoys_above": "(round(e.decoy_p_value * (1 + $decoys)) - 1)::INTEGER"}
-INSERT = f"""INSERT INTO edges (run_id, generated_id, training_id, rank, {", ".join(STORED)})
+INSERT = f"""INSERT INTO file.edges (run_id, generated_id, training_id, rank, {", ".join(STORED)})
 SELECT $run, g.generated_id, t.training_id, e.rank, {", ".join(STORED.values())}
 FROM read_parquet($edges) e
 JOIN generated_items g ON g.row_sha256 = e.generated_row_sha256

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,10 @@ import pyarrow as pa
 from mucs import InputError
 from mucs.canonical import digest
 from mucs.ledger.ledger import Ledger
+from mucs.ledger.names import run_called
+from mucs.ledger.questions import USES
+from mucs.text import is_fit
+from mucs.written import nearest, one_name, read_day
 
 COLUMNS = ("item", "rights_holder", "licence", "standing", "uses", "valid_from", "valid_to")
 STANDINGS = ("granted", "opted out")
@@ -44,11 +47,11 @@ class Right:
 def read_rights(ledger: Ledger, path: Path) -> list[Right]:
     """The rows of a CSV file with COLUMNS: an item is a training item's id, or the SHA-256 of an image.
 
-    standing may be empty for granted, uses for everything (else words such as `training output`), valid_to for no end.
+    standing may be empty for granted, uses for everything (else `training`, `output`, or both), valid_to for no end.
     Raises InputError, with the line, for what cannot be read or is not known to the ledger.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as f:
+        with path.open(newline="", encoding="utf-8-sig") as f:
             reader = csv.DictReader(f)
             if missing := [
                 name
@@ -58,6 +61,8 @@ def read_rights(ledger: Ledger, path: Path) -> list[Right]:
                 raise InputError(f"{path} has no column {missing[0]}; give {', '.join(COLUMNS)}.")
             if unknown := [name for name in reader.fieldnames or () if name not in COLUMNS]:
                 raise InputError(f"{path} has a column {unknown[0]!r}, which says nothing; give {', '.join(COLUMNS)}.")
+            if len(reader.fieldnames or ()) > len(set(reader.fieldnames or ())):
+                raise InputError(f"{path} has a column twice; give each once.")
             return list(_rights(ledger, path, reader))
     except (OSError, UnicodeDecodeError, csv.Error):
         raise InputError(
@@ -72,10 +77,17 @@ def _rights(ledger: Ledger, path: Path, reader: csv.DictReader[str]) -> Iterator
         images.setdefault(sha256, set()).add(sha256)
     for row in reader:
         here = f"{path}, line {reader.line_num}:"
+        if None in row:
+            raise InputError(f"{here} there are more values than columns; quote those that have a comma in them.")
         values = {name: (row.get(name) or "").strip() for name in COLUMNS}
+        for name, value in values.items():
+            if not value.isprintable():
+                raise InputError(f"{here} {name} has characters that cannot be printed; leave them out.")
         for name in ("item", "rights_holder", "licence", "valid_from"):
             if not values[name]:
                 raise InputError(f"{here} {name} is empty; fill it in.")
+            if not is_fit(values[name]):
+                raise InputError(f"{here} {name} has characters that cannot be printed, or too many; leave them out.")
         found = images.get(values["item"], set())
         if len(found) != 1:
             few = "no training item" if not found else f"{len(found)} images of training items"
@@ -84,21 +96,30 @@ def _rights(ledger: Ledger, path: Path, reader: csv.DictReader[str]) -> Iterator
             )
         standing = values["standing"] or "granted"
         if standing not in STANDINGS:
-            raise InputError(f"{here} standing cannot be {standing!r}; write {' or '.join(STANDINGS)}.")
+            raise InputError(
+                f"{here} standing cannot be {standing!r}{nearest(standing, STANDINGS)}; write {' or '.join(STANDINGS)}."
+            )
+        uses = values["uses"].split()
+        for use in uses:
+            if use not in USES:
+                raise InputError(
+                    f"{here} uses cannot have {use!r}{nearest(use, USES)}; write training, output, or both with a blank between,"
+                    " or leave it empty for everything."
+                )
         days = {name: _day(values[name], f"{here} {name}") for name in ("valid_from", "valid_to") if values[name]}
         if "valid_to" in days and days["valid_to"] <= days["valid_from"]:
             raise InputError(
                 f"{here} valid_to is not after valid_from; it is the first day on which the right does not hold."
             )
         yield Right(
-            *(reader.line_num, min(found), values["rights_holder"], values["licence"], standing),
-            *(values["uses"].split() or None, days["valid_from"], days.get("valid_to")),
+            *(reader.line_num, min(found), one_name(values["rights_holder"]), values["licence"], standing),
+            *(list(dict.fromkeys(uses)) or None, days["valid_from"], days.get("valid_to")),
         )
 
 
 def _day(text: str, what: str) -> str:
     try:
-        return datetime.date.fromisoformat(text).isoformat()
+        return read_day(text).isoformat()
     except ValueError:
         raise InputError(f"{what} cannot be {text!r}; write a day as 2026-10-31.") from None
 
@@ -120,7 +141,7 @@ def record_rights(ledger: Ledger, rights: list[Right]) -> bool:
         entry = ledger.append("rights", body)
         ledger.connection.register("staged_rights", pa.Table.from_pylist(rows, STAGED))
         ledger.connection.execute(
-            "INSERT INTO rights SELECT ?, line, sha256, rights_holder, licence, standing, uses, valid_from::DATE, valid_to::DATE, ?"
+            "INSERT INTO file.rights SELECT ?, line, sha256, rights_holder, licence, standing, uses, valid_from::DATE, valid_to::DATE, ?"
             " FROM staged_rights",
             [entry.position, now],
         )
@@ -152,38 +173,51 @@ def artifact(ledger: Ledger, name: str) -> str:
     )
 
 
+# whether the second is the first, or something that it was made from: by derivation, or as a run's checkpoint was from its training set
+ABOVE = """
+WITH RECURSIVE parents AS MATERIALIZED (
+    SELECT child_sha256 AS child, parent_sha256 AS parent FROM derivations
+    UNION
+    SELECT c.sha256, t.sha256
+    FROM runs r JOIN artifacts c ON c.artifact_id = r.checkpoint_id JOIN artifacts t ON t.artifact_id = r.training_set_id
+), up AS (
+    SELECT ? AS sha256
+    UNION
+    SELECT parent FROM parents JOIN up ON child = sha256
+)
+SELECT 1 FROM up WHERE sha256 = ?
+"""
+
+
 def record_derivation(ledger: Ledger, child: str, parent: str) -> bool:
     """Add that one artifact was made from another (each by SHA-256); False if the ledger knows.
 
-    Raises InputError if the parent was made from the child.
+    Raises InputError if the parent was made from the child, as earlier derivations or runs have it.
     """
     if ledger.one("SELECT 1 FROM derivations WHERE child_sha256 = ? AND parent_sha256 = ?", child, parent):
         return False
-    above = "WITH RECURSIVE up AS (SELECT ? AS sha256 UNION SELECT parent_sha256 FROM derivations JOIN up ON child_sha256 = sha256) SELECT 1 FROM up WHERE sha256 = ?"
-    if ledger.one(above, parent, child):
+    if ledger.one(ABOVE, parent, child):
         raise InputError(f"{parent[:12]} was made from {child[:12]}, so it cannot be what that was made from.")
     with ledger.transaction() as now:
         entry = ledger.append("derivation", {"child": child, "parent": parent})
-        ledger.connection.execute("INSERT INTO derivations VALUES (?, ?, ?, ?)", [entry.position, child, parent, now])
+        ledger.connection.execute(
+            "INSERT INTO file.derivations VALUES (?, ?, ?, ?)", [entry.position, child, parent, now]
+        )
     return True
 
 
 def withdraw(ledger: Ledger, run: str, reason: str) -> bool:
     """Have a run (by the start of its SHA-256) speak no longer; False if it does not already.
 
-    Raises InputError if there is not exactly one such run.
+    Raises InputError if there is not exactly one such run, or its name is shorter than eight digits.
     """
-    found = ledger.rows("SELECT run_id, sha256 FROM runs WHERE starts_with(sha256, ?)", [run])
-    if len(found) != 1:
-        raise InputError(
-            f'The ledger has {len(found)} runs called {run!r}; see them with `mucs sql "SELECT sha256, loaded_at FROM runs"`.'
-        )
-    (known,) = found
-    if ledger.one("SELECT 1 FROM withdrawals WHERE run_id = ?", known["run_id"]):
+    sha256 = run_called(ledger.connection, run)
+    run_id = ledger.one("SELECT run_id FROM runs WHERE sha256 = ?", sha256)
+    if ledger.one("SELECT 1 FROM withdrawals WHERE run_id = ?", run_id):
         return False
     with ledger.transaction() as now:
-        entry = ledger.append("withdrawal", {"run": known["sha256"], "reason": reason})
+        entry = ledger.append("withdrawal", {"run": sha256, "reason": reason})
         ledger.connection.execute(
-            "INSERT INTO withdrawals VALUES (?, ?, ?, ?)", [entry.position, known["run_id"], reason, now]
+            "INSERT INTO file.withdrawals VALUES (?, ?, ?, ?)", [entry.position, run_id, reason, now]
         )
     return True

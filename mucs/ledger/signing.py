@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
+from mucs.parse import load_json
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PAYLOAD = "application/vnd.in-toto+json"
@@ -146,7 +146,7 @@ def open_envelope(envelope: Mapping[str, Any], public_key: Path) -> dict[str, An
     else:
         return None
     try:
-        said = json.loads(opened.payload) if opened.payload_type == PAYLOAD else {}
+        said = load_json(opened.payload) if opened.payload_type == PAYLOAD else {}
         digests = [subject["digest"]["sha256"] for subject in said["subject"]]
         whole = said["_type"] == STATEMENT and all(SHA256.fullmatch(d) for d in digests)
         whole = whole and all(isinstance(subject["name"], str) for subject in said["subject"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -21,9 +22,9 @@ import numpy as np
 
 from mucs import InputError
 from mucs.canonical import digest
-from mucs.ledger import chain, merkle
+from mucs.ledger import catalogue, chain, merkle
 from mucs.ledger.edges import NUMBERS, PUBLISHED, hash_leaves, pack, raw_digests
-from mucs.ledger.ledger import Ledger
+from mucs.ledger.ledger import SCHEMA_VERSION, Ledger
 from mucs.ledger.load import OUTCOME
 
 log = logging.getLogger("mucs.verify")
@@ -40,20 +41,28 @@ Submit = Callable[..., Future[Subtrees]]
 def first_fault(ledger: Ledger, head: str | None = None) -> str | None:
     """What is wrong with the first thing in the ledger that does not hold; None if all of it holds.
 
-    Checks, in this order: the chain; that a remembered head (the SHA-256 of an entry) is in it; every item's row; each
-    run's row, artifacts, training set, outcomes, validations and edges against its entries; what else was registered;
-    and the invariants. Edges are read a batch at a time. Raises InputError if the head is no SHA-256.
+    Checks, in this order: that the file defines what a ledger does and nothing else; the chain; that a remembered head
+    (the SHA-256 of an entry) is in it; every item's row; the artifacts; each run's row, training set, outcomes, validations
+    and edges against its entries; what else was registered; statements; and the invariants. Nothing that the file defines is
+    run. Edges are read a batch at a time. Raises InputError if the head is no SHA-256.
     """
     if head is not None and not SHA256.fullmatch(head):
         raise InputError(f"{head!r} is not the head of a chain; give the 64 digits that `mucs verify` printed.")
     try:
+        defined = catalogue.fault(catalogue.read(ledger.connection))
+        if defined:
+            return defined
         entries = ledger.entries()
         return (
-            chain.first_fault(entries)
+            _schema_fault(ledger)
+            or chain.first_fault(entries)
             or _head_fault(entries, head)
             or _item_fault(ledger)
+            or _artifact_fault(ledger, entries)
             or _run_fault(ledger, entries)
             or _registered_fault(ledger, entries)
+            or _content_fault(ledger)
+            or _statement_fault(ledger, entries)
             or _invariant_fault(ledger)
         )
     except duckdb.Error as error:
@@ -63,6 +72,7 @@ def first_fault(ledger: Ledger, head: str | None = None) -> str | None:
         TypeError,
         AttributeError,
         ValueError,
+        RecursionError,
     ) as error:  # whoever forges an entry may leave things out
         return f"something in it is not of the form that a ledger has ({type(error).__name__}: {error})"
 
@@ -70,6 +80,11 @@ def first_fault(ledger: Ledger, head: str | None = None) -> str | None:
 def later_than(entries: Sequence[chain.Entry], head: str) -> int:
     """How many entries follow the one whose SHA-256 is `head`."""
     return len(entries) - next(entry.position for entry in entries if entry.sha256 == head)
+
+
+def _schema_fault(ledger: Ledger) -> str | None:
+    versions = [row["schema_version"] for row in ledger.rows("FROM ledger")]
+    return None if versions == [SCHEMA_VERSION] else f"the table ledger says {versions}, and not {SCHEMA_VERSION} once"
 
 
 def _head_fault(entries: Sequence[chain.Entry], head: str | None) -> str | None:
@@ -87,6 +102,31 @@ def _item_fault(ledger: Ledger) -> str | None:
             if digest(row) != item["row_sha256"] or as_loaded != {name: str(item[name]) for name in names}:
                 return f"the {kind} item {item['id']} is not the one that was registered"
     return None
+
+
+def _artifact_fault(ledger: Ledger, entries: Sequence[chain.Entry]) -> str | None:
+    """The first artifact that is not the one which the entries of runs bring, numbered in their order."""
+    said: dict[tuple[str, str], tuple[int, str, str, int, int]] = {}
+    for entry in entries:
+        if entry.kind == "run":
+            body = json.loads(entry.entry)["body"]
+            for a in body["artifacts"]:
+                row = (len(said) + 1, a["kind"], a["sha256"], a["files"], a["bytes"])
+                if said.setdefault((a["kind"], a["sha256"]), row)[3:] != row[3:]:
+                    return f"run {body['run'][:12]} says another size of the {a['kind']} {a['sha256'][:12]} than a run before it"
+    rows = ledger.connection.execute(
+        "SELECT artifact_id, kind, sha256, files, bytes FROM artifacts ORDER BY ALL"
+    ).fetchall()
+    for (_, kind, sha256, *_), row in zip(said.values(), rows, strict=False):
+        if row != said[kind, sha256]:
+            return f"the {row[1]} {row[2][:12]} stands where the entries of runs have the {kind} {sha256[:12]}, or says another size"
+    if len(rows) > len(said):
+        return f"the {rows[len(said)][1]} {rows[len(said)][2][:12]} is an artifact of no run"
+    return (
+        None
+        if len(rows) == len(said)
+        else f"of {len(said)} artifacts that the entries of runs bring, {len(rows)} are there"
+    )
 
 
 def _run_fault(ledger: Ledger, entries: Sequence[chain.Entry]) -> str | None:
@@ -112,10 +152,6 @@ def _run_fault(ledger: Ledger, entries: Sequence[chain.Entry]) -> str | None:
     missing = committed.keys() - {run["sha256"] for run in runs}
     if missing:
         return f"run {min(missing)[:12]} has an entry but no rows"
-    named = {(a["kind"], a["sha256"]) for body in committed.values() for a in body.get("artifacts", ())}
-    for row in artifacts.values():
-        if (row["kind"], row["sha256"]) not in named:
-            return f"the {row['kind']} {row['sha256'][:12]} is an artifact of no run"
     validated = ledger.one("SELECT count(*) FROM validations")
     return None if validated == sum(map(len, gates.values())) else "a validation belongs to no run"
 
@@ -130,11 +166,6 @@ def _row_holds(run: Mapping[str, Any], body: Mapping[str, Any], artifacts: Mappi
             return False
     said = (record["method"], body["location"], digest(record["settings"]))
     return said == (run["method"], run["location"], run["settings_sha256"])
-
-
-def _artifacts_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
-    found = ledger.rows("SELECT kind, sha256, files, bytes FROM artifacts")
-    return "artifacts" in body and all(a in found for a in body["artifacts"])
 
 
 def _members_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
@@ -177,7 +208,6 @@ def _edges_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
 
 
 _OF_A_RUN: dict[str, Callable[[Ledger, int, Mapping[str, Any]], bool]] = {
-    "artifacts": _artifacts_hold,
     "members of the training set": _members_hold,
     "outcomes": _outcomes_hold,
     "edges": _edges_hold,
@@ -319,6 +349,50 @@ _REGISTERED: dict[str, tuple[str, Callable[[Ledger], Bodies]]] = {
 }
 
 
+def _content_fault(ledger: Ledger) -> str | None:
+    """The first statement or usage report whose name is not the SHA-256 of its content."""
+    for table, what in (("usage_reports", "usage report"), ("statements", "statement")):
+        found = ledger.connection.execute(f"SELECT position, sha256, content FROM {table} ORDER BY ALL")
+        while row := found.fetchone():
+            position, sha256, content = row
+            if hashlib.sha256(content.encode()).hexdigest() != sha256:
+                return f"the {what} of entry {position} was edited: its content does not have its digest"
+    return None
+
+
+def _statement_fault(ledger: Ledger, entries: Sequence[chain.Entry]) -> str | None:
+    """The first statement whose header does not agree with what the chain held when it was issued."""
+    before: dict[str, dict[str, Any]] = {}  # records of the runs so far
+    sets: set[str] = set()
+    said = {row["position"]: json.loads(row["content"])["header"] for row in ledger.rows("FROM statements")}
+    for entry, last in zip(entries, [None, *entries], strict=False):
+        if entry.kind == "run":
+            body = json.loads(entry.entry)["body"]
+            before[body["run"]] = body["record"]
+            sets.add(body["record"]["inputs"]["training_set"]["sha256"])
+        header = said.get(entry.position)
+        if header is None or entry.kind != "statement":
+            continue
+        at = last and {"position": last.position, "head": last.sha256}
+        if header["ledger"] != at:
+            return f"statement {header['statement']} was not issued at the head of the chain that it names"
+        if not set(header["runs"]) <= before.keys() or not set(header["training_sets"]) <= sets:
+            return f"statement {header['statement']} names runs or training sets that were not there when it was issued"
+        rest_on = [before[run] for run in header["runs"]]
+        of_runs = {
+            "methods": {record["method"] for record in rest_on},
+            "checkpoints": {record["inputs"]["checkpoint"]["sha256"] for record in rest_on},
+            "settings": {digest(record["settings"]) for record in rest_on},
+            "noise_banks": {record["noise_bank"] for record in rest_on if record.get("noise_bank")},
+        }
+        for name, values in of_runs.items():
+            if header[name] != sorted(values):
+                return f"the {name.replace('_', ' ')} of statement {header['statement']} are not those of its runs"
+        if datetime.datetime.fromisoformat(header["as_of"]) > datetime.datetime.fromisoformat(header["issued_at"]):
+            return f"statement {header['statement']} rests on what was known after it was issued"
+    return None
+
+
 def _invariant_fault(ledger: Ledger) -> str | None:
     """The first invariant with a row that violates it; those named edges_* are asked of some generated items at a time."""
     for path in sorted(INVARIANTS.glob("*.sql")):
@@ -344,11 +418,10 @@ def _slices(ledger: Ledger) -> Iterator[None]:
             size = 0
         ranges[-1][1] = number
         size += count
-    whole = f'"{ledger.one("SELECT current_database()")}".main.edges'
     try:
         for first, last in ranges:
             ledger.connection.execute(
-                f"CREATE OR REPLACE TEMP VIEW edges AS SELECT * FROM {whole} WHERE generated_id BETWEEN {first} AND {last}"
+                f"CREATE OR REPLACE TEMP VIEW edges AS SELECT * FROM {catalogue.FILE}.main.edges WHERE generated_id BETWEEN {first} AND {last}"
             )
             yield
     finally:

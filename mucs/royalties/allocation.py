@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import TypeVar
 
 from mucs.royalties.contract import HUNDRED, Contract, Pot, is_unknown
+from mucs.written import one_name
 
 FINE = 10**24  # units of a pot while it is divided
 SHARE_PLACES = 12  # decimals of a share that is shown
@@ -192,7 +193,9 @@ class _Division:
             return {(suspense, "not granted for output"): HUNDRED}
         split = self.contract.splits.get(work.sha256)
         if split is None:
-            return {(suspense, "holder unknown") if is_unknown(work.holder) else (work.holder, basis): HUNDRED}
+            # the account is no holder, whatever a manifest says
+            nobody = is_unknown(work.holder) or one_name(work.holder) == one_name(suspense)
+            return {(suspense, "holder unknown") if nobody else (work.holder, basis): HUNDRED}
         owners = {(holder, basis): percent for holder, percent in split.items() if percent}
         rest = HUNDRED - sum(split.values())
         return owners | ({(suspense, "split incomplete"): rest} if rest else {})
@@ -285,6 +288,19 @@ def balances(
             Balance(holder, carried.get(holder, 0), net.get(holder, 0), difference, adjusted.get(holder, 0), paid)
         )
     return found
+
+
+def spelt(holders: Iterable[str], accounts: Collection[str]) -> dict[str, str]:
+    """The account of each holder: one for all spellings of a name that differ in blanks and Unicode form alone.
+
+    accounts: those that there are, which are kept as they are spelt, so that nobody is paid again under another spelling.
+    """
+    names = sorted(holders, key=lambda name: (name != one_name(name), name))
+    known = sorted(accounts, key=lambda name: (name != one_name(name), name))
+    first: dict[str, str] = {}
+    for name in (*known, *names):
+        first.setdefault(one_name(name), name)
+    return {name: name if name in accounts else first[one_name(name)] for name in names}
 
 
 def by_holder(lines: Iterable[Line]) -> dict[str, int]:

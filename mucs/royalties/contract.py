@@ -14,10 +14,15 @@ import yaml
 
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.ledger.questions import USES
+from mucs.parse import compose_yaml
+from mucs.text import is_fit
+from mucs.written import nearest, one_name, read_day
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NUMBER = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+TERRITORY = re.compile(r"[A-Z]{2}")
 HUNDRED = Decimal(100)
 MOST_EDGES = 1000  # of a generated item that can count
 PLACES = 4  # decimals of a percentage
@@ -109,7 +114,7 @@ def _plain(value: Any) -> Any:
 def read_contract(path: Path) -> Contract:
     """A contract from its file. Raises InputError, with the line, for the first thing that is wrong."""
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        root = compose_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         raise InputError(f"{path} cannot be read as text; give a contract, see docs/royalties.md.") from None
     except yaml.MarkedYAMLError as error:
@@ -117,6 +122,8 @@ def read_contract(path: Path) -> Contract:
         raise InputError(f"{path}, line {line}: this is not YAML ({error.problem}); mend it.") from None
     except yaml.YAMLError:
         raise InputError(f"{path} has characters that YAML does not allow; save it as plain text.") from None
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read as a contract: {error}; write it plainly.") from None
     if root is None:
         raise InputError(f"{path} is empty; give a contract, see docs/royalties.md.")
     return _contract(_Value(str(path), "the contract", root))
@@ -132,10 +139,10 @@ def _contract(root: _Value) -> Contract:
     start, end = given["valid_from"].day(), given["valid_to"].day()
     if end <= start:
         given["valid_to"].refuse("is not after valid_from", "give the first day on which the contract does not hold")
-    pots = {name: _pot(pot, decimals) for name, pot in given["pots"].keys(optional=("training", "output")).items()}
+    pots = {name: _pot(pot, decimals) for name, pot in given["pots"].keys(optional=USES).items()}
     if not pots:
         given["pots"].refuse("has no pot", "give training, output or both")
-    suspense = given["suspense"].text() if "suspense" in given else "Suspense account"
+    suspense = one_name(given["suspense"].text()) if "suspense" in given else "Suspense account"
     splits = given["splits"].items() if "splits" in given else {}
     return Contract(
         id=given["id"].text(NAME, "letters, digits, dots, dashes and underscores"),
@@ -156,7 +163,7 @@ def _contract(root: _Value) -> Contract:
         minimum_payout=given["minimum_payout"].money(decimals) if "minimum_payout" in given else Decimal(0),
         splits={work: _split(split, suspense) for work, split in splits.items()},
         suspense=suspense,
-        territories=_texts(given.get("territories"), re.compile("[A-Z]{2}"), "two capital letters of ISO 3166"),
+        territories=_texts(given.get("territories"), TERRITORY, "two capital letters of ISO 3166"),
         lines={work: split.place for work, split in splits.items()},
     )
 
@@ -165,7 +172,7 @@ def _party(value: _Value) -> Party:
     given = value.keys("name", optional=("ipi", "isni"))
     ipi = given["ipi"].text(re.compile(r"[0-9]{9,11}"), "9 to 11 digits") if "ipi" in given else None
     isni = given["isni"].text(re.compile(r"[0-9]{15}[0-9X]"), "16 digits, without blanks") if "isni" in given else None
-    return Party(given["name"].text(), ipi, isni)
+    return Party(one_name(given["name"].text()), ipi, isni)
 
 
 def _pot(value: _Value, decimals: int) -> Pot:
@@ -202,8 +209,11 @@ def is_unknown(holder: str) -> bool:
 
 
 def _split(value: _Value, suspense: str) -> dict[str, Decimal]:
-    found = {}
-    for holder, each in value.items().items():
+    found: dict[str, Decimal] = {}
+    for written, each in value.items().items():
+        holder = one_name(written)
+        if holder in found:
+            each.refuse(f"is another spelling of {holder}", "give each holder once")
         if holder == suspense or is_unknown(holder):
             each.refuse("goes to the suspense account", "leave it out: what is missing to 100 goes there by itself")
         found[holder] = each.percentage()
@@ -250,7 +260,9 @@ class _Value:
         found, known = self.items(), (*required, *optional)
         for name, value in found.items():
             if name not in known:
-                value.refuse(f"is no key of {self.name}", f"the known ones are {', '.join(known)}")
+                value.refuse(
+                    f"is no key of {self.name}{nearest(name, known)}", f"the known ones are {', '.join(known)}"
+                )
         for name in required:
             if name not in found:
                 self.refuse(f"has no {name}", "add it")
@@ -269,9 +281,9 @@ class _Value:
         if not found:
             self.refuse("is empty", "fill it in")
         if pattern and not pattern.fullmatch(found):
-            self.refuse(f"cannot be {found!r}", f"write {what}")
-        if not found.isprintable():
-            self.refuse("has characters that cannot be printed", "leave them out")
+            self.refuse(f"cannot be {found[:80]!r}", f"write {what}")
+        if not is_fit(found):
+            self.refuse("has characters that cannot be printed, or too many", "leave them out")
         return found
 
     def integer(self, least: int, most: int) -> int:
@@ -283,7 +295,11 @@ class _Value:
         what = f"a number from {least:f} to {most:f} with at most {places} decimals"
         found = self.text(NUMBER, what)
         number = Decimal(found)
-        if not least <= number <= most or len(found.partition(".")[2]) > places:
+        if (
+            not least <= number <= most
+            or (found.startswith("-") and not number)
+            or len(found.partition(".")[2]) > places
+        ):
             self.refuse(f"cannot be {found}", f"write {what}")
         return number
 
@@ -296,6 +312,6 @@ class _Value:
     def day(self) -> datetime.date:
         found = self.text()
         try:
-            return datetime.date.fromisoformat(found)
+            return read_day(found)
         except ValueError:
             return datetime.date(*self.refuse(f"cannot be {found!r}", "write a day as 2026-10-31"))

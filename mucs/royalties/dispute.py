@@ -10,7 +10,9 @@ from typing import Any
 
 from mucs import InputError
 from mucs.ledger import Ledger
+from mucs.royalties.allocation import spelt
 from mucs.royalties.contract import is_unknown
+from mucs.written import nearest
 
 STEPS = {"open": ("under review",), "under review": ("upheld", "rejected"), "upheld": (), "rejected": ()}
 AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,4})?")
@@ -24,15 +26,15 @@ def open_dispute(ledger: Ledger, statement: str, rights_holder: str, reason: str
     from mucs.royalties.statement import find
 
     found = find(ledger, statement)
-    reason = _said(reason)
-    header = found.content["header"]
-    known = {balance["holder"] for balance in found.content["balances"]} - {header["contract"]["suspense"]}
-    known |= {
-        row["rights_holder"] for row in ledger.rows("SELECT rights_holder FROM rights_on(current_date, 'infinity')")
-    }
+    reason, header = _said(reason), found.content["header"]
+    accounts = {balance["holder"] for balance in found.content["balances"]}
+    holders = ledger.rows("SELECT DISTINCT rights_holder FROM rights_on(current_date, 'infinity')")
+    known = accounts | set(spelt({row["rights_holder"] for row in holders}, accounts).values())
+    known.discard(header["contract"]["suspense"])
+    rights_holder = spelt([rights_holder], known)[rights_holder]
     if rights_holder not in known or is_unknown(rights_holder):
         raise InputError(
-            f"The ledger has no rights holder {rights_holder!r}; see them with"
+            f"The ledger has no rights holder {rights_holder!r}{nearest(rights_holder, known)}; see them with"
             " `mucs sql \"SELECT DISTINCT rights_holder FROM rights_on(current_date, 'infinity')\"`."
         )
     again = ledger.one(
@@ -102,7 +104,7 @@ def _step(
     entry = ledger.append("dispute", body | {"amount": None if amount is None else f"{amount:.4f}"})
     number = entry.position if dispute is None else dispute
     ledger.connection.execute(
-        "INSERT INTO dispute_steps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO file.dispute_steps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [entry.position, number, statement, rights_holder, state, reason, amount, now],
     )
     return number

@@ -18,8 +18,10 @@ from mucs.ledger import Ledger, signing
 from mucs.ledger.load import file_sha256
 from mucs.report.page import page
 from mucs.royalties.contract import read_contract
-from mucs.royalties.statement import Statement, issue
+from mucs.royalties.remarks import remarks
+from mucs.royalties.statement import Statement, issue, preview
 from mucs.royalties.usage import Period, read_usage
+from mucs.text import for_spreadsheet
 
 PREDICATE = "https://mucs.dev/royalty-statement/v1"
 SHOWN_WORKS = 5  # of a line on the page
@@ -32,11 +34,11 @@ BALANCE = ("holder", "carried_in", "net", "difference", "adjustments", "paid", "
 
 @dataclass(frozen=True)
 class Issued:
-    """A statement, where its files lie, and how many rows of the usage report are of other months."""
+    """A statement, where its files lie, and what whoever issues it should look at, in sentences."""
 
     statement: Statement
     files: list[Path]
-    outside: int
+    remarks: list[str]
 
     @property
     def page(self) -> Path:
@@ -45,25 +47,37 @@ class Issued:
 
 
 def state(
-    contract: Path, period: str, usage: Path, ledger: Path, out: Path, as_of: str = "infinity", key: Path | None = None
+    contract: Path,
+    period: str,
+    usage: Path,
+    ledger: Path,
+    out: Path,
+    as_of: str = "infinity",
+    key: Path | None = None,
+    dry_run: bool = False,
 ) -> Issued:
     """Issue the statement of a month (such as 2026-10), unless it is there, and write its files into `out`.
 
-    key: a private key to sign them with. Raises InputError for anything that cannot be used, with the ledger as it was.
+    key: a private key to sign them with. dry_run: compute it alone, and write nothing anywhere. Raises InputError for
+    anything that cannot be used, with the ledger as it was.
     """
     agreed, month = read_contract(contract), Period.month(period)
     used = read_usage(usage, month)
     if key:
         signing.read_private_key(key)
-    Ledger.open(ledger).connection.close()
+    with Ledger.open(ledger) as opened:
+        if dry_run:
+            statement = preview(opened, agreed, month, used, as_of)
+            return Issued(statement, [], remarks(opened, statement, used))
     with Ledger.open(ledger, read_only=False) as opened:
         statement = issue(opened, agreed, month, used, as_of)
+        said = remarks(opened, statement, used)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError:  # within the block, so that nothing is issued
             raise InputError(f"{out} cannot be made a folder; give another --out.") from None
     try:
-        return Issued(statement, write_files(statement, out, key), used.outside)
+        return Issued(statement, write_files(statement, out, key), said)
     except OSError as error:
         raise InputError(
             f"{out} cannot be written ({error.strerror}); the ledger has statement {statement.title}, whose files are written"
@@ -122,7 +136,8 @@ def _csv(columns: tuple[str, ...], rows: list[Any]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({name: "" if row[name] is None else for_spreadsheet(str(row[name])) for name in columns})
     return text.getvalue().encode()
 
 
@@ -147,7 +162,9 @@ def flat_file(statement: Statement) -> bytes:
     for balance in content["balances"]:
         records.append(["BA", *(balance[name] for name in BALANCE)])
     records.append(["FOOT", str(len(records) + 1), str(len(header["pots"])), str(len(content["lines"]))])
-    return "".join("\t".join(" ".join(cell.split()) for cell in record) + "\n" for record in records).encode()
+    return "".join(
+        "\t".join(for_spreadsheet(" ".join(cell.split())) for cell in record) + "\n" for record in records
+    ).encode()
 
 
 def _party_id(party: Mapping[str, Any]) -> str:
@@ -162,6 +179,9 @@ def html_file(statement: Statement) -> bytes:
         sha256=statement.sha256,
         header=content["header"],
         contract=content["header"]["contract"],
+        early=statement.early,
+        changes=statement.changes,
+        verdicts=content["header"]["usage"].get("verdicts", {}),
         lines=sorted(content["lines"], key=lambda line: (line["right_type"], -Decimal(line["gross"]), line["holder"])),
         balances=content["balances"],
         adjustments=content["adjustments"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,8 +14,11 @@ from typing import Any
 from mucs import InputError
 from mucs.canonical import canonical, digest
 from mucs.ledger import Ledger
-from mucs.royalties.contract import NUMBER, Contract
+from mucs.royalties.contract import NUMBER, TERRITORY, Contract
+from mucs.text import is_fit
+from mucs.written import read_day
 
+MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 COLUMNS = ("generated", "date", "units", "revenue", "territory")
 
 
@@ -29,7 +33,9 @@ class Period:
     def month(cls, name: str) -> Period:
         """From its name, such as 2026-10. Raises InputError if it is none."""
         try:
-            start = datetime.datetime.strptime(name, "%Y-%m").date()
+            if not MONTH.fullmatch(name):
+                raise ValueError(name)
+            start = read_day(f"{name}-01")
             return cls(start, (start + datetime.timedelta(days=31)).replace(day=1))
         except (ValueError, OverflowError):
             raise InputError(f"The period cannot be {name!r}; give a month, such as 2026-10.") from None
@@ -100,6 +106,8 @@ def read_usage(path: Path, period: Period) -> Usage:
             for name in reader.fieldnames or ():
                 if name not in COLUMNS:
                     raise InputError(f"{path} has a column {name!r}, which says nothing; give {', '.join(COLUMNS)}.")
+            if len(reader.fieldnames or ()) > len(set(reader.fieldnames or ())):
+                raise InputError(f"{path} has a column twice; give each once.")
             rows = list(_uses(path, reader))
     except (OSError, UnicodeDecodeError, csv.Error):
         raise InputError(
@@ -115,12 +123,16 @@ def _uses(path: Path, reader: csv.DictReader[str]) -> Iterator[Use]:
         if None in row:
             raise InputError(f"{here} there are more values than columns; quote those that have a comma in them.")
         values = {name: (row.get(name) or "").strip() for name in COLUMNS}
-        if not values["generated"] or not values["generated"].isprintable():
+        if not values["generated"] or not is_fit(values["generated"]):
             raise InputError(f"{here} generated is empty or cannot be printed; give an id or a SHA-256.")
         try:
-            day = datetime.date.fromisoformat(values["date"])
+            day = read_day(values["date"])
         except ValueError:
             raise InputError(f"{here} date cannot be {values['date']!r}; write a day as 2026-10-31.") from None
+        if values["territory"] and not TERRITORY.fullmatch(values["territory"]):
+            raise InputError(
+                f"{here} territory cannot be {values['territory']!r}; write two capital letters of ISO 3166, such as DE."
+            )
         revenue = _amount(values["revenue"], f"{here} revenue") if values["revenue"] else None
         units = _amount(values["units"], f"{here} units")
         yield Use(reader.line_num, values["generated"], day, units, revenue, values["territory"])
@@ -139,6 +151,6 @@ def record_usage(ledger: Ledger, usage: Usage, now: datetime.datetime) -> None:
     body: dict[str, Any] = {"usage": usage.sha256, "rows": len(usage.rows)}
     entry = ledger.append("usage", body)
     ledger.connection.execute(
-        "INSERT INTO usage_reports VALUES (?, ?, ?, ?)",
+        "INSERT INTO file.usage_reports VALUES (?, ?, ?, ?)",
         [entry.position, usage.sha256, canonical(usage.records()).decode(), now],
     )

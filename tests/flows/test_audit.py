@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.audit import audit
 from flows.calibrate import calibrate
+from mucs.attribution.version import METHOD_SHA256
 from tasks.attribute import Settings
 from tasks.s3 import client
 from tests.conftest import FAST
@@ -83,7 +85,14 @@ def test_an_audit_leaves_evidence_edges_and_a_page(audited):
     assert "What it does not mean" in page
     assert "There is no calibration" in page
     assert "decoy p =" not in page
-    assert page.count("AUC ") == 3
+    with duckdb.connect(str(folder / "ledger.duckdb"), read_only=True) as ledger:
+        verdicts = ledger.sql("SELECT verdict FROM verdicts").fetchall()
+    for verdict in ("above chance", "within chance"):
+        assert page.count(f">{verdict}</div>") == verdicts.count((verdict,))
+    assert json.loads(published[f"{done.run}/run.json"])["results"]["edges_root"] in page
+    assert "<dt>Held-out images</dt><dd>8</dd>" in page
+    for claim in ("AUC", "says more than likeness", "likeness alone", "false discovery rate"):
+        assert claim not in page
     assert done.run in page
     assert "http://" not in page.replace("http://www.w3.org", "")
 
@@ -174,7 +183,7 @@ def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bytes(audite
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "kept from before" in done.stderr
-    assert "`mucs calibrate` makes it" in done.stderr
+    assert "calibrate first: there is no calibration" in done.stderr
     assert first.run[:16] in done.stdout
     assert evidence("killed") == evidence("once")
 
@@ -184,6 +193,7 @@ def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, re
     shutil.copy(folder / "ledger.duckdb", tmp_path)
     inputs = {"registry": str(registry), "revision": "v1", "results": "s3://evidence/calibrated"}
     inputs |= {"licences": ["CC-BY-4.0"], "settings": CONTROLLED, "device": "cpu", "cache": folder / "cache"}
+    kept = {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("work/*/items/*")}
     made = calibrate(**inputs)
     assert (made.decoys, made.noises, made.made) == (3, 4, True)
 
@@ -199,7 +209,11 @@ def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, re
         "sha256": hashlib.sha256(body).hexdigest(),
         "decoys": 3,
         "noises": 4,
+        "method_sha256": METHOD_SHA256,
     }
+    assert {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("work/*/items/*")} == kept
+    assert kept
+    assert run_audit(registry, tmp_path / "anew", "calibrated", settings=CONTROLLED).run == audits[0].run
     (row,) = json.loads(mucs("why", "g0", "--top", 1, "--ledger", tmp_path / "ledger.duckdb", "--json")[1])
     assert row["decoy_p_value"] >= 1 / 4
     assert "decoy z" in mucs("why", "g0", "--ledger", tmp_path / "ledger.duckdb")[1]
@@ -220,7 +234,31 @@ def test_only_new_items_are_attributed(registry, world, tmp_path, s3):
     own = tmp_path / "registry"
     register.fn(own, "s3://registry/growing", folders | {"generated": smaller}, "v1")
     first = run_audit(own, tmp_path, "growing")
+    page = first.report.read_text()
+    first.report.unlink()  # and drawn again when the batch is another
     register.fn(own, "s3://registry/growing", folders | {"generated": world.generated}, "v2")
     second = run_audit(own, tmp_path, "growing", revision="v2")
     assert (first.attributed, first.held) == (2, 0)
     assert (second.attributed, second.held) == (1, 2)
+    assert first.report.read_text() == page
+
+
+def test_what_a_withdrawn_run_attributed_is_attributed_again_from_nothing(audited, registry, tmp_path, mucs, caplog):
+    folder, first = audited
+    ledger = tmp_path / "ledger.duckdb"
+    shutil.copy(folder / "ledger.duckdb", ledger)
+    assert mucs("withdraw", first.run[:8], "--reason", "a broken GPU", "--ledger", ledger)[0] == 0
+    assert first.run[:16] not in mucs("why", "g0", "--ledger", ledger)[1]
+    with caplog.at_level(logging.INFO, "mucs"):
+        again = run_audit(registry, tmp_path, "again", settings=CONTROLLED, cache=folder / "cache")
+    assert (again.attributed, again.held) == (3, 0)
+    assert again.run != first.run
+    assert "kept from before" not in caplog.text
+    record = json.loads(evidence("again")[f"{again.run}/run.json"])
+    assert record.pop("replaces") == [first.run]
+    assert record == json.loads(evidence("once")[f"{first.run}/run.json"])  # the same came out
+    (row,) = json.loads(mucs("why", "g0", "--top", 1, "--ledger", ledger, "--json")[1])
+    assert row["run"] == again.run
+    assert first.run in again.report.read_text()
+    assert run_audit(registry, tmp_path, "again", settings=CONTROLLED, cache=folder / "cache").attributed == 0
+    assert mucs("verify", "--ledger", ledger)[0] == 0

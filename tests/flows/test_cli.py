@@ -122,6 +122,16 @@ def test_bad_questions_are_refused(mucs, ledger, question, sentence):
     assert sentence in refused(mucs(*question, *where))
 
 
+def test_nothing_that_is_printed_acts_on_the_terminal(mucs, ledger):
+    query = r"""SELECT 'a' || chr(27) || '[2J' || chr(8238) || chr(155) || 'b' AS "x" """
+    assert r"a\x1b[2J\u202e\x9bb" in mucs("sql", query, "--ledger", ledger)[1]
+    status, printed, _ = mucs("sql", query, "--ledger", ledger, "--json")
+    assert json.loads(printed) == [{"x": "a\x1b[2J\u202e\x9bb"}]
+    assert printed.replace("\n", "").isprintable()
+    status, _, said = mucs("verify", "--ledger", "no\x1b[2J\nsuch")
+    assert (status, said.strip().isprintable()) == (2, True)
+
+
 def test_a_missing_ledger_is_refused(mucs, tmp_path):
     assert "There is no ledger" in refused(mucs("why", "g0", "--ledger", tmp_path / "none.duckdb"))
 

@@ -78,6 +78,29 @@ def test_bad_input_is_one_sentence(mucs, tmp_path, words, said):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"plan": {"methods": ["MUCS", "MUSC"]}}, "no method 'MUSC'; name some of: random, pixel cosine"),
+        ({"plan": {"methods": ["random", "D-TRAK"]}}, 'methods random, D-TRAK; name "MUCS" beside them'),
+        ({"judged": ["MUCS", "TRAK"], "plan": {"methods": ["MUCS"]}}, "no method 'TRAK'; name some of: MUCS."),
+        ({"judged": ["random"], "plan": {"methods": ["MUCS", "random"]}}, 'name "MUCS" beside them'),
+        ({"plan": {"group": 0}}, "group is 0; give at least 1"),
+        ({"plan": {"generated": 3, "group": 2}}, "a whole number of groups"),
+        ({"plan": {"seeds": []}}, "needs a seed"),
+    ],
+)
+@pytest.mark.usefixtures("prefect_server")
+def test_a_study_that_asks_for_what_is_not_there_is_refused_before_any_work(studies, mucs, tmp_path, changed, said):
+    known = yaml.safe_load(studies.read_text())
+    studies.write_text(yaml.safe_dump(known | {"quick": flow.merged(known["quick"], changed)}))
+    status, out, err = mucs("evaluate", "--quick", "--folder", tmp_path / "out")
+    assert (status, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_study_can_be_read_and_what_is_wrong_in_one_is_named(studies):
     for name in yaml.safe_load(studies.read_text()):
         spec = flow.read_spec(name)

@@ -30,7 +30,7 @@ def signed(registry, prefect_server, tmp_path_factory):
     client().create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
     folder = tmp_path_factory.mktemp("signed")
     keygen(folder / "key")
-    settings = replace(SETTINGS, controls=True, recall_sample=1)
+    settings = replace(SETTINGS, controls=True, recall_sample=1, null_loss=1.0)  # which JSON writes as 1
     inputs = {"registry": str(registry), "revision": "v1", "results": "s3://locked/runs", "licences": ["CC-BY-4.0"]}
     calibrate(**inputs, settings=settings, device="cpu", cache=folder / "cache")
     done = run_audit(

@@ -71,7 +71,7 @@ def test_rights_descent_and_withdrawals_are_recorded_once(mucs, path, tmp_path):
         (["ask", "why", "generated=g0", "--as-of", "soon"], "as_of cannot be 'soon'"),
         (["rights", "none.csv"], "cannot be read as CSV"),
         (["derive", "abc", "def"], "'abc' names no artifact"),
-        (["withdraw", "abc", "--reason", "x"], "0 runs called 'abc'"),
+        (["withdraw", "abc", "--reason", "x"], "'abc' names no run"),
     ],
 )
 def test_what_cannot_be_asked_or_recorded_is_refused(mucs, path, words, sentence):

@@ -54,11 +54,94 @@ def test_a_statement_is_issued_once_with_its_files(mucs, words, tmp_path):
     assert [line["gross"] for line in lines] == [line["gross"] for line in again["lines"]]
 
 
-def test_usage_of_other_months_does_not_count_and_is_said_so(mucs, words, tmp_path):
-    (tmp_path / "usage.csv").write_text(USAGE + "g0,2026-11-01,5,900\n")
+def test_usage_that_does_not_count_or_repeats_is_said_to(mucs, words, tmp_path):
+    rows = (
+        USAGE.replace("revenue\n", "revenue,territory\n")
+        .replace("300\n", "300,DE\n")
+        .replace("100.01\n", "100.01,DE\n")
+    )
+    (tmp_path / "usage.csv").write_text(rows + "g0,2026-11-01,5,900,DE\ng0,2026-10-03,5,900,FR\n")
+    (tmp_path / "contract.yaml").write_text(CONTRACT + "territories: [DE]\n")
     _, out, _ = mucs(*words)
     assert "of other months, and do not count: 1." in out
+    assert "of other territories, and do not count: 1." in out
     assert "113.75" in out
+    (tmp_path / "usage.csv").write_text(rows + "g0,2026-10-02,3.0,300.00,DE\n")
+    (tmp_path / "contract.yaml").write_text(CONTRACT + "splits: {t0: {BEN: 100}}\n")
+    _, out, _ = mucs(*words)
+    assert "repeat another one word by word, and count like it: 1." in out
+    assert "Accounts whose names differ in capital letters alone: BEN, Ben." in out
+
+
+def test_a_dry_run_shows_the_statement_and_writes_nothing(mucs, words, tmp_path):
+    before = (tmp_path / "ledger.duckdb").read_bytes()
+    status, out, _ = mucs(*words, "--dry-run")
+    assert (status, "nothing is issued, and nothing was written" in out, "113.75" in out) == (0, True, True)
+    assert "is issued." not in out
+    told = json.loads(mucs(*words, "--dry-run", "--json")[1])
+    assert (told["issued"], told["sha256"], told["files"]) == (False, None, [])
+    assert told["header"]["statement"] == "art-2026/2026-10/1"
+    assert (tmp_path / "ledger.duckdb").read_bytes() == before
+    assert not (tmp_path / "out").exists()
+    issued = json.loads(mucs(*words, "--json")[1])
+    assert (issued["issued"], issued["balances"], issued["lines"]) == (True, told["balances"], told["lines"])
+    assert "was issued before" in mucs(*words, "--dry-run")[1]
+    assert mucs(*words, "--dry-run", "--contract", "gone.yaml")[0] == 2
+
+
+def test_a_correction_says_what_moved_the_money_on_terminal_and_page(mucs, words, tmp_path):
+    mucs(*words)
+    (tmp_path / "rights.csv").write_text(
+        "item,rights_holder,licence,standing,uses,valid_from,valid_to\nt0,Ada,CC0,opted out,,2026-10-15,\n"
+    )
+    mucs("rights", tmp_path / "rights.csv")
+    said = "Rights of 1 work (t0): opted out (Ada) from 2026-10-15, entry "
+    for more in (["--dry-run"], []):
+        _, out, _ = mucs(*words, *more)
+        assert "What changed since the version before:" in out
+        assert said in out
+    assert said in (tmp_path / "out/art-2026_2026-10_2.html").read_text()
+    assert said in (tmp_path / "out/art-2026_2026-10_2.json").read_text()
+    assert mucs("verify")[0] == 0
+
+
+def test_what_may_be_paid_twice_is_said(mucs, words, tmp_path):
+    mucs(*words)
+    number = re.search(r"\d+", mucs("dispute", "open", "art-2026/2026-10/1", "Ada", "--reason", "t1 is mine")[1])[0]
+    mucs("dispute", "review", number)
+    mucs("dispute", "uphold", number, "--amount", "35", "--reason", "yes")
+    (tmp_path / "rights.csv").write_text("item,rights_holder,licence,valid_from\nt1,Ada,CC0,2024-01-01\n")
+    mucs("rights", tmp_path / "rights.csv")
+    said = f"Dispute {number} of Ada was upheld with 35.0000, and later versions of its month give 56.88 more"
+    for more in (["--dry-run"], []):
+        assert said in mucs(*words, *more)[1]
+    (tmp_path / "contract.yaml").write_text(CONTRACT.replace("art-2026", "again"))
+    _, out, _ = mucs(*words)
+    assert "The contract art-2026 pays for the same usage report: see that this is meant." in out
+    assert "Dispute" not in out
+
+
+def test_a_dispute_of_what_was_corrected_before_is_said_when_it_is_paid(mucs, words, tmp_path):
+    mucs(*words)
+    (tmp_path / "rights.csv").write_text("item,rights_holder,licence,valid_from\nt1,Ada,CC0,2024-01-01\n")
+    mucs("rights", tmp_path / "rights.csv")
+    number = re.search(r"\d+", mucs("dispute", "open", "art-2026/2026-10/1", "Ada", "--reason", "t1 is mine")[1])[0]
+    assert "Dispute" not in mucs(*words)[1]
+    mucs("dispute", "review", number)
+    mucs("dispute", "uphold", number, "--amount", "35", "--reason", "yes")
+    (tmp_path / "usage.csv").write_text(USAGE.replace("2026-10", "2026-09"))
+    _, out, _ = mucs(*words, "--period", "2026-09")
+    assert f"Dispute {number} of Ada was upheld with 35.0000, and later versions of its month give" in out
+
+
+def test_a_month_that_is_not_over_is_warned_of(mucs, words, tmp_path):
+    month = f"{datetime.datetime.now(datetime.UTC):%Y-%m}"
+    (tmp_path / "contract.yaml").write_text(CONTRACT.replace("2027-01-01", "2099-01-01"))
+    (tmp_path / "usage.csv").write_text(USAGE.replace("2026-10", month))
+    for more in (["--dry-run"], [], []):
+        assert "The month is not over" in mucs(*words, "--period", month, *more)[1]
+    (page,) = (tmp_path / "out").glob("*.html")
+    assert "Issued before the month was over" in page.read_text()
 
 
 def test_the_flat_file_has_the_shape_of_a_sales_report(mucs, words, tmp_path):
@@ -133,6 +216,13 @@ def test_a_dispute_is_led_from_the_command_line(mucs, words):
     ("option", "value", "said"),
     [
         ("--period", "October", "give a month"),
+        ("--period", "2026-1", "The period cannot be '2026-1'; give a month, such as 2026-10"),
+        ("--period", "２０２６-10", "The period cannot be '２０２６-10'; give a month"),
+        ("--period", "2026-13", "give a month"),
+        ("--period", "2026-10-01", "give a month"),
+        ("--period", "2026-11", "no row that counts: 2 are of other months than 2026-11;"),
+        ("--as-of", "20261031", "as_of cannot be '20261031'"),
+        ("--as-of", "2099-01-01", "which lies ahead"),
         ("--contract", "gone.yaml", "cannot be read as text"),
         ("--usage", "gone.csv", "cannot be read as CSV"),
         ("--as-of", "then", "as_of cannot be 'then'"),
@@ -208,3 +298,19 @@ def test_the_demo_states_what_its_artists_are_owed(tmp_path, drawn):
     assert (tmp_path / "statements/openmoji-sample_2026-10_1.json").read_bytes() == canonical(content)
     with Ledger.open(tmp_path / "ledger.duckdb") as ledger:
         assert first_fault(ledger) is None
+
+
+def test_the_example_of_rights_in_the_docs_is_taken_by_the_demo(mucs, tmp_path, drawn, monkeypatch):
+    text = (ROOT / "docs/ledger.md").read_text()
+    (rights,) = re.findall(r"```\n(item,.*?)```", text, re.DOTALL)
+    (tmp_path / "rights.csv").write_text(rights)
+    monkeypatch.setenv("MUCS_LEDGER", str(tmp_path / "ledger.duckdb"))
+    status, out, err = mucs("rights", tmp_path / "rights.csv")
+    assert (status, f"Recorded {len(rights.splitlines()) - 1} rights." in out) == (0, True), err
+    (question,) = re.findall(r"^mucs (ask lapsed .*?) --as-of", text, re.MULTILINE)
+    assert question.split()[1:] == ["lapsed", "day=2026-08-01", "use=output"]
+    found = json.loads(mucs("ask", "unlicensed", "day=2026-08-01", "use=output", "--json")[1])
+    named = {row["item"] for row in csv.DictReader(rights.splitlines())}
+    assert {row["training"] for row in found} == named
+    held = {row["id"]: row["rights_holder"] for row in drawn}
+    assert all(held[row["item"]] == row["rights_holder"] for row in csv.DictReader(rights.splitlines()))

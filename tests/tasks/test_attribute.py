@@ -1,6 +1,7 @@
 """Attribution of pulled folders: for each item the same, whatever runs beside it or ran before."""
 
 import dataclasses
+import os
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -87,7 +88,7 @@ def test_losses_of_another_model_are_never_used(folders, rows, whole, world, tmp
 def test_a_calibration_goes_on_where_it_was_and_serves_its_own_settings_alone(folders, rows, whole):
     cache, _ = whole
     path = calibrate.fn(*folders[:3], SETTINGS, "cpu", cache)
-    first, (kept, *lost) = load_file(path), sorted(cache.glob("losses/*/decoys/*/*"))
+    first, (kept, *lost) = load_file(path), sorted(cache.glob("losses/decoys/*/*"))
     when = kept.stat().st_mtime_ns
     for decoy in (path, *lost):
         decoy.unlink()
@@ -97,7 +98,7 @@ def test_a_calibration_goes_on_where_it_was_and_serves_its_own_settings_alone(fo
     assert all(torch.equal(again[name], first[name]) for name in first)
     outcome = attribute.fn(*folders, rows[:1], SETTINGS, "cpu", cache, path)
     assert (outcome.calibration["decoys"], outcome.calibration["noises"]) == (3, 4)
-    (found, _) = read_item(outcome.items[0])
+    (found,) = outcome.attributions()
     assert found.decoy_p_values.min() >= 1 / 4
     with pytest.raises(InputError, match="9 decoys are asked of 8 held-out images"):
         calibrate.fn(*folders[:3], replace(SETTINGS, decoys=9), "cpu", cache)
@@ -140,6 +141,44 @@ def test_settings_have_the_librarys_defaults():
     record = Settings(screening=((1, 0.5),), trainable=("a*", "b")).record()
     assert (record["screening"], record["trainable"]) == ([[1, 0.5]], ["a*", "b"])
     assert list(record) == [field.name for field in dataclasses.fields(Settings)]
+
+
+def global_settings():
+    """All that `deterministic` changes, of torch and around it."""
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.is_warn_always_enabled(),
+        torch.backends.cudnn.benchmark,
+        torch.backends.cuda.mem_efficient_sdp_enabled(),
+        os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+        warnings.showwarning,
+        list(warnings.filters),
+    )
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("changed", [False, True])
+def test_torchs_global_settings_are_as_they_were_however_it_ends(device, changed, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    if changed:
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+        monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+        torch.use_deterministic_algorithms(True)
+        torch.set_warn_always(True)
+    try:
+        before = global_settings()
+        with deterministic(device):
+            inside = global_settings()
+            assert inside[:3] == (True, True, True)
+            assert device == "cpu" or inside[3:5] == (False, False)
+            with pytest.raises(KeyError), deterministic(device):
+                raise KeyError
+            assert global_settings() == inside
+        assert global_settings() == before
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_warn_always(False)
 
 
 def test_operations_that_are_not_deterministic_are_heard(recwarn):

@@ -1,6 +1,9 @@
 """Pulling, against a real DVC repository on a real S3 server."""
 
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -8,7 +11,7 @@ import pytest
 
 from mucs import InputError
 from tasks.pull import file_digests, pull
-from tasks.register import register
+from tasks.register import command, register
 from tasks.s3 import client
 from tasks.serve import S3Server, s3_server
 from tests.conftest import draw, training_rows, write_folder
@@ -72,10 +75,53 @@ def test_a_missing_object_is_named(own_registry, tmp_path):
         pull.fn(str(folder), "v1", "train", tmp_path / "cache")
 
 
+def commit(folder, files):
+    """Commit files to the registry, and move its tag there."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    for words in (("add", "-Af"), ("commit", "-qm", "spoil"), ("tag", "-f", "v1")):
+        command(folder, "git", *words)
+
+
+KILLED = """
+import os, sys, signal
+from pathlib import Path
+from tasks import register
+import dvc.config, dvc.repo
+name = sys.argv[1]
+if name == "configuring":  # the file is open for writing, and empty
+    dvc.config.Config._save_config = lambda self, *a: (Path(self.files["repo"]).write_text(""), os.kill(os.getpid(), 9))
+elif name == "adding":
+    dvc.repo.Repo.add = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
+else:
+    run = register.command
+    def command(registry, *words):
+        if words[1] == name:
+            if name != "init":
+                (registry / ".git/index.lock").touch()
+                (registry / "train.dvc").write_text("outs:\\n- md")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return run(registry, *words)
+    register.command = command
+register.register.fn(Path(sys.argv[2]), sys.argv[3], {"train": Path(sys.argv[4])}, "v1")
+"""
+
+
+@pytest.mark.parametrize("at", ["init", "configuring", "adding", "add", "commit", "tag"])
+def test_a_registration_that_is_killed_is_done_by_the_next(s3, world, tmp_path, at):
+    registry, remote = tmp_path / "registry", f"s3://registry/killed-{at}"
+    words = [sys.executable, "-c", KILLED, at, str(registry), remote, str(world.train)]
+    assert subprocess.run(words, capture_output=True).returncode == -signal.SIGKILL
+    register.fn(registry, remote, {"train": world.train}, "v1")
+    assert pull.fn(str(registry), "v1", "train", tmp_path / "cache").fetched == 25
+    assert {path.name for path in tmp_path.iterdir()} == {"registry", "cache"}
+
+
 def test_a_missing_bucket_is_named(own_registry, tmp_path):
     folder, _ = own_registry
     config = folder / ".dvc" / "config"
-    config.write_text(config.read_text().replace("s3://registry", "s3://no-such-bucket"))
+    commit(folder, {".dvc/config": config.read_text().replace("s3://registry", "s3://no-such-bucket")})
     with pytest.raises(InputError, match="no such bucket"):
         pull.fn(str(folder), "v1", "train", tmp_path / "cache")
 

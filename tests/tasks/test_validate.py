@@ -2,6 +2,8 @@
 
 import json
 import math
+import struct
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,7 @@ from tasks.pull import file_digests
 from tasks.validate import (
     GateFailed,
     Takes,
+    read_manifest,
     to_json,
     validate_checkpoint,
     validate_edges,
@@ -73,6 +76,33 @@ MANIFESTS = {
     "a date in the future": (lambda rows: edit(rows, 0, date="2999-01-01"), "'date is sane': 1 of 24 rows: t00"),
     "no date at all": (lambda rows: edit(rows, 0, date="soon"), "'date is sane': 1 of 24 rows: t00"),
     "an unknown class": (lambda rows: edit(rows, 0, **{"class": 7}), "'class is known': 1 of 24 rows: t00"),
+    "no file name": (lambda rows: edit(rows, 0, file_name=""), "not_be_null on column 'file_name': 1 of 24"),
+    "no digest": (lambda rows: edit(rows, 0, sha256=""), "not_be_null on column 'sha256': 1 of 24"),
+    **{
+        f"a date as {date!r}": (lambda rows, date=date: edit(rows, 0, date=date), "'date is sane': 1 of 24 rows: t00")
+        for date in (
+            "2024-W01-1",
+            "20240101",
+            "2024-1-1",
+            "２０２４-01-01",
+            "2024-01-01x",
+            "2024-02-30",
+            "1799-01-01",
+            "",
+        )
+    },
+    **{
+        f"{name} with {value[:3]!r}": (
+            lambda rows, name=name, value=value: edit(rows, 0, **{name: value}),
+            "'text can be shown': 1 of 24 rows: ",
+        )
+        for name in ("id", "file_name", "rights_holder", "licence")
+        for value in ("a\x1b[2J", "a\nb", "a\u202eb", "x" * 1001, "a\0b")
+    },
+    "an endless note": (
+        lambda rows: [{**row, "note": "x" * 20_001} for row in rows],
+        "'text can be shown': 24 of 24 rows: t00",
+    ),
     "no rows": (lambda rows: [dict.fromkeys(rows[0])], ""),
 }
 
@@ -84,6 +114,8 @@ def test_a_bad_manifest_is_stopped(world, tmp_path, spoil, message):
     with pytest.raises(GateFailed) as stopped:
         check_training(folder)
     assert message in str(stopped.value)
+    assert str(stopped.value).isprintable()
+    assert len(str(stopped.value)) < 4000
     assert not stopped.value.validation["success"]
 
 
@@ -99,6 +131,87 @@ def test_an_empty_set_and_a_missing_or_broken_manifest_are_stopped(world, tmp_pa
     (folder / "metadata.csv").unlink()
     with pytest.raises(InputError, match=r"no metadata\.parquet or metadata\.csv"):
         check_training(folder)
+
+
+HEADER = "id,file_name,sha256,rights_holder,licence,date,class"
+TABLES = {
+    "many columns": (HEADER + ",c" * 1_000_000, r"first line .* has no end"),
+    "some columns": (",".join(f"c{k}" for k in range(201)), "has 201 columns; give at most 200"),
+    "a column twice": (HEADER + ",id", "has the column 'id' twice"),
+    "a column without a name": (HEADER + ",", "a column '', which is no name"),
+    "a column with an escape": (HEADER + ",a\x1b[2J", r"a column 'a\\\\x1b\[2J', which is no name"),
+    "a column of the gate": (HEADER + ",file exists", "a column 'file exists', which the gate adds itself; rename"),
+    "another column of the gate": (HEADER + ",date is sane", "a column 'date is sane', which the gate adds itself"),
+    "more values than columns": (HEADER + "\n1,2,3,4,5,6,7,8\n", "has 8 values in line 2 and 7 columns"),
+    "fewer values than columns": (HEADER + "\n1,2\n", "has 2 values in line 2 and 7 columns"),
+    "an open quote": (HEADER + '\n"1,2', "cannot be read as a table"),
+    "a large value": (HEADER + "\n" + "x" * 200_000, "cannot be read as a table"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), TABLES.values(), ids=TABLES)
+def test_a_manifest_that_is_no_plain_table_is_refused(tmp_path, text, message):
+    (tmp_path / "metadata.csv").write_text(text)
+    with pytest.raises(InputError, match=message) as stopped:
+        check_training(tmp_path)
+    assert str(stopped.value).isprintable()
+
+
+@pytest.mark.parametrize("values", [[[1]], [{"a": 1}], [b"a"]], ids=["lists", "structs", "bytes"])
+def test_a_parquet_manifest_of_other_kinds_than_text_and_numbers_is_refused(tmp_path, values):
+    pq.write_table(pa.table({"id": values}), tmp_path / "metadata.parquet")
+    with pytest.raises(
+        InputError, match=r"column 'id' in the manifest of the training set is of .*; give text or numbers"
+    ):
+        check_training(tmp_path)
+
+
+def test_a_parquet_manifest_is_read_as_the_same_csv(world, tmp_path):
+    folder = world.copy("train", tmp_path / "train")
+    rows = read_rows(folder)
+    columns = {name: [row[name] for row in rows] for name in rows[0]} | {"class": [int(row["class"]) for row in rows]}
+    pq.write_table(pa.table(columns), folder / "metadata.parquet")
+    assert read_manifest(folder, "set").to_dict("records") == rows
+    pq.write_table(pa.table({"id": pa.array(["a", None]), "class": pa.array([1, None])}), folder / "metadata.parquet")
+    assert read_manifest(folder, "set").to_dict("records") == [{"id": "a", "class": "1"}, {"id": None, "class": None}]
+
+
+def save_16_bit_colours(path):
+    """Which Pillow cannot write; it reads them as RGB of 8 bits."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    lines = b"".join(b"\0" + bytes(8 * 6) for _ in range(8))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b""))
+
+
+PICTURES = {
+    "16 bits of grey": lambda p: Image.fromarray(np.zeros((8, 8), np.uint16)).save(p, "PNG"),
+    "16 bits of colour": save_16_bit_colours,
+    "CMYK": lambda p: Image.new("CMYK", (8, 8)).save(p, "JPEG"),
+    "several pictures": lambda p: Image.new("RGB", (8, 8)).save(
+        p, "PNG", save_all=True, append_images=[Image.new("RGB", (8, 8), "red")]
+    ),
+}
+
+
+@pytest.mark.parametrize("save", PICTURES.values(), ids=PICTURES)
+def test_an_image_that_would_be_misread_is_stopped(world, tmp_path, save):
+    folder = world.copy("train", tmp_path / "train")
+    save(folder / "t00.png")
+    write_manifest(folder, edit(read_rows(folder), 0, sha256=file_digests(folder / "t00.png")[1]))
+    with pytest.raises(GateFailed, match="'image has 8 bits': 1 of 24 rows: t00"):
+        check_training(folder)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])
+def test_images_of_8_bits_pass(world, tmp_path, mode):
+    folder = world.copy("train", tmp_path / "train")
+    Image.new("RGB", (8, 8), "red").convert(mode).save(folder / "t00.png")
+    write_manifest(folder, edit(read_rows(folder), 0, sha256=file_digests(folder / "t00.png")[1]))
+    assert check_training(folder)[1]["success"]
 
 
 def test_a_model_that_takes_prompts_needs_their_column(world):
@@ -234,6 +347,7 @@ CHECKPOINTS = {
         "cannot be read as JSON",
     ),
     "an unknown network": (spoil_config(_class_name="Evil"), "'Evil' is not known"),
+    "a size that its blocks cannot halve": (spoil_config(sample_size=9), "network cannot be run ("),
     "no scheduler": (
         lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(),
         "scheduler_config.json is missing",

@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from mucs import InputError
+from mucs.written import nearest, read_day, read_number, read_time, read_whole
 
+USES = ("training", "output")  # what a right is granted for, and a contract has pots for
 HERE = Path(__file__).parent
 LINE = re.compile(r"^-- \$(?P<name>\w+) (?P<kind>\w+)(?: =(?P<default>[^:]*))?: (?P<about>.*)$")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """kind: text, integer, number, day or time. default: as one would write it; None if it must be given."""
+    """kind: text, count, number, day, time, use, or one of `mucs.ledger.names.KINDS`, for the name of something in the ledger.
+
+    default: as one would write it; None if it must be given.
+    """
 
     name: str
     kind: str
@@ -29,24 +34,41 @@ class Parameter:
 
     def value(self, given: Any) -> Any:
         """What was given, as the query takes it. Raises InputError if it is not of the kind."""
+        text = str(given)
         try:
             match self.kind:
-                case "integer":
-                    return int(given)
+                case "count":
+                    found = read_whole(text)
+                    if not 0 < found <= MOST:
+                        raise ValueError
+                    return found
                 case "number":
-                    return float(given)
+                    share = read_number(text)
+                    if not 0 <= share <= 1:
+                        raise ValueError
+                    return share
                 case "day":
                     today = datetime.datetime.now(datetime.UTC).date()
-                    return today if given == "today" else datetime.date.fromisoformat(str(given))
-                case "time" if given != "infinity":
-                    at = datetime.datetime.fromisoformat(str(given))
-                    return (at if at.tzinfo else at.replace(tzinfo=datetime.UTC)).isoformat()
+                    return today if text == "today" else read_day(text)
+                case "time" if text != "infinity":
+                    return read_time(text).isoformat()
+                case "use" if text not in USES:
+                    raise ValueError
                 case _:
-                    return str(given)
-        except ValueError:
-            example = {"integer": "10", "number": "0.05", "day": "2026-10-31", "time": "2026-10-31T12:00:00"}[self.kind]
-            kind = "whole number" if self.kind == "integer" else self.kind
-            raise InputError(f"{self.name} cannot be {given!r}; give a {kind}, such as {example}.") from None
+                    return text
+        except (ValueError, OverflowError):
+            meant = nearest(text, USES) if self.kind == "use" else ""
+            raise InputError(f"{self.name} cannot be {text!r}{meant}; give {FORMS[self.kind]}.") from None
+
+
+MOST = 999_999
+FORMS = {  # of what is not a name
+    "count": f"a whole number from 1 to {MOST}, such as 10",
+    "number": "a number from 0 to 1, such as 0.05",
+    "day": "a day, such as 2026-10-31",
+    "time": "a time, such as 2026-10-31T12:00:00",
+    "use": " or ".join(USES),
+}
 
 
 @dataclass(frozen=True)

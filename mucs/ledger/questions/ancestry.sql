@@ -1,5 +1,6 @@
--- What was this generated item made from, through run, checkpoint and data sets, however many steps back?
--- $generated text: its id, or the start of its SHA-256.
+-- What was this generated item made from, through run, checkpoint and data sets, however many steps back? Where things are said to
+-- be made from each other in a circle, each is told once.
+-- $generated generated: its id, or the start of its SHA-256.
 -- $as_of time = infinity: answer from what the ledger knew then.
 WITH RECURSIVE parents AS MATERIALIZED (  -- else DuckDB 1.5 loses rows of the recursion, now and then
     SELECT child_sha256 AS child, parent_sha256 AS parent, 'registered' AS because FROM derivations WHERE recorded_at <= $as_of::TIMESTAMPTZ
@@ -17,6 +18,7 @@ WITH RECURSIVE parents AS MATERIALIZED (  -- else DuckDB 1.5 loses rows of the r
     UNION
     SELECT step + 1, p.parent, p.child, p.because
     FROM line l JOIN parents p ON p.child = l.sha256
+    WHERE step <= (SELECT count(*) FROM parents)  -- no shortest way is longer; a circle has no end
 )
 SELECT
     min(step) AS step, coalesce(a.kind, 'not in any run') AS kind, l.sha256, l.child AS made_into, l.because,

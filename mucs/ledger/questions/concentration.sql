@@ -1,6 +1,6 @@
 -- How concentrated is what is behind each generated item? Over the positive scores among its best edges: the share of the first,
 -- of the first ten, and the number of equal edges that would be as concentrated (one over the sum of squared shares).
--- $top integer = 100: how many edges of each generated item count.
+-- $top count = 100: how many edges of each generated item count.
 -- $as_of time = infinity: answer from what the ledger knew then.
 WITH divided AS (
     SELECT run_id, generated_id, rank, score / sum(score) OVER (PARTITION BY generated_id) AS share

@@ -1,12 +1,14 @@
--- Which generated items are attributed already, and by which run, for this checkpoint, training set, held-out set and settings?
--- Runs without the calibration that there is now do not count.
+-- Which generated items were attributed, and by which run, for this checkpoint, training set, held-out set and settings? Runs without
+-- the calibration that there is now do not count. What a withdrawn run attributed is to be attributed again.
 -- $checkpoint text: SHA-256 of the checkpoint.
 -- $training_set text: SHA-256 of the training set.
 -- $held_out text = : SHA-256 of the held-out set; empty if there was none.
 -- $calibration text = : SHA-256 of the calibration; empty for any.
 -- $settings text: SHA-256 of the settings.
 -- $as_of time = infinity: answer from what the ledger knew then.
-SELECT DISTINCT g.row_sha256, r.sha256 AS run
+SELECT DISTINCT
+    g.row_sha256, r.sha256 AS run,
+    EXISTS (SELECT 1 FROM withdrawals w WHERE w.run_id = r.run_id AND w.recorded_at <= $as_of::TIMESTAMPTZ) AS withdrawn
 FROM runs r
 JOIN artifacts c ON c.artifact_id = r.checkpoint_id
 JOIN artifacts t ON t.artifact_id = r.training_set_id

@@ -1,8 +1,8 @@
 -- How far do two runs of the same generated items differ? For each: how many of the best edges they share, how their scores
 -- agree on those, and whether the best one is the same.
--- $first text: the start of a run's SHA-256.
--- $second text: the start of the other's.
--- $top integer = 25: how many edges of each generated item are compared.
+-- $first run: the start of a run's SHA-256.
+-- $second run: the start of the other's.
+-- $top count = 25: how many edges of each generated item are compared.
 -- $as_of time = infinity: answer from what the ledger knew then.
 WITH a AS (
     SELECT e.* FROM edges e JOIN runs r USING (run_id) WHERE starts_with(r.sha256, $first) AND rank <= $top AND r.loaded_at <= $as_of::TIMESTAMPTZ

@@ -1,7 +1,7 @@
 -- How much of what was generated rests on a rights holder's works, month by month? Months are those in which the ledger first
 -- heard of the generated items. A generated item rests on the holder in proportion to the positive scores among its best edges.
--- $rights_holder text: whoever holds the rights today; or a training item's id or the start of its SHA-256.
--- $top integer = 10: how many edges of each generated item count.
+-- $rights_holder target: whoever holds the rights today; or a training item's id or the start of its SHA-256.
+-- $top count = 10: how many edges of each generated item count.
 -- $as_of time = infinity: answer from what the ledger knew then.
 WITH counted AS (
     SELECT e.generated_id, e.run_id, e.training_id IN (FROM theirs($rights_holder, $as_of)) AS theirs, e.score::DOUBLE AS score

@@ -1,7 +1,7 @@
 -- Which generated items rest on images whose licence had lapsed, was opted out, or forbids the use on that day?
 -- $day day = today: the day to look at.
--- $use text = output: the use that must be granted.
--- $top integer = 10: how many edges of each generated item count.
+-- $use use = output: the use that must be granted, training or output.
+-- $top count = 10: how many edges of each generated item count.
 -- $as_of time = infinity: answer from what the ledger knew then.
 SELECT
     g.id AS generated, e.rank, t.id AS training, h.rights_holder, h.licence,

@@ -1,6 +1,6 @@
 -- Which training items are behind many generated items? Those among the best edges of the most.
--- $best integer = 10: how many edges of each generated item count.
--- $top integer = 20: how many training items.
+-- $best count = 10: how many edges of each generated item count.
+-- $top count = 20: how many training items.
 -- $as_of time = infinity: answer from what the ledger knew then.
 WITH counted AS (
     SELECT e.training_id, e.generated_id, e.run_id

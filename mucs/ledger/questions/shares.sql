@@ -1,7 +1,7 @@
 -- How much of what was attributed falls to each rights holder? Over the best edges with a positive score: each generated item
 -- weighs the same, and is divided among its edges in proportion to their scores.
--- $run text = : the start of a run's SHA-256; empty for whatever run speaks for each generated item.
--- $top integer = 10: how many edges of each generated item count.
+-- $run run = : the start of a run's SHA-256; empty for whatever run speaks for each generated item.
+-- $top count = 10: how many edges of each generated item count.
 -- $as_of time = infinity: answer from what the ledger knew then.
 WITH counted AS (
     SELECT e.generated_id, t.rights_holder, t.training_id, e.run_id, e.score::DOUBLE AS score

@@ -1,7 +1,7 @@
 -- Takedown: which generated items rest on this rights holder or training item, and how far? The share is of the positive scores
 -- among the best edges; what a new training run without it would generate, nobody knows.
--- $target text: whoever holds the rights today; or a training item's id or the start of its SHA-256.
--- $top integer = 10: how many edges of each generated item count.
+-- $target target: whoever holds the rights today; or a training item's id or the start of its SHA-256.
+-- $top count = 10: how many edges of each generated item count.
 -- $as_of time = infinity: answer from what the ledger knew then.
 WITH counted AS (
     SELECT

@@ -1,7 +1,7 @@
 -- Takedown: how would the shares stand without this rights holder or training item? What comes next in each ranking moves up;
 -- the scores are those measured with it.
--- $target text: whoever holds the rights today; or a training item's id or the start of its SHA-256.
--- $top integer = 10: how many edges of each generated item count.
+-- $target target: whoever holds the rights today; or a training item's id or the start of its SHA-256.
+-- $top count = 10: how many edges of each generated item count.
 -- $as_of time = infinity: answer from what the ledger knew then.
 WITH counted AS (
     SELECT

@@ -1,6 +1,6 @@
 -- What is on record of this item, from its file to the statements, in the order in which it was recorded? position is that of the
 -- chain's entry; what an entry of a run brought stands at the time of the run.
--- $item text: a training or generated item's id, or the start of its SHA-256.
+-- $item item: a training or generated item's id, or the start of its SHA-256.
 -- $as_of time = infinity: answer from what the ledger knew then.
 WITH training AS MATERIALIZED (
     SELECT training_id, id, sha256, rights_holder, licence, date, row_sha256, recorded_at FROM training_items WHERE is_called(id, sha256, $item)

@@ -294,6 +294,36 @@ def test_decoys_calibrate_the_scores(model, data, bank, tmp_path):
         calibrate(model, images, held_out, prefix, SETTINGS, 9)
 
 
+def test_a_calibration_can_come_after_the_attribution(model, data, bank):
+    images, held_out, _ = data
+    made = calibrate(model, images, held_out, bank.prefix(4), SETTINGS, 3, scoring=SCORING)
+    screening = Screening([(2, 0.5)])
+    (before,) = run(model, data, bank, which=(0,), screening=screening, prefix=4)
+    (after,) = run(model, data, bank, which=(0,), screening=screening, calibration=made)
+    assert before.decoy_p_values.isnan().all()
+    assert before.decoy_discoveries is None
+    for name, value in vars(before.against(made)).items():
+        other = getattr(after, name)
+        assert torch.equal(value, other) or value.isnan().all() if torch.is_tensor(value) else value == other, name
+    for other in (run(model, data, bank, which=(0,))[0], run(model, data, bank, which=(0,), prefix=3)[0]):
+        with pytest.raises(InputError, match="The calibration is of 4 bank entries"):
+            other.against(made)
+
+
+def test_identical_decoys_are_unlearned_once(model, data, bank, said, tmp_path):
+    images, held_out, _ = data
+    twins = held_out[torch.tensor([0, 1, 0, 0])]
+    with ThreadPoolExecutor(4) as pool:
+        made = calibrate(
+            model, images, twins, bank.prefix(2), SETTINGS, 4, scoring=SCORING, store=LossStore(tmp_path), executor=pool
+        )
+    assert said() == ["decoy 1 of 2", "decoy 2 of 2"]
+    columns = made.null_scores.T
+    assert torch.equal(columns[0], columns[2])
+    assert torch.equal(columns[0], columns[3])
+    assert not torch.equal(columns[0], columns[1])
+
+
 def test_controls_find_their_source(model, data, bank):
     planted = controls(data[0], seed=2)
     found = attribute(model, data[0], planted.generated, bank, SETTINGS, scoring=SCORING)

@@ -1,5 +1,7 @@
 """Rank metrics and scores against other implementations, and against cases whose answer is known."""
 
+from dataclasses import replace
+
 import dattri.metric
 import pytest
 import scipy.stats
@@ -183,3 +185,13 @@ def test_standing_is_in_deviations_of_the_items_own_scores(evaluated, tmp_path):
     torch.testing.assert_close(mucs.standing(), expected)
     with pytest.raises(InputError, match="no decoys"):
         Mucs(Case(case.model, case.images, case.generated), bank, settings).standing()
+
+
+def test_identical_items_are_unlearned_once(evaluated, said):
+    case, bank, settings = evaluated
+    twins = replace(case, generated=case.generated[torch.tensor([0, 1, 0, 0])])
+    scores = Mucs(twins, bank.prefix(2), replace(settings, max_steps=2), workers=4).scores()
+    assert len([line for line in said() if line.startswith("unlearn")]) == 2
+    assert torch.equal(scores[0], scores[2])
+    assert torch.equal(scores[0], scores[3])
+    assert not torch.equal(scores[0], scores[1])

@@ -203,7 +203,7 @@ def test_a_disk_that_fills_up_is_said_so_and_nothing_is_lost(path, share):
         "    with Ledger.open(Path(sys.argv[1]) / 'ledger.duckdb', read_only=False) as l, l.transaction() as now:\n"
         "        entry = l.append('derivation', {})\n"
         "        noise = pa.table({'c': [np.random.bytes(64).hex() for _ in range(100_000)]})\n"
-        "        l.connection.execute('INSERT INTO derivations SELECT 9, c, c, ? FROM noise', [now])\n"
+        "        l.connection.execute('INSERT INTO file.derivations SELECT 9, c, c, ? FROM noise', [now])\n"
         "except InputError as error:\n"
         "    sys.exit(f'refused: {error}')\n"
     )

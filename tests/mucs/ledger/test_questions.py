@@ -54,22 +54,20 @@ GIVEN = {
     "item": "t1",
     "rights_holder": "Ada",
     "target": "Ada",
-    "run": "",
-    "first": "",
-    "second": "",
     **dict.fromkeys(("checkpoint", "training_set", "settings"), "x"),
 }
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_question_says_what_it_answers_and_answers_as_of_any_time(path, name):
+def test_every_question_says_what_it_answers_and_answers_as_of_any_time(path, runs, name):
     asked = question(name)
     assert asked.about
     assert asked.parameters[-1].name == "as_of"
     assert all(p.about for p in asked.parameters)
-    given = {p.name: GIVEN[p.name] for p in asked.parameters if p.default is None}
+    known = GIVEN | {"run": runs["a"].sha256, "first": runs["a"].sha256[:8], "second": runs["b"].sha256[:8]}
+    given = {p.name: known[p.name] for p in asked.parameters if p.default is None}
     now = ask(path, name, **given)
-    assert bool(now) == (name not in ("covered", "lapsed", "coverage"))
+    assert bool(now) == (name not in ("covered", "lapsed", "coverage", "unlicensed"))
     assert not ask(path, name, **given, as_of="2020-01-01")
     said = {"run", "runs", "latest_run", "first_run", "run_id", "because", "state", "event"}
     assert not now or said & set(now[0]) or name in ("edges", "known", "takedown")
@@ -88,8 +86,8 @@ def test_the_latest_run_speaks_unless_it_is_withdrawn_or_not_there_yet(path, run
     with Ledger.open(path, read_only=False) as ledger:
         assert withdraw(ledger, runs["b"].sha256[:10], "wrong data")
         assert not withdraw(ledger, runs["b"].sha256, "again")
-        with pytest.raises(InputError, match="0 runs called 'feed'"):
-            withdraw(ledger, "feed", "")
+        with pytest.raises(InputError, match="0 runs called 'feedfeed'"):
+            withdraw(ledger, "feedfeed", "")
     assert best() == [a]
     assert best(as_of=before) == [b]
 
@@ -167,8 +165,16 @@ def test_rights_are_those_of_the_day_as_they_were_known(path, tmp_path):
     assert standing("2024-07-01", as_of=then) == {"t1": "not for output"}
     assert standing("2024-07-01", as_of=start) == {}
     assert [r["rights_holder"] for r in ask(path, "lapsed", day="2024-07-01", top=1)] == ["Cleo", "Cleo"]
-    # the run stays tied to what it used, whoever holds the right now
-    assert {r["rights_holder"] for r in ask(path, "why", generated="g0", top=1)} == {"Ada"}
+    # the run stays tied to what it used, whoever holds the right now; that stands beside it
+    for rows in (ask(path, "why", generated="g0", top=1), ask(path, "used", training="t0")):
+        assert {(r["rights_holder"], r["licence"]) for r in rows} == {("Ada", "CC0")}
+        assert {(r["holder_today"], r["licence_today"], r["standing_today"]) for r in rows} == {
+            ("Cleo", "private", "opted out")
+        }
+    (t1, *_) = ask(path, "used", training="t1")
+    assert t1["standing_today"] == "granted for training"
+    before = ask(path, "why", generated="g0", top=1, as_of=start)
+    assert {(r["holder_today"], r["standing_today"]) for r in before} == {("Ada", "granted")}
     assert [i["best_rank"] for i in ask(path, "takedown_items", target="Cleo")] == [1, 1]
     with Ledger.open(path) as ledger:
         assert store.first_fault(ledger) is None
@@ -182,6 +188,15 @@ def test_rights_are_those_of_the_day_as_they_were_known(path, tmp_path):
         ("t0,Ada,CC0,,,1 May,", "valid_from cannot be '1 May'"),
         ("t0,Ada,CC0,,,2024-01-01,2024-01-01", "valid_to is not after"),
         ("t0,Ada,CC0,maybe,,2024-01-01,", "write granted or opted out"),
+        ("t0,Ada,CC0,opted-out,,2024-01-01,", r"cannot be 'opted-out' \(did you mean 'opted out'\?\)"),
+        ("t0,Ada,CC0,,outptu,2024-01-01,", r"line 2: uses cannot have 'outptu' \(did you mean 'output'\?\)"),
+        ("t0,Ada,CC0,,commercial,2024-01-01,", "line 2: uses cannot have 'commercial'; write training, output"),
+        ('t0,Ada,CC0,,"training,output",2024-01-01,', "line 2: uses cannot have 'training,output'"),
+        ("t0,Ada,CC0,,,20240101,", "valid_from cannot be '20240101'"),
+        ("t0,Ada,CC0,,,2024-W01-1,", "valid_from cannot be '2024-W01-1'"),
+        ("t0,Ada,CC0,,,２０２４-01-01,", "valid_from cannot be"),
+        ("t0,Ada,Ltd,CC0,,,2024-01-01,", "line 2: there are more values than columns"),
+        ("t0,A\x1bda,CC0,,,2024-01-01,", "line 2: rights_holder has characters that cannot be printed"),
     ],
 )
 def test_wrong_rights_change_nothing(path, tmp_path, row, sentence):
@@ -218,10 +233,60 @@ def test_wrong_parameters_are_refused(path):
         ({}, "needs generated"),
         ({"generated": "g0", "tip": 1}, "no parameter 'tip'; it has generated, top, as_of"),
         ({"generated": "g0", "top": "many"}, "top cannot be 'many'; give a whole number"),
+        ({"generated": "g0", "top": "１０"}, "top cannot be '１０'"),
+        ({"generated": "g0", "top": "1_0"}, "top cannot be '1_0'"),
         ({"generated": "g0", "as_of": "yesterday"}, "as_of cannot be 'yesterday'"),
+        ({"generated": "g0", "as_of": "20261031"}, "as_of cannot be '20261031'"),
+        ({"generated": "g0", "as_of": "2026-W44"}, "as_of cannot be '2026-W44'"),
     ):
         with pytest.raises(InputError, match=sentence):
             ask(path, "why", **given)
+    for question_, given, sentence in (
+        (
+            "lapsed",
+            {"use": "outptu"},
+            r"use cannot be 'outptu' \(did you mean 'output'\?\); give training or output",
+        ),
+        ("unlicensed", {"use": "commercial"}, "use cannot be 'commercial'; give training or output"),
+        ("lapsed", {"day": "20261031"}, "day cannot be '20261031'; give a day, such as 2026-10-31"),
+        ("unattributed", {"bound": "nan"}, "bound cannot be 'nan'; give a number"),
+        ("unattributed", {"bound": "٠.٥"}, "bound cannot be"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            ask(path, question_, **given)
+    for written in ("2099-10-31", "2099-10-31T12:00", "2099-10-31T12:00:00.123456+02:00", "2099-10-31 12:00:00Z"):
+        assert ask(path, "why", generated="g0", as_of=written)
     with pytest.raises(InputError, match="no question 'what'"):
         ask(path, "what")
     assert len(GENERATED) == 2
+
+
+def test_what_has_no_valid_licence_is_listed_with_what_rests_on_it(path, tmp_path):
+    def found(**given):
+        return {
+            r["training"]: (r["rights_holder"], r["standing"], str(r["since"] or ""), r["generated_items"])
+            for r in ask(path, "unlicensed", **given)
+        }
+
+    assert found() == {}
+    start = datetime.datetime.now(datetime.UTC).isoformat()
+    record(
+        path,
+        tmp_path,
+        "t0,Cleo,private,opted out,,2026-03-01,",
+        "t1,Ben,CC0,,training,2024-01-01,",
+        "t2,Ada,CC0,,,2024-01-01,2025-01-01",
+        "t3,Ben,CC0,,,2090-01-01,",
+    )
+    assert found(as_of=start) == {}
+    assert found() == {
+        "t0": ("Cleo", "opted out", "2026-03-01", 2),
+        "t1": ("Ben", "not for output", "2024-01-01", 2),
+        "t2": ("Ada", "lapsed", "2025-01-01", 2),
+        "t3": ("Ben", "not yet", "", 0),  # its score is not positive
+    }
+    assert found(use="training", day="2024-06-01") == {
+        "t0": ("Cleo", "not yet", "", 2),
+        "t3": ("Ben", "not yet", "", 0),
+    }
+    assert {each[3] for each in found(top=1).values()} == {2, 0}

@@ -46,9 +46,17 @@ def test_the_samples_are_whole():
         ("version: 1\n", "version: one\n", 2, "version cannot be 'one'; write a whole number from 1 to"),
         ("version: 1\n", "", 1, "the contract has no version; add it"),
         ("version: 1\n", "version: 1\nversion: 2\n", 3, "is there twice"),
+        ("Collecting Society", '"Collecting\\e[2J Society"', 3, "characters that cannot be printed, or too many"),
+        ("Collecting Society", "x" * 1001, 3, "characters that cannot be printed, or too many"),
         ("{code: EUR, decimals: 2}", "{code: euro, decimals: 2}", 5, "three capital letters"),
         ("{code: EUR, decimals: 2}", "EUR", 5, "currency is not a mapping"),
         ("2026-01-01", "1 January", 6, "valid_from cannot be '1 January'"),
+        ("2026-01-01", "20260101", 6, "valid_from cannot be '20260101'; write a day as 2026-10-31"),
+        ("2026-01-01", "2026-W01-1", 6, "valid_from cannot be '2026-W01-1'"),
+        ("2026-01-01", "２０２６-01-01", 6, "valid_from cannot be"),
+        ("fallback: equal", "falback: equal", 11, "is no key of the contract (did you mean 'fallback'?)"),
+        ("{administration: 10, tax: 2.5}", "{administration: -0}", 13, "administration cannot be -0"),
+        ("minimum_payout: 20.00", "splits:\n  t0: {Jäger: 5, 'Ja\u0308ger': 5}", 15, "another spelling of Jäger"),
         ("2027-01-01", "2026-01-01", 7, "valid_to is not after valid_from"),
         ("amount: 100.00", "amount: 100.001", 9, "with at most 2 decimals"),
         ("amount: 100.00", "amount: -1", 9, "amount cannot be -1"),
@@ -97,6 +105,13 @@ def test_what_is_no_contract_at_all_is_refused(tmp_path, text):
         ("generated,date,units\ng0,2026-10-02,three\n", "line 2: units cannot be 'three'"),
         ("generated,date,units\ng0,2026-10-02,-3\n", "line 2: units cannot be '-3'"),
         ("generated,date,units\ng0,2.10.,3\n", "line 2: date cannot be '2.10.'"),
+        ("generated,date,units\ng0,20261002,3\n", "line 2: date cannot be '20261002'"),
+        ("generated,date,units\ng0,2026-W40-5,3\n", "line 2: date cannot be '2026-W40-5'"),
+        ("generated,date,units\ng0,2026-10-02,1e3\n", "line 2: units cannot be '1e3'"),
+        ("generated,date,units\ng0,2026-10-02,-0\n", "line 2: units cannot be '-0'"),
+        ("generated,date,units\ng0,2026-10-02,３\n", "line 2: units cannot be '３'"),
+        ("generated,date,units,units\ng0,2026-10-02,1,2\n", "has a column twice"),
+        ("generated,date,units,territory\ng0,2026-10-02,1,de\n", "line 2: territory cannot be 'de'"),
         ("generated,date,units\ng0,2026-10-02,3\n,2026-10-02,3\n", "line 3: generated is empty"),
         ("generated,date,units\ng0,2026-10-02,3,4,5\n", "line 2: there are more values than columns"),
     ],
@@ -105,3 +120,9 @@ def test_a_usage_report_that_cannot_be_read_is_refused_with_its_line(tmp_path, t
     (tmp_path / "usage.csv").write_text(text)
     with pytest.raises(InputError, match=said.replace(".", r"\.")):
         read_usage(tmp_path / "usage.csv", Period.month("2026-10"))
+
+
+@pytest.mark.parametrize("text", ["splits: " + "[" * 100_000, "a: &b [*b]\n"])
+def test_a_contract_without_end_is_refused(tmp_path, text):
+    with pytest.raises(InputError, match=r"cannot be read as a contract: it (nests|refers)"):
+        read(tmp_path, text)

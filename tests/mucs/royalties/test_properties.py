@@ -9,11 +9,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mucs.ledger import Ledger
-from mucs.ledger import ledger as file
+from mucs.ledger import Ledger, catalogue
+from mucs.ledger.questions import names, question
 from mucs.ledger.verify import INVARIANTS
 from mucs.royalties import Period, Usage, issue
 from mucs.royalties.contract import Contract, Evidence, Party, Pot
@@ -21,7 +22,6 @@ from mucs.royalties.dispute import move_dispute, open_dispute
 from mucs.royalties.statement import OF_THE_ISSUE
 from mucs.royalties.usage import Use
 
-SCHEMA = (file.HERE / "schema.sql").read_text()
 HOLDERS = ("Ada", "Ben", "Cleo", "unknown")
 SUSPENSE = "Held back"
 LAST_DIGIT = Decimal(
@@ -50,27 +50,32 @@ def ledger_of(items, generated: int, shuffle=random.Random(0)) -> Ledger:
     """A ledger in memory with one run over these items, in any order."""
     ledger = Ledger(duckdb.connect(), Path("memory"))
     c, then = ledger.connection, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    c.execute(SCHEMA)
+    c.execute(f"ATTACH ':memory:' AS file; USE file; {catalogue.TABLES}; USE memory")
+    catalogue.define(c)
     for number, kind in enumerate(("checkpoint", "training_set", "batch"), start=1):
-        c.execute("INSERT INTO artifacts VALUES (?, ?, ?, 1, 1)", [number, kind, sha(kind)])
+        c.execute("INSERT INTO file.artifacts VALUES (?, ?, ?, 1, 1)", [number, kind, sha(kind)])
     items = shuffle.sample(items, len(items))
-    row = "INSERT INTO training_items VALUES (?, ?, ?, ?, ?, 'L', '2024-01-01', '{}', ?)"
+    row = "INSERT INTO file.training_items VALUES (?, ?, ?, ?, ?, 'L', '2024-01-01', '{}', ?)"
     c.executemany(row, [[n, sha(i.id), i.id, i.image, i.holder, then] for n, i in enumerate(items, start=1)])
-    c.executemany("INSERT INTO members VALUES (2, ?)", [[n] for n in range(1, len(items) + 1)])
-    right = "INSERT INTO rights VALUES (0, ?, ?, ?, 'L', 'granted', ?, '2024-01-01', NULL, ?)"
+    c.executemany("INSERT INTO file.members VALUES (2, ?)", [[n] for n in range(1, len(items) + 1)])
+    right = "INSERT INTO file.rights VALUES (0, ?, ?, ?, 'L', 'granted', ?, '2024-01-01', NULL, ?)"
     c.executemany(right, [[n, i.image, i.holder, list(i.uses), then] for n, i in enumerate(items, start=1)])
     c.execute(
-        "INSERT INTO runs VALUES (1, 'run', 'MUCS (arXiv 2605.17938)', 1, 2, NULL, NULL, 3, 's', 'x', ?, '{}')", [then]
+        "INSERT INTO file.runs VALUES (1, '"
+        + sha("run")
+        + "', 'MUCS (arXiv 2605.17938)', 1, 2, NULL, NULL, 3, 's', 'x', ?, '{}')",
+        [then],
     )
     edges = []
     for g in range(generated):
         c.execute(
-            "INSERT INTO generated_items VALUES (?, ?, ?, ?, '{}', ?)", [g, sha(f"row{g}"), f"g{g}", sha(f"g{g}"), then]
+            "INSERT INTO file.generated_items VALUES (?, ?, ?, ?, '{}', ?)",
+            [g, sha(f"row{g}"), f"g{g}", sha(f"g{g}"), then],
         )
-        c.execute(f"INSERT INTO attributions VALUES (1, {g}, true, 1, 1, 1, 1, 1, 1, 1, 1, {'NULL, ' * 6} NULL)")
+        c.execute(f"INSERT INTO file.attributions VALUES (1, {g}, true, 1, 1, 1, 1, 1, 1, 1, 1, {'NULL, ' * 6} NULL)")
         order = sorted(range(len(items)), key=lambda n: (-items[n].scores[g], items[n].id))
         edges += [[1, g, n + 1, rank, items[n].scores[g] / 1e6] for rank, n in enumerate(order, start=1)]
-    edge = "INSERT INTO edges VALUES (?, ?, ?, ?, ?, 0.01, NULL, NULL, NULL, NULL, NULL)"
+    edge = "INSERT INTO file.edges VALUES (?, ?, ?, ?, ?, 0.01, NULL, NULL, NULL, NULL, NULL)"
     c.executemany(edge, shuffle.sample(edges, len(edges)))
     return ledger
 
@@ -260,3 +265,60 @@ def test_nothing_is_lost_from_month_to_month_whatever_is_corrected_and_disputed(
             account["rights_holder"],
         )
         assert stated == account["due"]
+
+
+FINE_MONEY = st.integers(1, 10**16 - 1).map(lambda units: Decimal(units).scaleb(-4)) | st.sampled_from(
+    [Decimal("0.0001"), Decimal("99.9999"), Decimal(100), Decimal(10**12 - 1), Decimal("999999999999.9999")]
+)
+FINE_USAGE = st.integers(0, 10**21 - 1).map(lambda units: Decimal(units).scaleb(-9)) | st.just(
+    Decimal("999999999999.999999999")
+)
+
+
+@FEW
+@given(worlds(), CONTRACTS, st.tuples(FINE_MONEY, FINE_MONEY), FINE_USAGE, st.integers(1, 20))
+def test_every_question_answers_whatever_the_amounts_are(world, contract, amounts, each, rows):
+    items, generated, _ = world
+    training, output = amounts
+    pots = {"training": Pot(training, None, Decimal(0)), "output": Pot(None, Decimal(100), output)}
+    contract = dataclasses.replace(contract, pots=pots, decimals=4, deductions={"tax": Decimal("2.5")})
+    ledger = ledger_of(items, generated)
+    day = datetime.date(2026, 10, 3)
+    uses = [Use(n, name, day, each, each, "") for n in range(rows) for name in ("g0", "stranger")]
+    statement = issue(ledger, contract, OCTOBER, Usage(tuple(uses), 0))
+    money_holds(ledger)
+    holder = items[0].holder
+    values = {"generated": "g0", "training": "t0", "item": "t0", "target": holder, "rights_holder": holder}
+    values |= dict.fromkeys(("run", "first", "second", "checkpoint", "training_set", "settings"), sha("run"))
+    answers = {}
+    for name in names():
+        given_ = {p.name: values[p.name] for p in question(name).parameters if p.default is None}
+        answers[name] = ledger.ask(name, **given_)
+    ledger.ask("trail", item="g0")
+    pots = statement.content["header"]["pots"]
+    brought = ledger.rows("SELECT right_type, sum(gross) AS gross, sum(share) AS share FROM statement_works GROUP BY 1")
+    for row in brought:
+        assert row["gross"] == row["share"] * Decimal(pots[row["right_type"]])
+    mine = [row for row in answers["takedown"] if row["gross"] is not None]
+    for row in mine:
+        whole = Decimal(pots["training" if row["what"].endswith("training") else "output"])
+        assert 0 <= row["gross"] <= whole
+        assert float(row["gross"]) == pytest.approx(row["share_of_all"] * float(whole), abs=1e-4)
+    assert ledger.one("SELECT sum(units) FROM usage") == each * rows * 2
+
+
+@FEW
+@given(worlds(), st.integers(1, 5))
+def test_a_takedown_takes_the_share_that_shares_gives_the_holder(world, top):
+    items, generated, _ = world
+    ledger = ledger_of(items, generated)
+    shares = {row["rights_holder"]: row["share"] for row in ledger.ask("shares", top=top)}
+    for holder in sorted({item.holder for item in items}):
+        rows = {row["what"]: row for row in ledger.ask("takedown", target=holder, top=top)}
+        assert ("generated items" in rows) == (holder in shares)
+        for what in ("checkpoint", "run", "generated items") if holder in shares else ():
+            row = rows[what]
+            assert row["share_of_all"] == pytest.approx(shares[holder])
+            assert row["share_of_touched"] * row["items"] == pytest.approx(row["share_of_all"] * row["of_items"])
+        held = sum(item.holder == holder for item in items)
+        assert rows["training set"]["share_of_all"] == pytest.approx(held / len(items))

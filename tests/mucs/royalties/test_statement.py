@@ -1,6 +1,12 @@
 """Statements over a real ledger: to the cent, once, corrected by versions, and balanced from month to month."""
 
+import csv
+import dataclasses
+import datetime
+import hashlib
+import io
 import json
+import unicodedata
 from decimal import Decimal
 
 import duckdb
@@ -8,11 +14,15 @@ import pytest
 
 from mucs import InputError
 from mucs import ledger as store
+from mucs.canonical import canonical
 from mucs.ledger import Ledger, first_fault
 from mucs.ledger.rights import Right, record_rights, withdraw
-from mucs.royalties import Period, find, issue, read_contract, read_usage
+from mucs.royalties import Period, Usage, find, issue, preview, read_contract, read_usage
 from mucs.royalties.dispute import move_dispute, open_dispute
+from mucs.royalties.export import balances_file, flat_file, html_file, lines_file
+from mucs.royalties.usage import Use
 from tests.mucs.ledger.test_ledger import GENERATED, TRAINING, make_run
+from tests.mucs.royalties.test_properties import money_holds
 
 CONTRACT = """\
 id: art-2026
@@ -49,13 +59,13 @@ class World:
         with Ledger.open(self.path, read_only=False) as ledger:
             store.load(ledger, make_run(self.folder, name, **changes))
 
-    def issue(self, period="2026-10", contract=CONTRACT, usage=USAGE, **given):
+    def issue(self, period="2026-10", contract=CONTRACT, usage=USAGE, how=issue, **given):
         (self.folder / "contract.yaml").write_text(contract)
         (self.folder / "usage.csv").write_text(usage.replace("2026-10", period))
         month = Period.month(period)
         agreed = read_contract(self.folder / "contract.yaml")
         with Ledger.open(self.path, read_only=False) as ledger:
-            return issue(ledger, agreed, month, read_usage(self.folder / "usage.csv", month), **given)
+            return how(ledger, agreed, month, read_usage(self.folder / "usage.csv", month), **given)
 
     def rows(self, sql):
         with Ledger.open(self.path) as ledger:
@@ -143,7 +153,7 @@ def test_what_is_not_in_evidence_goes_to_the_fallback(world):
     suspense = world.issue("2026-11", CONTRACT.replace("fallback: equal", "fallback: suspense"), usage)
     assert lines(suspense)["output", "Suspense account", "insufficient evidence"]["share"] == "0.500000000000"
     assert accounts(suspense)["Suspense account"]["paid"] == "0.00"
-    nothing = world.issue("2026-12", usage="generated,date,units,revenue\n")
+    nothing = world.issue("2026-12", usage="generated,date,units,revenue\ng0,2026-12-01,0,0\n")
     assert lines(nothing)["output", "Ada", "fallback"]["gross"] == "25.00"
 
 
@@ -342,3 +352,206 @@ def test_views_say_what_the_statement_says(world):
     with duckdb.connect(str(world.path), read_only=True) as connection:
         ((content,),) = connection.execute("SELECT content FROM statements").fetchall()
     assert json.loads(content) == statement.content
+
+
+def test_no_cell_of_a_statement_is_a_formula_and_none_acts_on_a_terminal(world):
+    statement = world.issue()
+    bad = "=cmd|' /C calc'!A0\x1b[2J"
+    text = json.dumps(statement.content).replace('"Ada"', json.dumps(bad)).replace('"Ben"', '"@SUM(1)"')
+    spoiled = dataclasses.replace(statement, content=json.loads(text))
+    for write, separator in ((lines_file, ","), (balances_file, ","), (flat_file, "\t")):
+        written = write(spoiled).decode()
+        cells = [cell for row in csv.reader(io.StringIO(written), delimiter=separator) for cell in row]
+        assert {"'=cmd|' /C calc'!A0\\x1b[2J", "'@SUM(1)"} <= set(cells)
+        assert not [cell for cell in cells if cell[:1] in "=@" and cell]
+        assert "\x1b" not in written
+
+
+@pytest.mark.parametrize(
+    ("usage", "contract", "said"),
+    [
+        ("", CONTRACT, "has no rows;"),
+        ("g0,2026-09-30,3,300,DE\ng1,2026-11-01,1,1,DE\n", CONTRACT, "counts: 2 are of other months than 2026-10;"),
+        (
+            "g0,2026-10-02,3,300,FR\ng1,2026-10-02,1,1,\n",
+            CONTRACT + "territories: [DE]\n",
+            "2 are of other territories (FR, none)",
+        ),
+    ],
+)
+def test_a_usage_report_of_which_no_row_counts_is_refused_with_the_reason(world, usage, contract, said):
+    before = world.path.read_bytes()
+    with pytest.raises(InputError) as refused:
+        world.issue(contract=contract, usage="generated,date,units,revenue,territory\n" + usage)
+    assert said in str(refused.value)
+    assert world.path.read_bytes() == before
+
+
+def test_what_cannot_be_stated_in_the_tables_is_refused_and_what_can_is_exact(world):
+    agreed = CONTRACT.replace("percentage: 30, minimum: 50", "percentage: 100")
+    row = Use(2, "g0", datetime.date(2026, 10, 2), Decimal("999999999999.999999999"), Decimal("999999999999.99"), "")
+    (world.folder / "contract.yaml").write_text(agreed)
+    contract, october = read_contract(world.folder / "contract.yaml"), Period.month("2026-10")
+    huge = dataclasses.replace(row, units=Decimal(10**19) - 1, revenue=Decimal(1))
+    with Ledger.open(world.path, read_only=False) as ledger:
+        for rows, said in (
+            ((row,) * 101, "The pot for output comes to 100999999999998.99, and a statement can say less than"),
+            ((huge, row), "adds up to 10\\^19 units or more"),
+        ):
+            with pytest.raises(InputError, match=said):
+                issue(ledger, contract, october, Usage(rows, 0))
+        assert ledger.one("SELECT count(*) FROM statements") == 0
+        stated = issue(ledger, contract, october, Usage((row,) * 99, 0))
+    assert stated.content["header"]["pots"]["output"] == "98999999999999.01"
+    assert stated.content["header"]["usage"]["units"] == "98999999999999.999999901"
+    (brought,) = world.rows("SELECT sum(gross) AS gross FROM statement_works WHERE right_type = 'output'")
+    assert brought["gross"] == Decimal("98999999999999.01")
+    with Ledger.open(world.path) as ledger:
+        said = [row["detail"] for row in ledger.ask("trail", item="t0") if row["event"] == "statement"]
+        money = [row["gross"] for row in ledger.ask("takedown", target="t0") if row["gross"] is not None]
+    assert said[1].startswith(
+        "Ada: 66000000000032.3400 EUR of the output pot"
+    )  # 12 decimals of a share, as they are shown
+    assert money == [Decimal("66000000000032.34"), Decimal("25")]
+    world.holds()
+
+
+def test_a_month_that_is_not_over_is_stated_and_said_to_be_so(world):
+    today = datetime.datetime.now(datetime.UTC)
+    contract = CONTRACT.replace("2027-01-01", "2099-01-01")
+    early = world.issue(f"{today:%Y-%m}", contract, "generated,date,units,revenue\ng0,2026-10-01,3,300\n")
+    assert early.early
+    assert not world.issue().early
+    assert "Issued before the month was over" in html_file(early).decode()
+    assert "Issued before the month was over" not in html_file(world.issue()).decode()
+
+
+def test_a_preview_is_what_would_be_issued_and_writes_nothing(world):
+    before = world.path.read_bytes()
+    shown = world.issue(how=preview)
+    assert (world.path.read_bytes(), shown.sha256, shown.new) == (before, "", True)
+    issued = world.issue()
+    of_the_moment = {"issued_at", "as_of", "ledger"}
+    for name, value in issued.content["header"].items():
+        assert name in of_the_moment or shown.content["header"][name] == value
+    assert {**issued.content, "header": 0} == {**shown.content, "header": 0}
+    again = world.issue(how=preview)
+    assert (again.sha256, again.new) == (issued.sha256, False)
+
+
+def test_a_later_version_says_what_moved_the_money(world):
+    first = world.issue()
+    assert first.changes == []
+    with Ledger.open(world.path, read_only=False) as ledger:
+        rights = [Right(2, TRAINING[0]["sha256"], "Ada", "L", "opted out", None, "2026-03-01", None)]
+        rights += [Right(3, TRAINING[1]["sha256"], "Ben", "L", "granted", None, "2024-01-01", None)]  # as it stood
+        record_rights(ledger, rights)
+    second = world.issue()
+    (said,) = second.changes
+    entry = world.rows("SELECT max(position) AS position FROM entries WHERE kind = 'rights'")[0]["position"]
+    assert said.startswith("Rights of 1 work (t0): opted out (Ada) from 2026-03-01, entry ")
+    assert f"entry {entry} of " in said
+    assert said.endswith("; before granted (Ada).")
+    assert second.content["header"]["changes"] == [said]
+    assert said in html_file(second).decode()
+    world.load("b", scores=(0.2, 0.2, 0.2, -0.1))
+    b = make_run(world.folder, "b", scores=(0.2, 0.2, 0.2, -0.1)).sha256
+    third = world.issue(
+        contract=CONTRACT.replace("version: 1", "version: 2").replace("top: 3", "top: 2"),
+        usage=USAGE.replace("300", "200"),
+    )
+    contract, usage, run, gone = third.changes
+    assert contract == "The contract is another (version 2, before 1). What changed in it: evidence."
+    assert (
+        usage
+        == "The usage report is another: 4 units of 2 items, revenue 300.01; before 4 units of 2 items, revenue 400.01."
+    )
+    assert run.startswith(f"Run {b[:16]}, loaded at ")
+    assert gone.endswith("speaks for no used item any more.")
+    with Ledger.open(world.path, read_only=False) as ledger:
+        withdraw(ledger, b, "wrong settings")
+    fourth = world.issue(contract=(world.folder / "contract.yaml").read_text(), usage=USAGE.replace("300", "200"))
+    assert any(
+        said.startswith(f"Run {b[:16]} was withdrawn at ") and said.endswith(": wrong settings.")
+        for said in fourth.changes
+    )
+    back = world.issue(as_of=first.content["header"]["issued_at"])
+    assert "which is earlier than" in back.changes[0]
+    assert any("t0): granted (Ada)" in said and "before opted out (Ada)" in said for said in back.changes)
+    world.holds()
+
+
+def test_a_statement_of_an_older_program_is_found_read_and_superseded(world):
+    first = world.issue()
+    with Ledger.open(world.path, read_only=False) as ledger:  # as one would be that knew neither field
+        content = json.loads(ledger.one("SELECT content FROM statements"))
+        del content["header"]["changes"], content["header"]["usage"]["verdicts"]
+        text = canonical(content).decode()
+        sha256 = hashlib.sha256(text.encode()).hexdigest()
+        with ledger.transaction():
+            ledger.connection.execute("DELETE FROM file.entries WHERE kind = 'statement'")
+            body = {name: content["header"][name] for name in ("statement", "version", "supersedes")}
+            entry = ledger.append("statement", body | {"sha256": sha256})
+            at = json.loads(entry.entry)["at"]
+            ledger.connection.execute(
+                "UPDATE file.statements SET sha256 = ?, content = ?, issued_at = ?", [sha256, text, at]
+            )
+    world.holds()
+    again = world.issue()
+    assert (again.sha256, again.new, again.changes) == (sha256, False, [])
+    assert "Above or within chance" in html_file(first).decode()
+    assert "Above or within chance" not in html_file(again).decode()
+    assert world.issue(usage=USAGE.replace("300", "200")).content["header"]["supersedes"] == sha256
+    world.holds()
+
+
+def test_used_items_are_counted_by_verdict(world, tmp_path):
+    def counted(**given):
+        return {name: n for name, n in world.issue(**given).content["header"]["usage"]["verdicts"].items() if n}
+
+    assert counted() == {"within chance": 2}  # the decoy p-value of 0.25 counts, not the other
+    world.load("b", chance=(0.5, 0.05, 1.5), decoys=19)
+    assert counted(usage=USAGE + "stranger,2026-10-03,1,0\ng1,2026-10-03,0,0\n") == {
+        "above chance": 2,
+        "not attributed": 1,
+    }
+    run = make_run(tmp_path, "c")
+    outcomes = [run.attributions[0], run.attributions[1] | {"converged": False}]
+    run.record["results"]["attributions"] = outcomes
+    with Ledger.open(world.path, read_only=False) as ledger:
+        store.load(ledger, make_run(tmp_path, "c", record=run.record, attributions=outcomes))
+    assert counted() == {"within chance": 1, "not converged": 1}
+
+
+def test_one_holder_in_several_spellings_has_one_account_and_the_suspense_account_is_no_holder(
+    world, tmp_path, monkeypatch
+):
+    other = unicodedata.normalize("NFD", "Jäger")
+    named = [[other, "Ben", "Suspense account ", "Ben"], [other, "Jäger", "Suspense account", "Jäger "]]
+    for name, holders in zip("uv", named, strict=True):
+        rows = [
+            row | {"rights_holder": holder, "id": f"{name}{n}"}
+            for n, (row, holder) in enumerate(zip(TRAINING, holders, strict=True))
+        ]
+        with monkeypatch.context() as patch:
+            patch.setattr("tests.mucs.ledger.test_ledger.TRAINING", rows)
+            world.load(name)
+        statement = world.issue("2026-10" if name == "u" else "2026-11")
+        expected = {(other, "equal"), (other, "attribution"), ("Suspense account", "holder unknown")}
+        expected |= {("Ben", "equal"), ("Ben", "attribution")} if name == "u" else set()
+        assert {key[1:] for key in lines(statement)} == expected
+    # a new version pays nobody again under another spelling
+    again = world.issue()
+    assert sum(Decimal(account["paid"]) for account in again.content["balances"] if account["holder"] != other) == 0
+    with Ledger.open(world.path, read_only=False) as ledger:
+        number, new = open_dispute(ledger, statement.sha256, "Jäger", "mine")
+        assert new
+        assert ledger.one("SELECT rights_holder FROM disputes WHERE dispute = ?", number) == other
+        with pytest.raises(InputError, match="no rights holder 'Suspense account'"):
+            open_dispute(ledger, statement.sha256, "Suspense account", "mine")
+        money_holds(ledger)
+
+
+def test_a_time_that_lies_ahead_states_nothing(world):
+    with pytest.raises(InputError, match="'2099-01-01', which lies ahead"):
+        world.issue(as_of="2099-01-01")

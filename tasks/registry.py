@@ -1,0 +1,301 @@
+"""Registry: what DVC tracks in a Git repository, read from a bare copy of it, by known words alone; nothing in it runs.
+
+DVC itself obeys a repository's configuration: commands that give credentials, caches, remotes of any kind, imports from
+other repositories. This reads the same files (DVC 3) and takes from them paths, MD5s, and one address on S3.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from mucs import InputError
+from mucs.parse import compose_yaml
+from mucs.text import for_terminal, is_fit
+
+TRANSPORTS = ("file", "git", "http", "https", "ssh")
+SECONDS_TO_COPY = 600
+MOST_BYTES = 4_000_000  # of a file of DVC in the repository
+MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
+SECTION = re.compile(r"""\[\s*(?:'remote "(?P<remote>[^"']+)"'|(?P<name>\w+))\s*\]""")
+SETTING = re.compile(r"(?P<key>\w+)\s*=\s*(?P<value>[^#]*[^#\s])?\s*(?:#.*)?")
+TAKEN = ("url", "region", "endpointurl")  # of a remote
+# how DVC shall behave for those who write to the registry
+IGNORED = ("analytics", "autostage", "check_update", "interactive")
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Where a registry's bytes are: a bucket, a prefix in it, and region and endpoint where the registry names them."""
+
+    bucket: str
+    prefix: str
+    region: str | None
+    endpoint: str | None
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def key(self, md5: str) -> str:
+        """Of an object; a folder's listing has an MD5 that ends in .dir."""
+        return f"{self.prefix}/files/md5/{md5[:2]}/{md5[2:]}".lstrip("/")
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry at one commit.
+
+    address: absolute path or URL, without credentials. outputs: what DVC tracks, MD5 by path; a folder's ends in .dir.
+    tracked: paths of the other files, which Git holds.
+    """
+
+    address: str
+    commit: str
+    remote: Remote
+    outputs: dict[str, str]
+    tracked: frozenset[str]
+
+
+def recorded(registry: str) -> str:
+    """A registry as it is written down: an absolute path, or the address without what might be a password."""
+    if Path(registry).is_dir():
+        return str(Path(registry).absolute())
+    parts = urlsplit(registry)
+    if not parts.scheme or not parts.netloc:
+        return registry
+    user, at, host = parts.netloc.rpartition("@")
+    user = user.partition(":")[0] if parts.scheme == "ssh" else ""
+    return parts._replace(netloc=f"{user}{at if user else ''}{host}", query="", fragment="").geturl()
+
+
+@contextlib.contextmanager
+def _copy(registry: str) -> Iterator[Path]:
+    """A bare copy of a Git repository, for as long as the block lasts. A copy has no hooks, filters or work tree."""
+    said = for_terminal(recorded(registry))
+    unknown = f"{said} is not a registry that can be opened; give the path or address of a Git repository with DVC."
+    if not is_fit(registry) or not registry or registry.startswith("-"):
+        raise InputError(unknown)
+    local = Path(registry).is_dir()
+    if not local and ("::" in registry or not re.fullmatch(r"\w+://.+|[^/:]+:.+", registry)):
+        raise InputError(unknown)
+    with tempfile.TemporaryDirectory(prefix="mucs-registry-") as folder:
+        # not as a local path, for then Git would copy the objects' files as they are
+        words = ("clone", "--bare", "--quiet", "--no-local", "--template=", "--")
+        try:
+            _git(Path(folder), *words, str(Path(registry).absolute()) if local else registry, "copy")
+        except (subprocess.SubprocessError, OSError) as error:
+            stderr = getattr(error, "stderr", None) or b""
+            lines = [
+                line for line in stderr.decode(errors="replace").splitlines() if line.startswith(("fatal:", "ssh:"))
+            ]
+            reason = lines[0].partition(":")[2].strip().replace(registry, said) if lines else type(error).__name__
+            raise InputError(f"{unknown.removesuffix('.')} (Git says: {for_terminal(reason, 200)}).") from None
+        yield Path(folder) / "copy"
+
+
+def _git(folder: Path, *words: str) -> bytes:
+    """What Git prints; it asks nobody, fetches nothing by itself, and takes no repository from the environment."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or "SSH" in name}
+    environment = kept | {
+        "GIT_ALLOW_PROTOCOL": ":".join(TRANSPORTS),
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+    }
+    done = subprocess.run(
+        ("git", "-c", "core.hooksPath=/dev/null", *words),
+        cwd=folder, env=environment, capture_output=True, check=True, timeout=SECONDS_TO_COPY, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return done.stdout
+
+
+def open_registry(registry: str, revision: str, path: str) -> Registry:
+    """A registry at a revision, as far as its files bear on `path`.
+
+    Raises InputError if there is no such registry or revision, or its files of DVC are not as they should be.
+    """
+    address = recorded(registry)
+    said = for_terminal(address)
+    with _copy(registry) as copy:
+        try:
+            if not is_fit(revision) or revision.startswith("-"):
+                raise ValueError
+            commit = _git(copy, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").decode().strip()
+        except (ValueError, subprocess.SubprocessError):
+            raise InputError(
+                f"The registry {said} has no revision {for_terminal(revision, 200)!r}; give a tag, branch or commit that it has."
+            ) from None
+        blobs = {}
+        for line in _git(copy, "ls-tree", "-r", "-z", "--long", "--full-tree", commit).split(b"\0")[:-1]:
+            about, _, name = line.decode(errors="surrogateescape").partition("\t")
+            mode, _, blob, size = about.split()
+            if mode in ("100644", "100755"):  # a plain file: no link, no other repository
+                blobs[name] = (blob, int(size))
+
+        def read(name: str) -> str:
+            blob, size = blobs[name]
+            if size > MOST_BYTES:
+                raise InputError(f"{for_terminal(name)} in the registry {said} has {size} bytes; make it shorter.")
+            try:
+                return _git(copy, "cat-file", "blob", blob).decode()
+            except UnicodeDecodeError:
+                raise InputError(f"{for_terminal(name)} in the registry {said} is no text; restore it.") from None
+
+        if ".dvc/config" not in blobs:
+            raise InputError(
+                f"{said} is not a registry that can be opened: it has no .dvc/config at {commit[:12]}; run `dvc init` in it, and commit."
+            )
+        remote = _remote(read(".dvc/config"), f".dvc/config of the registry {said}")
+        outputs: dict[str, str] = {}
+        for name in sorted(blobs):
+            if _is_of_dvc(name) and _bears_on(Path(name).parent, path):
+                where = f"{for_terminal(name)} in the registry {said}"
+                for output, md5 in _outputs(read(name), where, lock=name.endswith("dvc.lock")).items():
+                    full = (Path(name).parent / output).as_posix()
+                    if outputs.setdefault(full, md5) != md5:
+                        raise InputError(f"{where} says of {full!r} what another file contradicts; mend one of them.")
+    tracked = frozenset(
+        name for name in blobs if not _is_of_dvc(name) and Path(name).name not in (".gitignore", "dvc.yaml")
+    )
+    return Registry(address, commit, remote, outputs, tracked)
+
+
+def _is_of_dvc(name: str) -> bool:
+    return Path(name).name == "dvc.lock" or (name.endswith(".dvc") and not name.startswith(".dvc/"))
+
+
+def _bears_on(folder: Path, path: str) -> bool:
+    """Whether files of DVC in a folder may say something of a path: it lies above, or within."""
+    return folder == Path() or Path(path).is_relative_to(folder) or folder.is_relative_to(path)
+
+
+def _remote(text: str, what: str) -> Remote:
+    """The default remote of a configuration. Raises InputError for anything else than that, its URL, region and endpoint."""
+    core: dict[str, str] = {}
+    remotes: dict[str, dict[str, str]] = {}
+    section: dict[str, str] | None = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        if found := SECTION.fullmatch(line):
+            if found["remote"]:
+                section = remotes.setdefault(found["remote"], {})
+            elif found["name"].lower() == "core":
+                section = core
+            else:
+                raise InputError(
+                    f"{what} has a section [{found['name']}], which is not taken from a registry; {LOCALLY}."
+                )
+        elif (found := SETTING.fullmatch(line)) and section is not None:
+            key, value = found["key"].lower(), (found["value"] or "").strip().strip("'\"")
+            if section is core and key not in ("remote", *IGNORED):
+                raise InputError(f"{what} sets core.{key}, which is not taken from a registry; {LOCALLY}.")
+            if key in section or not is_fit(value):
+                raise InputError(f"{what} sets {key} twice, or to what cannot be shown, in line {number}; mend it.")
+            section[key] = value
+        else:
+            raise InputError(f"{what} cannot be read: line {number} is no `key = value`; mend it.")
+    name = core.get("remote") or (next(iter(remotes)) if len(remotes) == 1 else None)
+    if name is None or name not in remotes:
+        raise InputError(f"{what} does not say which remote holds the data; run `dvc remote add --default`.")
+    for key in remotes[name]:
+        if key not in TAKEN:
+            raise InputError(
+                f"{what} sets {key} of the remote {name!r}, which is not taken from a registry: only {', '.join(TAKEN)} are; {LOCALLY}."
+            )
+    return _address(remotes[name], what)
+
+
+LOCALLY = "take it out, or put it into .dvc/config.local, which this never reads"
+
+
+def _address(given: dict[str, str], what: str) -> Remote:
+    parts = urlsplit(given.get("url", ""))
+    if parts.scheme != "s3" or not BUCKET.fullmatch(parts.netloc) or parts.query or parts.fragment:
+        raise InputError(
+            f"{what} has its data at {given.get('url', 'no address')!r}; only s3://bucket/prefix is taken from a registry, so push it to S3."
+        )
+    region, endpoint = given.get("region"), given.get("endpointurl")
+    if region is not None and not REGION.fullmatch(region):
+        raise InputError(f"{what} names the region {region!r}, which is none; mend it.")
+    if endpoint is not None:
+        try:
+            at = urlsplit(endpoint)
+            good = at.scheme in ("http", "https") and bool(at.hostname) and "@" not in at.netloc and at.port != 0
+        except ValueError:
+            good = False
+        if not good or at.query or at.fragment:
+            raise InputError(
+                f"{what} names the endpoint {endpoint!r}, which is no plain http:// or https:// address; mend it."
+            )
+    return Remote(parts.netloc, parts.path.strip("/"), region, endpoint)
+
+
+def _outputs(text: str, where: str, lock: bool) -> dict[str, str]:
+    """MD5 by path of what a `.dvc` file or a `dvc.lock` says that it tracks."""
+    import yaml
+
+    try:
+        node = compose_yaml(text)
+        # safe, and of no depth: it makes plain values, and what it is made of was looked through
+        said = None if node is None else yaml.SafeLoader("").construct_document(node)
+    except (ValueError, yaml.YAMLError, TypeError, RecursionError):
+        raise InputError(f"{where} cannot be read as YAML; restore it.") from None
+    stages = [said]
+    if lock and isinstance(said, dict):
+        listed = said.get("stages") or {}
+        stages = list(listed.values()) if isinstance(listed, dict) else [listed]
+    found = {}
+    for stage in stages:
+        outs = stage.get("outs") or [] if isinstance(stage, dict) else None
+        if not isinstance(outs, list) or not isinstance(stage, dict):
+            raise InputError(f"{where} does not say what it tracks; restore it.")
+        if stage.get("wdir") not in (None, "."):
+            raise InputError(f"{where} has a folder of its own to work in (wdir); `dvc add` without one.")
+        for out in outs:
+            path, md5 = _output(out, where)
+            if md5 is not None:
+                found[path] = md5
+    return found
+
+
+def _output(out: Any, where: str) -> tuple[str, str | None]:
+    """Path and MD5; None for an output that has none, for example of a run that is to come."""
+    path, md5 = (out.get("path"), out.get("md5")) if isinstance(out, dict) else (None, None)
+    if not isinstance(path, str) or not is_inside(path):
+        raise InputError(f"{where} tracks {for_terminal(str(path), 200)!r}, which is no path in its folder; mend it.")
+    for name in ("remote", "cloud", "files", "version_id", "fs_config"):
+        if out.get(name):
+            raise InputError(f"{where} keeps {path!r} in a way of its own ({name}); push it to the default remote.")
+    if md5 is None:
+        return path, None
+    if out.get("hash") != "md5":
+        raise InputError(
+            f"{where} was written by a DVC before version 3; run `dvc cache migrate --dvc-files` and push it again."
+        )
+    if not isinstance(md5, str) or not MD5.fullmatch(md5):
+        raise InputError(f"{where} gives no MD5 of {path!r}; restore it.")
+    return path, md5
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path with / stays in its folder, is written in one way alone, and can be shown."""
+    parts = path.split("/")
+    return (
+        is_fit(path)
+        and "\\" not in path
+        and not set(parts) & {"", ".", ".."}
+        and all(len(p.encode()) < 256 for p in parts)
+    )
