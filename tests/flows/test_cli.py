@@ -324,7 +324,7 @@ def test_the_command_without_the_service_says_what_to_install():
     assert done.stderr == "mucs: The package rfc8785 is missing; run: pip install 'mucs[service]'.\n"
 
 
-def test_ctrl_c_that_stops_prefects_server_as_well_is_one_sentence(mucs, monkeypatch):
+def test_ctrl_c_on_the_way_out_of_which_another_error_comes_up_is_one_sentence(mucs, monkeypatch):
     def stopped(*_, **__):
         try:
             raise KeyboardInterrupt
