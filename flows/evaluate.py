@@ -85,11 +85,6 @@ def prepare(spec: Spec, folder: Path, workers: int, device: str) -> Study:
     from mucs.evaluation.study import Study
     from mucs.evaluation.training import small_unet
 
-    for path in (spec.checkpoint, spec.train.path, spec.held_out.path):
-        if path is not None and path.is_relative_to(DATA) and not path.exists():
-            raise InputError(
-                f"{path} is missing; run the study from a clone of the project, or give it other images and a checkpoint."
-            )
     pixels, labels = read_images(spec.train)
     unseen, their_labels = read_images(spec.held_out)
     if spec.checkpoint is not None:
@@ -111,7 +106,11 @@ def prepare(spec: Spec, folder: Path, workers: int, device: str) -> Study:
 def check_evaluate(name: str, folder: Path, device: str = "auto", **changed: Any) -> None:
     """InputError for what can be seen to be wrong with a study before it begins; all are as `evaluate` takes them."""
     check_writable(folder, "the results")
-    read_spec(name, **changed)
+    spec = read_spec(name, **changed)
+    for path in (spec.checkpoint, spec.train.path, spec.held_out.path):
+        if path is not None and not path.exists():
+            ours = "run the study from a clone of the project, or give it other images and a checkpoint"
+            raise InputError(f"{path} is missing; {ours if path.is_relative_to(DATA) else 'give another'}.")
     choose_device(device)
 
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and whether a folder takes any."""
+"""Files that are there whole or not at all, within bounds, and whether a folder takes any."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """A place of the writer's own to write to; when the block ends well it takes the place of `path` in one step.
 
     Any number of threads and processes may write one path: readers see what one of them wrote, and nothing of two.
+    Raises InputError if there is something else than a file.
     """
     with _part(path) as partial:
         yield partial
@@ -51,8 +52,19 @@ def reserve(path: Path, size: int) -> None:
             ) from None
 
 
+def read_at_most(path: Path, most: int) -> bytes:
+    """The bytes of a file, which may be a pipe. Raises ValueError if there are more than `most`, OSError as `open` does."""
+    with path.open("rb") as f:
+        found = f.read(most + 1)
+    if len(found) > most:
+        raise ValueError(f"it has more than {most:,} bytes")
+    return found
+
+
 @contextlib.contextmanager
 def _part(path: Path) -> Iterator[Path]:
+    if path.exists() and not path.is_file():  # a device would be no device any more
+        raise InputError(f"{path} is there and is not a file; give another place.")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.parent not in SWEPT:
         _sweep(path.parent)

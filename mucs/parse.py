@@ -73,7 +73,8 @@ def _too_deep() -> NoReturn:
 def compose_yaml(text: str) -> yaml.Node | None:
     """The nodes of a YAML document, with their lines; None for an empty one.
 
-    Raises yaml.YAMLError for what is no YAML, ValueError for what nests deeper than 64 or refers to itself (`&a`, `*a`).
+    Raises yaml.YAMLError for what is no YAML, ValueError for what nests deeper than 64, refers to itself (`&a`, `*a`), or
+    gives a value another kind (`!!a`).
     """
     import yaml
 
@@ -82,6 +83,8 @@ def compose_yaml(text: str) -> yaml.Node | None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             raise ValueError("it refers to another place of its own (`*`)")
+        if getattr(event, "tag", None) not in (None, "!"):  # `!` says that a text is one
+            raise ValueError("it says of what kind a value is (`!`)")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEPTH:
             _too_deep()

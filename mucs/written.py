@@ -8,6 +8,9 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from mucs import InputError
+from mucs.text import is_fit
+
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 TIME = re.compile(
     rf"{DAY.pattern}([T ][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]{{1,6}})?)?(Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?"
@@ -40,6 +43,15 @@ def read_whole(text: str) -> int:
 def one_name(text: str) -> str:
     """A name in one spelling: Unicode's composed form, and single blanks between its words."""
     return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def read_reason(text: str) -> str:
+    """Why something is done, in a few words that can be shown. Raises InputError for nothing, or what cannot be shown."""
+    if not text.strip():
+        raise InputError("The reason is empty; say why in a few words.")
+    if not is_fit(text.strip()):
+        raise InputError("The reason has characters that cannot be shown, or more than 1000; say why in a few words.")
+    return text.strip()
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from mucs import InputError, __version__
 from mucs.text import for_terminal
 
 SECONDS_TO_STOP = 10
+MOST = 1500  # characters of a sentence
 STOPPED = "stopped; run the same command again to go on where it was."
 # what is wrong with a place, not with the program
 SURROUNDINGS = {
@@ -64,8 +65,13 @@ def main() -> None:
         if told is None:
             raise
         status, sentence = told
-        click.echo(f"mucs: {for_terminal(sentence)}", err=True)  # it may quote what no terminal should get
+        click.echo(f"mucs: {shortened(for_terminal(sentence))}", err=True)  # it may quote what no terminal should get
         sys.exit(status)
+
+
+def shortened(sentence: str) -> str:
+    """A sentence that quotes a long word, without its middle: its end says what to do."""
+    return sentence if len(sentence) <= MOST else f"{sentence[: MOST // 2]} … {sentence[-MOST // 2 :]}"
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from flows.cli.jobs import quiet_loggers, quiet_tools
-from flows.cli.shared import JSON, print_json
+from flows.cli.shared import JSON, PLACE, Number, print_json
 from flows.prefect_server import prefect_server
 from mucs import InputError
 
@@ -19,18 +19,14 @@ from mucs import InputError
 @click.option(
     "--quick", is_flag=True, help="Does MUCS beat random removal on a checkpoint? Exit status 1 if it does not."
 )
-@click.option(
-    "--checkpoint", type=click.Path(path_type=Path), help="With --quick: a diffusers folder; the demo's without it."
-)
-@click.option("--train", type=click.Path(path_type=Path), help="With --quick: the folder of images it was trained on.")
-@click.option("--held-out", type=click.Path(path_type=Path), help="With --quick: a folder of others of the same kind.")
-@click.option("--learning-rate", type=float, help="With --quick: the rate that the checkpoint was trained with.")
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="A Parquet file or folder instead of the study's own images."
-)
+@click.option("--checkpoint", type=PLACE, help="With --quick: a diffusers folder; the demo's without it.")
+@click.option("--train", type=PLACE, help="With --quick: the folder of images it was trained on.")
+@click.option("--held-out", type=PLACE, help="With --quick: a folder of others of the same kind.")
+@click.option("--learning-rate", type=Number(), help="With --quick: the rate that the checkpoint was trained with.")
+@click.option("--data", type=PLACE, help="A Parquet file or folder instead of the study's own images.")
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("mucs-evaluation"),
     show_default=True,
     help="Where retrainings are kept and results are written.",

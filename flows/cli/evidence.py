@@ -15,9 +15,12 @@ from pathlib import Path
 import click
 
 from flows.cli.jobs import quiet_loggers, quiet_tools
-from flows.cli.shared import JSON, LEDGER, print_json
+from flows.cli.shared import JSON, LEDGER, PLACE, Whole, print_json
 from mucs import InputError
+from mucs.files import read_at_most
 from mucs.parse import load_json
+
+MOST_BYTES = 100_000_000  # of a proof or an envelope
 
 
 @click.command()
@@ -25,7 +28,7 @@ from mucs.parse import load_json
 @click.argument("training")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("proof.json"),
     show_default=True,
     help="The proof's file.",
@@ -55,7 +58,7 @@ def verify_proof(path: Path, root: str, as_json: bool) -> None:
     from mucs.ledger import holds
 
     try:
-        proof = load_json(path.read_bytes())
+        proof = load_json(read_at_most(path, MOST_BYTES))
     except (OSError, ValueError):
         raise InputError(f"{path} cannot be read as JSON; give a file that `mucs prove` wrote.") from None
     held = holds(proof, root)
@@ -78,7 +81,7 @@ def verify_envelope(path: Path, key: Path, as_json: bool) -> None:
     from mucs.ledger.signing import open_envelope, subjects_beside
 
     try:
-        envelope = load_json(path.read_bytes())
+        envelope = load_json(read_at_most(path, MOST_BYTES))
     except (OSError, ValueError):
         envelope = None
     if not isinstance(envelope, dict):
@@ -106,14 +109,10 @@ def verify_envelope(path: Path, key: Path, as_json: bool) -> None:
 @click.option(
     "--registry", help="With --published: where the registry is now, if it is no longer where the runs' records say."
 )
-@click.option("--proof", type=click.Path(path_type=Path), help="Check this file, without a ledger.")
+@click.option("--proof", type=PLACE, help="Check this file, without a ledger.")
 @click.option("--root", help="The Merkle root that the run published, as results.edges_root of its run.json.")
-@click.option(
-    "--envelope", type=click.Path(path_type=Path), help="Check this signed statement, and the files beside it, alone."
-)
-@click.option(
-    "--key", type=click.Path(path_type=Path), help="The public key: of --envelope, or of every run with --published."
-)
+@click.option("--envelope", type=PLACE, help="Check this signed statement, and the files beside it, alone.")
+@click.option("--key", type=PLACE, help="The public key: of --envelope, or of every run with --published.")
 @JSON
 def verify(
     ledger: Path,
@@ -176,7 +175,7 @@ def verify(
 
 
 @click.command()
-@click.argument("key", type=click.Path(path_type=Path))
+@click.argument("key", type=PLACE)
 def keygen(key: Path) -> None:
     """Make a pair of keys to sign with: KEY, to be kept secret, and KEY.pub, to be given to whoever checks."""
     from mucs.ledger import signing
@@ -187,8 +186,8 @@ def keygen(key: Path) -> None:
 
 @click.command()
 @click.argument("run")
-@click.option("--sample", type=click.IntRange(1), help="How many generated items, instead of all.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which ones: the same seed chooses the same.")
+@click.option("--sample", type=Whole(1), help="How many generated items, instead of all.")
+@click.option("--seed", type=Whole(), default=0, show_default=True, help="Which ones: the same seed chooses the same.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--registry", help="Where the registry is now, if it is no longer where the run's record says.")
 @LEDGER
@@ -233,7 +232,7 @@ def replay(
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("mucs-demo"),
     show_default=True,
     help="Where the demo's world lives.",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.shared import JSON, LEDGER, print_json
+from flows.cli.shared import JSON, LEDGER, PLACE, Whole, print_json
 from flows.prefect_server import prefect_server
 from mucs import InputError
 from mucs.files import check_writable
@@ -71,7 +71,7 @@ def quiet_loggers() -> None:
 @click.command()
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("mucs-demo"),
     show_default=True,
     help="Where the demo's world lives.",
@@ -159,17 +159,17 @@ INPUTS = [
 @click.option(
     "--sign",
     "key",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="Sign the run with this private key, which `mucs keygen` made.",
 )
 @click.option(
     "--retention-days",
-    type=int,
+    type=Whole(),
     help="Have S3 keep the evidence from being deleted for so many days; its bucket must have object lock.",
 )
 @click.option(
     "--reports",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("reports"),
     show_default=True,
     help="Folder for the page.",

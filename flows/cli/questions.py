@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flows.cli.shared import AS_OF, JSON, LEDGER, print_json, print_table
+from flows.cli.shared import AS_OF, JSON, LEDGER, Number, Whole, print_json, print_table
 from mucs import InputError
 
 RUNS = {
@@ -19,7 +19,7 @@ RUNS = {
 
 @click.command()
 @click.argument("generated")
-@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many training items.")
+@click.option("--top", type=Whole(1), default=10, show_default=True, help="How many training items.")
 @AS_OF
 @LEDGER
 @JSON
@@ -55,7 +55,7 @@ def why(generated: str, top: int, as_of: str, ledger: Path, as_json: bool) -> No
 
 @click.command()
 @click.argument("training")
-@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many generated items.")
+@click.option("--top", type=Whole(1), default=20, show_default=True, help="How many generated items.")
 @AS_OF
 @LEDGER
 @JSON
@@ -127,6 +127,10 @@ def ask(name: str, parameters: tuple[str, ...], as_of: str, ledger: Path, as_jso
         key, equals, value = word.partition("=")
         if not equals:
             raise InputError(f"{word!r} is not a parameter; write name=value, see `mucs questions {name}`.")
+        if key == "as_of":
+            raise InputError("The time is given as --as-of TIME, not as a parameter; write it so.")
+        if key in given:
+            raise InputError(f"The parameter {key} is there twice; give it once.")
         given[key] = value
     with Ledger.open(ledger) as opened:
         rows = opened.ask(name, **given | {"as_of": as_of})
@@ -141,12 +145,10 @@ def ask(name: str, parameters: tuple[str, ...], as_of: str, ledger: Path, as_jso
 
 @click.command()
 @click.argument("query")
-@click.option(
-    "--rows", "most", type=click.IntRange(1), default=10_000, show_default=True, help="How many rows at the most."
-)
+@click.option("--rows", "most", type=Whole(1), default=10_000, show_default=True, help="How many rows at the most.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, 10**6, min_open=True),
     default=60.0,
     show_default=True,
     help="How many seconds it may take.",

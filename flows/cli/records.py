@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from flows.cli.shared import LEDGER
+from flows.cli.shared import LEDGER, PLACE
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PLACE)
 @LEDGER
 def rights(file: Path, ledger: Path) -> None:
     """Record who granted what for which image over which days.

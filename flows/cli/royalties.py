@@ -7,18 +7,18 @@ from pathlib import Path
 
 import click
 
-from flows.cli.shared import AS_OF, JSON, LEDGER, print_json, print_table
+from flows.cli.shared import AS_OF, JSON, LEDGER, PLACE, Whole, print_json, print_table
 
 SHOWN = 20  # accounts
 
 
 @click.command()
-@click.option("--contract", type=click.Path(path_type=Path), required=True, help="The contract, a YAML file.")
+@click.option("--contract", type=PLACE, required=True, help="The contract, a YAML file.")
 @click.option("--period", required=True, help="A month, such as 2026-10.")
-@click.option("--usage", type=click.Path(path_type=Path), required=True, help="The usage report, a CSV file.")
+@click.option("--usage", type=PLACE, required=True, help="The usage report, a CSV file.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("statements"),
     show_default=True,
     help="Folder for the statement's files.",
@@ -26,7 +26,7 @@ SHOWN = 20  # accounts
 @click.option(
     "--sign",
     "key",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="Sign the files with this private key, which `mucs keygen` made.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the statement without issuing it; nothing is written.")
@@ -125,7 +125,7 @@ def move(ledger: Path, number: int, state: str, reason: str, amount: str | None 
 
 
 @dispute.command()
-@click.argument("number", type=int)
+@click.argument("number", type=Whole())
 @click.option("--reason", default="taken up", show_default=True, help="What is being looked at.")
 @LEDGER
 def review(number: int, reason: str, ledger: Path) -> None:
@@ -134,7 +134,7 @@ def review(number: int, reason: str, ledger: Path) -> None:
 
 
 @dispute.command()
-@click.argument("number", type=int)
+@click.argument("number", type=Whole())
 @click.option("--amount", required=True, help="What is owed besides, which the contract's next statement adds.")
 @click.option("--reason", required=True, help="Why.")
 @LEDGER
@@ -144,7 +144,7 @@ def uphold(number: int, amount: str, reason: str, ledger: Path) -> None:
 
 
 @dispute.command()
-@click.argument("number", type=int)
+@click.argument("number", type=Whole())
 @click.option("--reason", required=True, help="Why.")
 @LEDGER
 def reject(number: int, reason: str, ledger: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,50 @@ from typing import Any
 import click
 
 from mucs.text import for_terminal, unfit
+from mucs.written import read_number, read_whole
 
+
+class Place(click.Path):
+    """A path; an empty word, as an empty variable of a shell gives, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty word is no path.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Whole(click.IntRange):
+    """A whole number, in ASCII."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(written(self, read_whole, value, param, ctx), param, ctx)
+
+
+class Number(click.FloatRange):
+    """A finite number, in ASCII."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(written(self, read_number, value, param, ctx), param, ctx)
+
+
+def written(
+    kind: click.ParamType[Any],
+    read: Callable[[str], Any],
+    value: Any,
+    param: click.Parameter | None,
+    ctx: click.Context | None,
+) -> Any:
+    """What was written as a word, read; a default as it is."""
+    try:
+        return read(value) if isinstance(value, str) else value
+    except ValueError as error:
+        kind.fail(str(error), param, ctx)
+
+
+PLACE = Place(path_type=Path)
 LEDGER = click.option(
     "--ledger",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     envvar="MUCS_LEDGER",
     default=Path("mucs.duckdb"),
     show_default=True,

@@ -63,6 +63,8 @@ class Ledger:
             raise InputError(
                 f"There is no ledger at {path}; run `mucs audit` or `mucs demo`, or point --ledger or MUCS_LEDGER to one."
             )
+        if path.exists() and not path.is_file():  # to open a pipe waits for good
+            raise InputError(f"{path} is no file; give the file of a ledger.")
         if not path.parent.is_dir():
             raise InputError(
                 f"The folder {path.parent} of the ledger does not exist; make it, or give another --ledger."

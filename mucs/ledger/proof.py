@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from mucs.canonical import digest
 from mucs.ledger import merkle
 from mucs.ledger.edges import EDGE_SCHEMA, LEAF, NUMBERS, leaf_hashes
 from mucs.ledger.ledger import Ledger
+
+SHA256 = re.compile("[0-9a-fA-F]{64}")
 
 
 def prove(ledger: Ledger, generated: str, training: str) -> dict[str, Any]:
@@ -60,17 +63,37 @@ def make_proof(
 def holds(proof: Mapping[str, Any], root: str) -> bool:
     """Whether the edge of a proof, between just these two manifest rows, is in the tree with that root.
 
-    Raises InputError if it is no proof at all.
+    Whatever the proof says of the edge and its ends is covered by the root, or it is none. Raises InputError if it is no
+    proof at all, or `root` no SHA-256.
     """
+    if not SHA256.fullmatch(root):
+        raise InputError(f"{root[:80]!r} is no Merkle root; give the 64 digits that the run published.")
     try:
+        _check_form(proof)
         edge = proof["edge"] | {
-            "generated_row_sha256": digest(dict(proof["generated"])),
-            "training_row_sha256": digest(dict(proof["training"])),
+            "generated_row_sha256": digest(proof["generated"]),
+            "training_row_sha256": digest(proof["training"]),
         }
         schema = pa.schema([EDGE_SCHEMA.field(name) for name in LEAF.names or ()])
         (hashed,) = leaf_hashes(pa.Table.from_pylist([{name: edge[name] for name in schema.names}], schema))
         steps = [bytes.fromhex(step) for step in proof["path"]]
-        found = merkle.root_from(hashed, int(proof["index"]), int(proof["edges"]), steps)
+        found = merkle.root_from(hashed, proof["index"], proof["edges"], steps)
     except (KeyError, TypeError, ValueError, OverflowError, pa.ArrowException):
         raise InputError("The file is not a proof, or parts of it are missing; ask for it again.") from None
     return found is not None and found.hex() == root.lower()
+
+
+def _check_form(proof: Mapping[str, Any]) -> None:
+    """ValueError, TypeError or KeyError unless a proof has the form that `make_proof` gives it."""
+    edge = proof["edge"]
+    counts, numbers = [proof["index"], proof["edges"], edge["rank"]], [edge[name] for name in NUMBERS]
+    rows = [proof["generated"], proof["training"]]
+    if (
+        edge.keys() != {"rank", *NUMBERS}
+        or any(type(each) is not int for each in counts)
+        or any(type(each) not in (int, float, type(None)) for each in numbers)
+        or edge["score"] is None
+        or any(type(each) is not dict for each in rows)
+        or any(not SHA256.fullmatch(step) for step in proof["path"])
+    ):
+        raise ValueError

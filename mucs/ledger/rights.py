@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ import pyarrow as pa
 
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.files import read_at_most
 from mucs.ledger.ledger import Ledger
 from mucs.ledger.names import run_called
 from mucs.ledger.questions import USES
 from mucs.text import is_fit
-from mucs.written import nearest, one_name, read_day
+from mucs.written import nearest, one_name, read_day, read_reason
 
+MOST_BYTES = 1_000_000_000
 COLUMNS = ("item", "rights_holder", "licence", "standing", "uses", "valid_from", "valid_to")
 STANDINGS = ("granted", "opted out")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -51,7 +54,8 @@ def read_rights(ledger: Ledger, path: Path) -> list[Right]:
     Raises InputError, with the line, for what cannot be read or is not known to the ledger.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as f:
+        text = read_at_most(path, MOST_BYTES).decode("utf-8-sig")
+        with io.StringIO(text, newline="") as f:
             reader = csv.DictReader(f)
             if missing := [
                 name
@@ -64,7 +68,9 @@ def read_rights(ledger: Ledger, path: Path) -> list[Right]:
             if len(reader.fieldnames or ()) > len(set(reader.fieldnames or ())):
                 raise InputError(f"{path} has a column twice; give each once.")
             return list(_rights(ledger, path, reader))
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except InputError:
+        raise
+    except (OSError, ValueError, csv.Error):  # also too many bytes, or none of UTF-8
         raise InputError(
             f"{path} cannot be read as CSV; give a text file with the columns {', '.join(COLUMNS)}."
         ) from None
@@ -192,12 +198,16 @@ SELECT 1 FROM up WHERE sha256 = ?
 def record_derivation(ledger: Ledger, child: str, parent: str) -> bool:
     """Add that one artifact was made from another (each by SHA-256); False if the ledger knows.
 
-    Raises InputError if the parent was made from the child, as earlier derivations or runs have it.
+    Raises InputError if they are one, or the parent was made from the child, as earlier derivations or runs have it.
     """
     if ledger.one("SELECT 1 FROM derivations WHERE child_sha256 = ? AND parent_sha256 = ?", child, parent):
         return False
+    if child == parent:
+        raise InputError(f"Nothing is made from itself, and {child[:12]} is given twice; give what it was made from.")
     if ledger.one(ABOVE, parent, child):
-        raise InputError(f"{parent[:12]} was made from {child[:12]}, so it cannot be what that was made from.")
+        raise InputError(
+            f"{parent[:12]} was made from {child[:12]}, so it cannot be what that was made from; give them the other way round."
+        )
     with ledger.transaction() as now:
         entry = ledger.append("derivation", {"child": child, "parent": parent})
         ledger.connection.execute(
@@ -209,9 +219,9 @@ def record_derivation(ledger: Ledger, child: str, parent: str) -> bool:
 def withdraw(ledger: Ledger, run: str, reason: str) -> bool:
     """Have a run (by the start of its SHA-256) speak no longer; False if it does not already.
 
-    Raises InputError if there is not exactly one such run, or its name is shorter than eight digits.
+    Raises InputError if there is not exactly one such run, its name is shorter than eight digits, or the reason says nothing.
     """
-    sha256 = run_called(ledger.connection, run)
+    sha256, reason = run_called(ledger.connection, run), read_reason(reason)
     run_id = ledger.one("SELECT run_id FROM runs WHERE sha256 = ?", sha256)
     if ledger.one("SELECT 1 FROM withdrawals WHERE run_id = ?", run_id):
         return False

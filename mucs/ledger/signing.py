@@ -11,11 +11,13 @@ from typing import Any
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
+from mucs.files import read_at_most
 from mucs.parse import load_json
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PAYLOAD = "application/vnd.in-toto+json"
 RUN = "https://mucs.dev/attribution-run/v1"
+MOST_BYTES = 100_000  # of a key
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -99,7 +101,7 @@ def read_private_key(path: Path) -> Any:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        key = load_pem_private_key(path.read_bytes(), None)
+        key = load_pem_private_key(read_at_most(path, MOST_BYTES), None)
     except (OSError, ValueError, TypeError):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
@@ -113,7 +115,7 @@ def read_public_key(path: Path) -> Any:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
-        key = load_pem_public_key(path.read_bytes())
+        key = load_pem_public_key(read_at_most(path, MOST_BYTES))
     except (OSError, ValueError, TypeError):
         key = None
     if not isinstance(key, Ed25519PublicKey):
@@ -166,6 +168,9 @@ def subjects_beside(statement: Mapping[str, Any], folder: Path) -> dict[str, boo
     found: dict[str, bool | None] = {}
     for subject in statement["subject"]:
         place = folder / Path(subject["name"]).name
-        there = place.is_file()
+        try:
+            there = place.is_file()
+        except OSError:  # no file can have such a name
+            there = False
         found[subject["name"]] = file_sha256(place) == subject["digest"]["sha256"] if there else None
     return found

@@ -14,6 +14,7 @@ import yaml
 
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.files import read_at_most
 from mucs.ledger.questions import USES
 from mucs.parse import compose_yaml
 from mucs.text import is_fit
@@ -24,6 +25,7 @@ NUMBER = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 TERRITORY = re.compile(r"[A-Z]{2}")
 HUNDRED = Decimal(100)
+MOST_BYTES = 20_000_000
 MOST_EDGES = 1000  # of a generated item that can count
 PLACES = 4  # decimals of a percentage
 
@@ -114,7 +116,7 @@ def _plain(value: Any) -> Any:
 def read_contract(path: Path) -> Contract:
     """A contract from its file. Raises InputError, with the line, for the first thing that is wrong."""
     try:
-        root = compose_yaml(path.read_text(encoding="utf-8"))
+        root = compose_yaml(read_at_most(path, MOST_BYTES).decode())
     except (OSError, UnicodeDecodeError):
         raise InputError(f"{path} cannot be read as text; give a contract, see docs/royalties.md.") from None
     except yaml.MarkedYAMLError as error:

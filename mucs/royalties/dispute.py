@@ -12,7 +12,7 @@ from mucs import InputError
 from mucs.ledger import Ledger
 from mucs.royalties.allocation import spelt
 from mucs.royalties.contract import is_unknown
-from mucs.written import nearest
+from mucs.written import nearest, read_reason
 
 STEPS = {"open": ("under review",), "under review": ("upheld", "rejected"), "upheld": (), "rejected": ()}
 AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,4})?")
@@ -26,7 +26,7 @@ def open_dispute(ledger: Ledger, statement: str, rights_holder: str, reason: str
     from mucs.royalties.statement import find
 
     found = find(ledger, statement)
-    reason, header = _said(reason), found.content["header"]
+    reason, header = read_reason(reason), found.content["header"]
     accounts = {balance["holder"] for balance in found.content["balances"]}
     holders = ledger.rows("SELECT DISTINCT rights_holder FROM rights_on(current_date, 'infinity')")
     known = accounts | set(spelt({row["rights_holder"] for row in holders}, accounts).values())
@@ -74,13 +74,7 @@ def move_dispute(ledger: Ledger, dispute: int, state: str, reason: str, amount: 
         if owed <= 0 or len(amount.partition(".")[2]) > decimals:
             raise InputError(f"The amount cannot be {amount!r}; give more than 0, with at most {decimals} decimals.")
     with ledger.transaction() as now:
-        _step(ledger, now, dispute, at["statement"], at["rights_holder"], state, _said(reason), owed)
-
-
-def _said(reason: str) -> str:
-    if not reason.strip():
-        raise InputError("The reason is empty; say why in a few words.")
-    return reason.strip()
+        _step(ledger, now, dispute, at["statement"], at["rights_holder"], state, read_reason(reason), owed)
 
 
 def _step(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from typing import Any
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
+from mucs.files import read_at_most
 from mucs.ledger import Ledger
 from mucs.royalties.contract import NUMBER, TERRITORY, Contract
 from mucs.text import is_fit
 from mucs.written import read_day
 
 MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+MOST_BYTES = 1_000_000_000
 COLUMNS = ("generated", "date", "units", "revenue", "territory")
 
 
@@ -98,7 +101,8 @@ def read_usage(path: Path, period: Period) -> Usage:
     units, revenue: at least 0, with at most 9 decimals. Raises InputError, with the line, for what cannot be read.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as f:
+        text = read_at_most(path, MOST_BYTES).decode("utf-8-sig")
+        with io.StringIO(text, newline="") as f:
             reader = csv.DictReader(f)
             for name in COLUMNS[:3]:
                 if name not in (reader.fieldnames or ()):
@@ -109,7 +113,9 @@ def read_usage(path: Path, period: Period) -> Usage:
             if len(reader.fieldnames or ()) > len(set(reader.fieldnames or ())):
                 raise InputError(f"{path} has a column twice; give each once.")
             rows = list(_uses(path, reader))
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except InputError:
+        raise
+    except (OSError, ValueError, csv.Error):  # also too many bytes, or none of UTF-8
         raise InputError(
             f"{path} cannot be read as CSV; give a text file with the columns {', '.join(COLUMNS)}."
         ) from None

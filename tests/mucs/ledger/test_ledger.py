@@ -156,9 +156,21 @@ def test_an_edge_is_proven_without_the_others(path, tmp_path):
         proofs[0] | {"edge": {}},
         proofs[0] | {"generated": None},
         proofs[0] | {"edge": proofs[0]["edge"] | {"rank": 2**70}},
+        # what no root covers is not passed on
+        proofs[0] | {"edge": proofs[0]["edge"] | {"holds": True}},
+        proofs[0] | {"edge": proofs[0]["edge"] | {"generated": {"id": "another"}}},
+        proofs[0] | {"edge": proofs[0]["edge"] | {"score": True}},
+        proofs[0] | {"edge": proofs[0]["edge"] | {"score": None}},
+        proofs[0] | {"edge": proofs[0]["edge"] | {"rank": None}},
+        proofs[0] | {"edges": "8"},
+        proofs[0] | {"index": 0.5},
+        proofs[0] | {"generated": [["id", "g0"]]},
     ):
         with pytest.raises(InputError, match="not a proof"):
             holds(broken, root)
+    for none in ("", "0", root[:-1], "x" * 64):
+        with pytest.raises(InputError, match="is no Merkle root; give the 64 digits"):
+            holds(proofs[0], none)
 
 
 def test_a_run_covers_its_items_while_there_is_no_other_calibration(path, tmp_path):
