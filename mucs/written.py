@@ -15,6 +15,7 @@ DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 TIME = re.compile(
     rf"{DAY.pattern}([T ][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]{{1,6}})?)?(Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?"
 )
+NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?(e-?[0-9]{1,2})?")
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -38,6 +39,13 @@ def read_whole(text: str) -> int:
     if not WHOLE.fullmatch(text):
         raise ValueError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def read_number(text: str) -> float:
+    """A number as 0.05 or 1e-05, in ASCII. Raises ValueError for anything else, NaN and infinity too."""
+    if not NUMBER.fullmatch(text):
+        raise ValueError(f"{text!r} is not a number")
+    return float(text)
 
 
 def one_name(text: str) -> str:
