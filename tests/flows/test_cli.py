@@ -97,7 +97,7 @@ def test_a_proof_needs_nothing_but_itself_and_the_root(mucs, ledger, tmp_path, m
         ("verify", "--proof", "proof.json"): "both --proof and --root",
         ("verify", "--proof", "none.json", "--root", root): "cannot be read",
         ("verify", "--proof", "broken.json", "--root", root): "not a proof",
-        ("prove", "g0", "nobody", "--ledger", str(ledger)): "no edges between",
+        ("prove", "g0", "nobody", "--ledger", str(ledger)): "no training item called 'nobody'",
         ("prove", "g0", "t03", "--ledger", str(ledger), "--output", "/dev/null/x"): "cannot be written",
     }.items():
         status, _, err = mucs(*command)
@@ -108,8 +108,8 @@ def test_a_proof_needs_nothing_but_itself_and_the_root(mucs, ledger, tmp_path, m
 @pytest.mark.parametrize(
     ("question", "sentence"),
     [
-        (["why", "nobody"], "no attribution of a generated item 'nobody'"),
-        (["used", "nobody"], "no training item 'nobody'"),
+        (["why", "nobody"], "no generated item called 'nobody'"),
+        (["used", "nobody"], "no training item called 'nobody'"),
         (["sql", "DELETE FROM edges"], "must be one SELECT"),
         (["sql", "SELECT nothing FROM edges"], "cannot be answered"),
         (["why", "g0", "--top", "0"], "--top"),
