@@ -70,7 +70,7 @@ class Registry:
 def recorded(registry: str) -> str:
     """A registry as it is written down: an absolute path, or the address without what might be a password."""
     if Path(registry).is_dir():
-        return str(Path(registry).absolute())
+        return str(Path(registry).resolve())
     parts = urlsplit(registry)
     if not parts.scheme or not parts.netloc:
         return registry
@@ -93,7 +93,7 @@ def _copy(registry: str) -> Iterator[Path]:
         # not as a local path, for then Git would copy the objects' files as they are
         words = ("clone", "--bare", "--quiet", "--no-local", "--template=", "--")
         try:
-            _git(Path(folder), *words, str(Path(registry).absolute()) if local else registry, "copy")
+            _git(Path(folder), *words, str(Path(registry).resolve()) if local else registry, "copy")
         except (subprocess.SubprocessError, OSError) as error:
             stderr = getattr(error, "stderr", None) or b""
             lines = [

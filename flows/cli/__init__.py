@@ -162,5 +162,5 @@ def stopped_by(error: BaseException | None) -> int | None:
             return signal.SIGTERM
         if isinstance(error, KeyboardInterrupt | click.Abort):
             found = signal.SIGINT
-        error = error.__cause__ or error.__context__
+        error = error.__context__
     return found

@@ -105,6 +105,8 @@ class DDPM:
         self.scheduler = scheduler
         self.alphas_cumprod: Tensor = scheduler.alphas_cumprod.float()
         signal, betas = self.alphas_cumprod, scheduler.betas
+        if signal.shape != (scheduler.config.num_train_timesteps,):
+            raise InputError("The scheduler has not one beta for each timestep; restore its configuration.")
         is_share = betas.isfinite().all() and betas.min() >= 0 and betas.max() <= 1
         if not (is_share and signal.isfinite().all() and signal[0] > 0 and signal[-1] < 1):
             raise InputError("The scheduler's betas add no noise from 0 to 1 to an item; restore its configuration.")

@@ -42,7 +42,7 @@ def evidence(prefix: str) -> dict[str, bytes]:
 
 def run_audit(registry, folder: Path, prefix: str, **changes):
     parameters = {
-        "registry": str(registry),
+        "registry": os.path.relpath(registry),
         "revision": "v1",
         "results": f"s3://evidence/{prefix}",
         "licences": ["CC-BY-4.0"],
@@ -127,6 +127,15 @@ def test_prefect_keeps_a_table_and_a_link(audited):
     (shares,) = [a for a in kept if a.key == "audit-shares" and done.run in a.description]
     assert {row["rights holder"] for row in json.loads(shares.data)} <= {"Ada", "Ben", "Cleo"}
     assert any(a.key == "audit-report" and done.report.resolve().as_uri() in a.data for a in kept)
+
+
+def test_the_registry_is_recorded_so_that_another_folder_finds_it(audited, registry, tmp_path, monkeypatch, mucs):
+    folder, _ = audited
+    monkeypatch.chdir(tmp_path)
+    (record,) = [json.loads(content) for name, content in evidence("once").items() if name.endswith("/run.json")]
+    assert record["registry"] == str(registry)
+    status, printed, said = mucs("verify", "--published", "--ledger", folder / "ledger.duckdb")
+    assert status == 0, printed + said
 
 
 def test_a_second_identical_audit_is_a_no_op_that_brings_back_a_lost_page(audited, registry):

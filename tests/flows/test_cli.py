@@ -97,7 +97,7 @@ def test_a_proof_needs_nothing_but_itself_and_the_root(mucs, ledger, tmp_path, m
         ("verify", "--proof", "proof.json"): "both --proof and --root",
         ("verify", "--proof", "none.json", "--root", root): "cannot be read",
         ("verify", "--proof", "broken.json", "--root", root): "not a proof",
-        ("prove", "g0", "nobody", "--ledger", str(ledger)): "no edges between",
+        ("prove", "g0", "nobody", "--ledger", str(ledger)): "no training item called 'nobody'",
         ("prove", "g0", "t03", "--ledger", str(ledger), "--output", "/dev/null/x"): "cannot be written",
     }.items():
         status, _, err = mucs(*command)
@@ -108,8 +108,8 @@ def test_a_proof_needs_nothing_but_itself_and_the_root(mucs, ledger, tmp_path, m
 @pytest.mark.parametrize(
     ("question", "sentence"),
     [
-        (["why", "nobody"], "no attribution of a generated item 'nobody'"),
-        (["used", "nobody"], "no training item 'nobody'"),
+        (["why", "nobody"], "no generated item called 'nobody'"),
+        (["used", "nobody"], "no training item called 'nobody'"),
         (["sql", "DELETE FROM edges"], "must be one SELECT"),
         (["sql", "SELECT nothing FROM edges"], "cannot be answered"),
         (["why", "g0", "--top", "0"], "--top"),
@@ -324,7 +324,7 @@ def test_the_command_without_the_service_says_what_to_install():
     assert done.stderr == "mucs: The package rfc8785 is missing; run: pip install 'mucs[service]'.\n"
 
 
-def test_ctrl_c_that_stops_prefects_server_as_well_is_one_sentence(mucs, monkeypatch):
+def test_ctrl_c_on_the_way_out_of_which_another_error_comes_up_is_one_sentence(mucs, monkeypatch):
     def stopped(*_, **__):
         try:
             raise KeyboardInterrupt
