@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from mucs import InputError
 from mucs.parse import compose_yaml
 from mucs.text import for_terminal, is_fit
+from tasks.s3 import BUCKET
 
 TRANSPORTS = ("file", "git", "http", "https", "ssh")
 SECONDS_TO_COPY = 600
@@ -30,7 +31,6 @@ SETTING = re.compile(r"(?P<key>\w+)\s*=\s*(?P<value>[^#]*[^#\s])?\s*(?:#.*)?")
 TAKEN = ("url", "region", "endpointurl")  # of a remote
 # how DVC shall behave for those who write to the registry
 IGNORED = ("analytics", "autostage", "check_update", "interactive")
-BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -71,7 +71,10 @@ def recorded(registry: str) -> str:
     """A registry as it is written down: an absolute path, or the address without what might be a password."""
     if Path(registry).is_dir():
         return str(Path(registry).resolve())
-    parts = urlsplit(registry)
+    try:
+        parts = urlsplit(registry)
+    except ValueError:  # no address at all, which may have a password nevertheless
+        return registry.rpartition("@")[2]
     if not parts.scheme or not parts.netloc:
         return registry
     user, at, host = parts.netloc.rpartition("@")
@@ -222,11 +225,14 @@ LOCALLY = "take it out, or put it into .dvc/config.local, which this never reads
 
 
 def _address(given: dict[str, str], what: str) -> Remote:
-    parts = urlsplit(given.get("url", ""))
-    if parts.scheme != "s3" or not BUCKET.fullmatch(parts.netloc) or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(given.get("url", ""))
+        if parts.scheme != "s3" or not BUCKET.fullmatch(parts.netloc) or parts.query or parts.fragment:
+            raise ValueError
+    except ValueError:
         raise InputError(
             f"{what} has its data at {given.get('url', 'no address')!r}; only s3://bucket/prefix is taken from a registry, so push it to S3."
-        )
+        ) from None
     region, endpoint = given.get("region"), given.get("endpointurl")
     if region is not None and not REGION.fullmatch(region):
         raise InputError(f"{what} names the region {region!r}, which is none; mend it.")

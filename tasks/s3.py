@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mucs import InputError
-from mucs.text import for_terminal
+from mucs.text import for_terminal, is_fit
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -31,6 +32,9 @@ REASONS = {
     "NoSuchKey": "S3 does not hold an object that it should; push it to the remote again",
     "404": "S3 has no such bucket or object; check their names",
 }
+
+
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
 class Unreachable(InputError):
@@ -63,9 +67,18 @@ def client(region: str | None = None, endpoint: str | None = None, connections: 
 
 def split_url(url: str) -> tuple[str, str]:
     """`s3://bucket/prefix` to (bucket, prefix); InputError if it is of another form."""
-    parts = urlsplit(url)
-    if parts.scheme != "s3" or not parts.netloc:
-        raise InputError(f"{url!r} is not an S3 address; write it as s3://bucket/prefix.")
+    try:
+        parts = urlsplit(url)
+        if (
+            parts.scheme != "s3"
+            or not BUCKET.fullmatch(parts.netloc)
+            or parts.query
+            or parts.fragment
+            or not is_fit(url)
+        ):
+            raise ValueError
+    except ValueError:
+        raise InputError(f"{url!r} is not an S3 address; write it as s3://bucket/prefix.") from None
     return parts.netloc, parts.path.strip("/")
 
 

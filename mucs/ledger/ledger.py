@@ -25,6 +25,7 @@ from mucs.ledger import catalogue, names
 from mucs.ledger.chain import GENESIS, Entry, link
 from mucs.ledger.edges import PUBLISHED
 from mucs.ledger.questions import question
+from mucs.parse import load_json
 
 SCHEMA_VERSION = 6
 MEMORY = "2GB"  # that an analyst's query may take
@@ -235,11 +236,17 @@ class Ledger:
     def run(self, sha256: str) -> dict[str, Any]:
         """A loaded run: its sha256, record, location, validations (in the record's order), and its artifacts' files and bytes by kind."""
         (found,) = self.rows("SELECT run_id, sha256, record, location FROM runs WHERE sha256 = ?", [sha256])
-        record = json.loads(found["record"])
-        inputs = {**record["inputs"], "calibration": record["calibration"]}
-        digests = {kind: given["sha256"] for kind, given in inputs.items() if given}
-        digests |= {"noise_bank": record["noise_bank"], "edges": record["results"]["edges_sha256"]}
         sizes = {(a["kind"], a["sha256"]): a for a in self.rows("SELECT * FROM artifacts")}
+        try:
+            record = load_json(found["record"])
+            inputs = {**record["inputs"], "calibration": record["calibration"]}
+            digests = {kind: given["sha256"] for kind, given in inputs.items() if given}
+            digests |= {"noise_bank": record["noise_bank"], "edges": record["results"]["edges_sha256"]}
+            artifacts = {kind: sizes[kind, sha] for kind, sha in digests.items()}
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise Altered(
+                f"The record of run {sha256[:12]} is not of the form that a ledger has; see what else was altered with `mucs verify`."
+            ) from None
         results = [json.loads(r["result"]) for r in self.rows("FROM validations WHERE run_id = ?", [found["run_id"]])]
         order = [said["sha256"] for said in record.get("validations", ())]
         return {
@@ -247,7 +254,7 @@ class Ledger:
             "record": record,
             "location": found["location"],
             "validations": sorted(results, key=lambda v: order.index(digest(v)) if digest(v) in order else len(order)),
-            "artifacts": {kind: sizes[kind, sha] for kind, sha in digests.items()},
+            "artifacts": artifacts,
         }
 
     def edges(self, run_id: int) -> pa.Table:

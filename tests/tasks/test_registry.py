@@ -147,7 +147,7 @@ def test_links_are_not_followed(tmp_path):
 @pytest.mark.parametrize(
     "address",
     ["", "-u", "--upload-pack=touch x", "ext::sh -c 'touch x'", "fd::3", "nowhere", "/nowhere", "a\x1b[2Jb", "http://127.0.0.1:9/x",
-     "ssh://-oProxyCommand=touch/x", "file:///nowhere"],
+     "ssh://-oProxyCommand=touch/x", "file:///nowhere", "http://[x", "ssh://me:secret@[x"],
 )  # fmt: skip
 def test_an_address_that_is_none_is_refused(tmp_path, monkeypatch, address):
     monkeypatch.chdir(tmp_path)
