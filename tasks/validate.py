@@ -40,6 +40,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError)  # what Pillow raises, and DecompressionBombError
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 MOST_COLUMNS = 200
+MOST_BYTES = 2_000_000_000  # of a manifest in Parquet, unpacked
 MOST_HEADER = 100_000  # characters
 SHOWN = ("id", "file_name", "sha256", "rights_holder", "licence", "date", "class", "seed")
 MOST_TEXT = 20_000  # characters of any other value, such as a prompt
@@ -248,7 +249,22 @@ def _read_parquet(path: Path, what: str) -> pd.DataFrame:
             raise InputError(
                 f"The column {field.name!r} in the manifest of the {what} is of {for_terminal(str(kind), 60)}; give text or numbers."
             )
-    frame: pd.DataFrame = pq.read_table(path).to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    size, batches = 0, []
+    with pq.ParquetFile(path) as file:  # a few kilobytes may say a value a billion times
+        groups = [file.metadata.row_group(k) for k in range(file.metadata.num_row_groups)]
+        size = sum(group.total_byte_size for group in groups)
+        for batch in file.iter_batches() if size <= MOST_BYTES else ():
+            size += batch.nbytes
+            batches.append(batch)
+            if size > MOST_BYTES:
+                break
+    if size > MOST_BYTES:
+        raise InputError(
+            f"The manifest of the {what} unpacks to more than {MOST_BYTES:,} bytes; make several sets of it."
+        )
+    frame: pd.DataFrame = pa.Table.from_batches(batches, schema).to_pandas(
+        ignore_metadata=True, integer_object_nulls=True
+    )
     return frame
 
 

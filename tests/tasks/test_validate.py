@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from mucs import InputError
 from mucs.ledger import EDGE_SCHEMA, write_edges
 from mucs.ledger.edges import NUMBERS
+from tasks import validate
 from tasks.pull import file_digests
 from tasks.validate import (
     GateFailed,
@@ -164,6 +165,15 @@ def test_a_parquet_manifest_of_other_kinds_than_text_and_numbers_is_refused(tmp_
         InputError, match=r"column 'id' in the manifest of the training set is of .*; give text or numbers"
     ):
         check_training(tmp_path)
+
+
+def test_a_small_parquet_manifest_that_unpacks_to_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(validate, "MOST_BYTES", 50_000_000)
+    ids = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array(["x" * 1000])).cast(pa.string())
+    pq.write_table(pa.table({"id": ids}), tmp_path / "metadata.parquet")
+    assert (tmp_path / "metadata.parquet").stat().st_size < 100_000
+    with pytest.raises(InputError, match=r"unpacks to more than 50,000,000 bytes; make several"):
+        read_manifest(tmp_path, "set")
 
 
 def test_a_parquet_manifest_is_read_as_the_same_csv(world, tmp_path):
