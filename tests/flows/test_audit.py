@@ -222,6 +222,7 @@ def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, re
     }
     assert {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("work/*/items/*")} == kept
     assert kept
+    (tmp_path / "anew").mkdir()
     assert run_audit(registry, tmp_path / "anew", "calibrated", settings=CONTROLLED).run == audits[0].run
     (row,) = json.loads(mucs("why", "g0", "--top", 1, "--ledger", tmp_path / "ledger.duckdb", "--json")[1])
     assert row["decoy_p_value"] >= 1 / 4

@@ -65,8 +65,8 @@ def test_a_checkpoint_of_ones_own_is_judged_and_the_work_is_kept(mucs, world, tm
         (("nothing",), "There is no study 'nothing'"),
         (("openmoji", "--learning-rate", "1e-3"), "go with --quick"),
         (("--quick", "--checkpoint", "here"), "give all of them"),
-        (("cifar2", "--data", "gone.parquet"), "cannot be read as Parquet"),
-        (("openmoji", "--data", "gone"), "There is no folder"),
+        (("cifar2", "--data", "gone.parquet"), "gone.parquet is missing"),
+        (("openmoji", "--data", "gone"), "gone is missing"),
     ],
 )
 @pytest.mark.usefixtures("prefect_server")

@@ -189,7 +189,7 @@ def test_a_replay_is_bit_identical_whole_or_in_part_and_writes_nothing(mucs, sig
     assert chosen[0] == chosen[1]
     assert [len(c["items"]) for c in chosen] == [1, 1]
     assert ledger.read_bytes() == before
-    assert "0 runs called" in refused(mucs("replay", "nothing", "--ledger", ledger))
+    assert "names no run" in refused(mucs("replay", "nothing", "--ledger", ledger))
 
 
 def test_a_replay_says_what_differs_and_where(mucs, signed, tmp_path, monkeypatch):
