@@ -123,6 +123,10 @@ def test_what_was_published_is_read_from_s3_and_the_first_change_is_named(mucs, 
     command = ("verify", "--ledger", ledger, "--published", "--key", folder / "key.pub")
     status, out, _ = mucs(*command)
     assert (status, "It holds: " in out) == (0, True)
+    moved = shutil.copytree(registry, ledger.parent / "moved")
+    assert mucs(*command, "--registry", moved)[0] == 0
+    assert "not a registry" in refused(mucs(*command, "--registry", ledger.parent / "nowhere"))
+    assert "give it with --published" in refused(mucs("verify", "--ledger", ledger, "--registry", moved))
     (calibration,) = (f"{ledger.parent.name}/{name}" for name in evidence(ledger.parent.name) if "calibrations" in name)
     keys = [f"{prefix}/{name}" for name in evidence(prefix)] + [calibration]
     for key in keys:

@@ -282,3 +282,18 @@ def test_two_readers_and_a_writer_share_a_process(whole, tmp_path):
         thread.join()
     assert len(seen) == 10
     assert set(seen) <= {1, 2}
+
+
+def test_a_damaged_block_is_no_lock(altered):
+    path = altered()
+    raw = bytearray(path.read_bytes())
+    raw[9000:12000] = b"x" * 3000  # of which DuckDB says that a block is corrupt
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match="is damaged; restore it from a copy"):
+        Ledger.open(path)
+
+
+def test_an_edge_is_told_with_its_score(whole):
+    with Ledger.open(whole) as ledger:
+        (edge,) = ledger.ask("edge", generated="g0", training="t1")
+    assert (edge["rank"], edge["score"], edge["verdict"]) == (2, 0.2, "within chance")
