@@ -19,6 +19,7 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.files import replacing
 from mucs.parse import load_json
 from mucs.text import for_terminal
 from tasks.registry import MD5, Registry, Remote, is_inside, open_registry
@@ -130,21 +131,15 @@ def fetch(s3: S3Client, remote: Remote, name: str, md5: str, place: Path) -> tup
         if found == right:
             return sha256, False
         place.unlink()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=place.parent, prefix=".part-")
-    os.close(handle)
-    try:
-        if not save(s3, remote.bucket, remote.key(md5), Path(partial)):
+    with replacing(place) as partial:
+        if not save(s3, remote.bucket, remote.key(md5), partial):
             raise Missing(name)
-        found, sha256 = file_digests(Path(partial))
+        found, sha256 = file_digests(partial)
         if found != right:
             raise Altered(
                 f"The bytes of {name} have MD5 {found}, DVC says {right}; the remote's object was altered: push it again."
             )
-        Path(partial).chmod(0o444)
-        Path(partial).replace(place)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+        partial.chmod(0o444)
     return sha256, True
 
 

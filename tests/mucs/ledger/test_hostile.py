@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -116,6 +117,19 @@ def test_the_ledgers_of_before_hold_and_are_renewed_by_whoever_writes(whole, alt
     assert load(path, make_run(path.parent, "b"))
     monkeypatch.undo()
     with Ledger.open(path) as ledger:
+        assert first_fault(ledger) is None
+
+
+def test_a_ledger_of_schema_6_as_it_was_first_written_holds_and_is_renewed(tmp_path):
+    path = tmp_path / "ledger.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute((Path(__file__).parents[2] / "golden" / "ledger-6.sql").read_text())
+    with Ledger.open(path) as ledger:
+        assert catalogue.is_earlier(catalogue.read(ledger.connection))
+        assert first_fault(ledger) is None
+    assert load(path, make_run(tmp_path))
+    with Ledger.open(path) as ledger:
+        assert not catalogue.is_earlier(catalogue.read(ledger.connection))
         assert first_fault(ledger) is None
 
 
