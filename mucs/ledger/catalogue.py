@@ -7,18 +7,18 @@ ever attached, as data, to a database in memory, where the program makes its own
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import tempfile
 from pathlib import Path
 
 import duckdb
 
+from mucs.canonical import digest
+
 HERE = Path(__file__).parent
 FILE = "file"  # the name that the file is attached under
 TABLES, VIEWS = (HERE / "schema.sql").read_text(), (HERE / "views.sql").read_text()
-# Views and macros of earlier ledgers, which have the same tables: SHA-256 of their definitions, as `digest` makes it.
-EARLIER = frozenset({"0287a29e4b3394e768652aeec416ecf16dd2e70678b4b5f5ed3bbe57277899b7"})
+# Views and macros of earlier ledgers, which have the same tables: SHA-256 of their definitions, as `digest_of` makes it.
+EARLIER = frozenset({"e5befa9aeae564c4786ad30f53555a36c67c3b48727fce2001de751b37a0a374"})
 
 Catalogue = dict[tuple[str, str], str]  # definitions by kind and name
 
@@ -109,10 +109,9 @@ def without_tables(catalogue: Catalogue) -> Catalogue:
     return {key: text for key, text in catalogue.items() if key[0] != "table"}
 
 
-def digest(catalogue: Catalogue) -> str:
+def digest_of(catalogue: Catalogue) -> str:
     """SHA-256 over all but the tables, in hexadecimal."""
-    said = sorted([kind, name, text] for (kind, name), text in without_tables(catalogue).items())
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    return digest(sorted([kind, name, text] for (kind, name), text in without_tables(catalogue).items()))
 
 
 def table_fault(found: Catalogue) -> str | None:
@@ -125,7 +124,7 @@ def table_fault(found: Catalogue) -> str | None:
 
 def is_earlier(found: Catalogue) -> bool:
     """Whether the views and macros are those of an earlier ledger."""
-    return digest(found) in EARLIER
+    return digest_of(found) in EARLIER
 
 
 def fault(found: Catalogue) -> str | None:

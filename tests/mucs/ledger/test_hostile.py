@@ -110,7 +110,7 @@ def test_a_file_without_the_tables_of_a_ledger_is_refused_and_does_not_hold(alte
 def test_the_ledgers_of_before_hold_and_are_renewed_by_whoever_writes(whole, altered, monkeypatch):
     path = altered("CREATE OR REPLACE VIEW speaking AS FROM speaking_as_of('today')")
     with Ledger.open(path) as ledger:
-        then = catalogue.digest(catalogue.read(ledger.connection))
+        then = catalogue.digest_of(catalogue.read(ledger.connection))
     monkeypatch.setattr(catalogue, "EARLIER", {then})
     with Ledger.open(path) as ledger:
         assert first_fault(ledger) is None

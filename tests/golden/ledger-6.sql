@@ -1,0 +1,339 @@
+-- The ledger: every run with its inputs, edges and validations, and the chain of entries that commits to them.
+-- Append-only: nothing here is updated or deleted. SHA-256 digests are lower-case hexadecimal.
+
+CREATE TABLE ledger (schema_version INTEGER NOT NULL);
+INSERT INTO ledger VALUES (6);
+
+-- Anything with a content digest that a run used or made: checkpoint, training set, held-out set, calibration, generated batch,
+-- noise bank, edges.
+CREATE TABLE artifacts (
+    artifact_id INTEGER PRIMARY KEY,
+    kind        VARCHAR NOT NULL,
+    sha256      VARCHAR NOT NULL,
+    files       INTEGER NOT NULL,
+    bytes       BIGINT  NOT NULL,
+    UNIQUE (kind, sha256)
+);
+
+-- One version of one manifest row. row_sha256 is over the row's canonical JSON, and so covers the image and what was said of it.
+CREATE TABLE training_items (
+    training_id   INTEGER PRIMARY KEY,
+    row_sha256    VARCHAR NOT NULL UNIQUE,
+    id            VARCHAR NOT NULL,
+    sha256        VARCHAR NOT NULL,
+    rights_holder VARCHAR NOT NULL,
+    licence       VARCHAR NOT NULL,
+    date          DATE    NOT NULL,
+    manifest_row  JSON    NOT NULL,
+    recorded_at   TIMESTAMPTZ NOT NULL         -- when the ledger first heard of it
+);
+
+CREATE TABLE generated_items (
+    generated_id INTEGER PRIMARY KEY,
+    row_sha256   VARCHAR NOT NULL UNIQUE,
+    id           VARCHAR NOT NULL,
+    sha256       VARCHAR NOT NULL,
+    manifest_row JSON    NOT NULL,
+    recorded_at  TIMESTAMPTZ NOT NULL
+);
+
+-- Which versions of items a training set holds.
+CREATE TABLE members (
+    training_set_id INTEGER NOT NULL,
+    training_id     INTEGER NOT NULL
+);
+
+CREATE TABLE runs (
+    run_id          INTEGER PRIMARY KEY,
+    sha256          VARCHAR NOT NULL UNIQUE,   -- of the run record, which commits to everything below
+    method          VARCHAR NOT NULL,
+    checkpoint_id   INTEGER NOT NULL,
+    training_set_id INTEGER NOT NULL,
+    held_out_id     INTEGER,
+    calibration_id  INTEGER,
+    batch_id        INTEGER NOT NULL,
+    settings_sha256 VARCHAR NOT NULL,
+    location        VARCHAR NOT NULL,          -- where the evidence was published
+    loaded_at       TIMESTAMPTZ NOT NULL,
+    record          JSON    NOT NULL
+);
+
+-- The outcome of one generated item in one run.
+CREATE TABLE attributions (
+    run_id            INTEGER NOT NULL,
+    generated_id      INTEGER NOT NULL,
+    converged         BOOLEAN NOT NULL,
+    steps             INTEGER NOT NULL,
+    null_loss         DOUBLE  NOT NULL,        -- the loss of a model that knows nothing, which unlearning climbs to; 1 where it goes by level
+    forget_loss       DOUBLE  NOT NULL,        -- of the generated item in the last batch, bounded by the null loss; a share of it where it goes by level
+    retain_loss       DOUBLE  NOT NULL,        -- of the training items in the last batch
+    probe_before      DOUBLE  NOT NULL,        -- bounded forget loss under fixed noises, before unlearning
+    probe_after       DOUBLE  NOT NULL,        -- and after it
+    candidates        INTEGER NOT NULL,        -- training items in the race
+    survivors         INTEGER NOT NULL,        -- those that screening left, each of which is an edge
+    seen_auc          DOUBLE,                  -- how often a training item outscores an equally similar held-out one
+    seen_auc_low      DOUBLE,                  -- its 95 % interval; all of these are null without held-out items
+    seen_auc_high     DOUBLE,
+    held_out_ks       DOUBLE,                  -- distance from uniform of held-out p-values against each other
+    discoveries       INTEGER,                 -- edges that survive a false discovery rate of 5 % against held-out items
+    decoy_discoveries INTEGER,                 -- and against decoys; null without a calibration
+    recall            JSON                     -- share of the exact best K that screening kept, by K; null where not measured
+);
+
+-- No key and no index: uniqueness is checked when a run is loaded, and rows lie in (run, generated item, rank) order.
+-- Numbers have the decimals that were published; a float of the published Parquet is x::DOUBLE::FLOAT.
+CREATE TABLE edges (
+    run_id         INTEGER NOT NULL,
+    generated_id   INTEGER NOT NULL,
+    training_id    INTEGER NOT NULL,
+    rank           INTEGER NOT NULL,
+    score          DECIMAL(18, 6) NOT NULL,
+    standard_error DECIMAL(18, 6),             -- over the noise bank; null with a single noise
+    seed_spread    DECIMAL(18, 6),             -- standard deviation over repeats of unlearning; null with one
+    p_value        DECIMAL(18, 6),             -- against held-out look-alikes; null where none were given
+    decoys         INTEGER,                    -- how many scores for decoys the training item has; null without a calibration
+    decoys_above   INTEGER,                    -- how many of those are as high as its score, or higher
+    decoy_p_value  DECIMAL(18, 6) GENERATED ALWAYS AS (  -- (1 + decoys_above) / (1 + decoys), rounded up
+        (((1000000::BIGINT * (1 + decoys_above) + decoys) // (1 + decoys)) / 1e6)::DECIMAL(18, 6)
+    ) VIRTUAL,
+    decoy_z        DECIMAL(18, 3)              -- how many standard deviations the score lies above those
+);
+
+CREATE TABLE validations (
+    run_id  INTEGER NOT NULL,
+    suite   VARCHAR NOT NULL,
+    success BOOLEAN NOT NULL,
+    sha256  VARCHAR NOT NULL,                  -- of the result's canonical JSON
+    result  JSON    NOT NULL
+);
+
+-- The chain: each entry is canonical JSON (RFC 8785) that holds the SHA-256 of the entry before it.
+CREATE TABLE entries (
+    position BIGINT PRIMARY KEY,
+    kind     VARCHAR NOT NULL,
+    sha256   VARCHAR NOT NULL UNIQUE,
+    entry    VARCHAR NOT NULL
+);
+
+-- What was granted for which image (by its SHA-256) over which days, and since when the ledger knows. Once an image has a
+-- row here, its manifest's word counts no longer; of several rows that cover a day, the one recorded last counts.
+CREATE TABLE rights (
+    position      BIGINT  NOT NULL,            -- of the chain's entry that brought it
+    line          INTEGER NOT NULL,            -- in the file that was registered
+    sha256        VARCHAR NOT NULL,
+    rights_holder VARCHAR NOT NULL,
+    licence       VARCHAR NOT NULL,
+    standing      VARCHAR NOT NULL,            -- 'granted' or 'opted out'
+    uses          VARCHAR[],                   -- what it is granted for, such as training and output; null for everything
+    valid_from    DATE    NOT NULL,
+    valid_to      DATE,                        -- the first day on which it does not hold; null for no end
+    recorded_at   TIMESTAMPTZ NOT NULL
+);
+
+-- What was made from what, beyond what the runs say: a checkpoint from a checkpoint, a data set from a data set.
+CREATE TABLE derivations (
+    position      BIGINT  NOT NULL,
+    child_sha256  VARCHAR NOT NULL,
+    parent_sha256 VARCHAR NOT NULL,
+    recorded_at   TIMESTAMPTZ NOT NULL
+);
+
+-- Runs that no longer speak, and why.
+CREATE TABLE withdrawals (
+    position    BIGINT  NOT NULL,
+    run_id      INTEGER NOT NULL,
+    reason      VARCHAR NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL
+);
+
+-- Royalties. What is stated is kept as the canonical JSON that its SHA-256 is over; tables and views below spell it out.
+
+-- The usage of generated items in a period, as it was reported.
+CREATE TABLE usage_reports (
+    position    BIGINT  NOT NULL,              -- of the chain's entry that brought it, as in all that follow
+    sha256      VARCHAR NOT NULL UNIQUE,       -- of the content
+    content     VARCHAR NOT NULL,              -- one object a row, sorted
+    recorded_at TIMESTAMPTZ NOT NULL
+);
+
+-- Statements; of several of one contract and period, the one with the highest version counts.
+CREATE TABLE statements (
+    position     BIGINT  NOT NULL,
+    sha256       VARCHAR NOT NULL UNIQUE,      -- of the content, and so the statement's name
+    contract     VARCHAR NOT NULL,
+    period_start DATE    NOT NULL,
+    period_end   DATE    NOT NULL,             -- the first day that is not in it
+    version      INTEGER NOT NULL,
+    supersedes   VARCHAR,                      -- the SHA-256 of the version before
+    currency     VARCHAR NOT NULL,             -- of all its amounts, as ISO 4217 names it
+    content      VARCHAR NOT NULL,             -- header, lines, balances, adjustments
+    issued_at    TIMESTAMPTZ NOT NULL
+);
+
+-- What became of a rights holder's dispute of a statement, step by step.
+CREATE TABLE dispute_steps (
+    position      BIGINT  NOT NULL,
+    dispute       BIGINT  NOT NULL,            -- its number: the position of the entry that opened it
+    statement     VARCHAR NOT NULL,            -- SHA-256
+    rights_holder VARCHAR NOT NULL,
+    state         VARCHAR NOT NULL,            -- 'open', then 'under review', then 'upheld' or 'rejected'
+    reason        VARCHAR NOT NULL,
+    amount        DECIMAL(18, 4),              -- what is owed besides, in the contract's currency; null unless upheld
+    recorded_at   TIMESTAMPTZ NOT NULL
+);
+
+-- Usage, row by row.
+CREATE VIEW usage AS
+SELECT
+    u.sha256 AS usage_report, row->>'generated' AS generated, (row->>'date')::DATE AS date, (row->>'units')::DECIMAL(28, 9) AS units,
+    (row->>'revenue')::DECIMAL(28, 9) AS revenue, row->>'territory' AS territory
+FROM (SELECT sha256, unnest(content::JSON::JSON[]) AS row FROM usage_reports) u;
+
+-- A statement's lines as its content has them; works and deductions are lists within.
+CREATE VIEW said_lines AS
+SELECT
+    position, line, said.right_type, said.holder AS rights_holder, said.basis, said.items AS generated_items, said.units, said.score_mass,
+    said.score_error, said.share, pots[said.right_type] AS pot, said.gross, said.deducted, said.net, said.works, said.deductions
+FROM (
+    SELECT position, said.header.pots AS pots, unnest(said.lines) AS said, generate_subscripts(said.lines, 1) AS line
+    FROM (
+        SELECT position, from_json(content::JSON, '{
+            "header": {"pots": "MAP(VARCHAR, DECIMAL(18, 4))"},
+            "lines": [{
+                "right_type": "VARCHAR", "holder": "VARCHAR", "basis": "VARCHAR", "items": "INTEGER", "units": "DECIMAL(28, 9)",
+                "score_mass": "DECIMAL(38, 17)", "score_error": "DECIMAL(38, 17)", "share": "DECIMAL(18, 12)", "gross": "DECIMAL(18, 4)",
+                "deducted": "DECIMAL(18, 4)", "net": "DECIMAL(18, 4)", "deductions": "MAP(VARCHAR, DECIMAL(18, 4))",
+                "works": [{"sha256": "VARCHAR", "id": "VARCHAR", "share": "DECIMAL(18, 12)"}]
+            }]
+        }') AS said
+        FROM statements
+    )
+);
+
+CREATE VIEW said_works AS
+SELECT position, line, work.sha256, work.id, work.share FROM (SELECT position, line, unnest(works) AS work FROM said_lines);
+
+-- The same as rows, kept when a statement is issued: reading them from the content takes a second for every few statements.
+CREATE TABLE lines (
+    position        BIGINT  NOT NULL,
+    line            INTEGER NOT NULL,          -- from 1, in the content's order
+    right_type      VARCHAR NOT NULL,          -- 'training' or 'output'
+    rights_holder   VARCHAR NOT NULL,
+    basis           VARCHAR NOT NULL,          -- 'equal', 'attribution', 'fallback', or why it is held back
+    generated_items INTEGER NOT NULL,          -- that count; 0, like the three that follow, where nothing was attributed
+    units           DECIMAL(28, 9) NOT NULL,   -- their usage
+    score_mass      DECIMAL(38, 17) NOT NULL,  -- the sum of the scores that count, split as the works are
+    score_error     DECIMAL(38, 17),           -- what its standard error over the noise bank is at most; null if unknown
+    share           DECIMAL(18, 12) NOT NULL,  -- of the pot
+    pot             DECIMAL(18, 4) NOT NULL,
+    gross           DECIMAL(18, 4) NOT NULL,
+    deducted        DECIMAL(18, 4) NOT NULL,
+    net             DECIMAL(18, 4) NOT NULL
+);
+
+-- The works (distinct images) that a line rests on, with the share of the pot that each brings.
+CREATE TABLE works (
+    position BIGINT  NOT NULL,
+    line     INTEGER NOT NULL,
+    sha256   VARCHAR NOT NULL,
+    id       VARCHAR NOT NULL,
+    share    DECIMAL(18, 12) NOT NULL
+);
+
+-- What each statement gives a holder of a pot, and why. current: whether no later version supersedes it.
+CREATE VIEW statement_lines AS
+SELECT s.sha256 AS statement, s.contract, s.period_start, s.version, s.current, s.currency, l.* EXCLUDE (position)
+FROM lines l JOIN (
+    SELECT position, sha256, contract, period_start, version, currency, version = max(version) OVER (PARTITION BY contract, period_start) AS current
+    FROM statements
+) s USING (position);
+
+-- The same for each work of a line, with what it brings of the line's gross; not rounded, as lines are.
+CREATE VIEW statement_works AS
+SELECT
+    l.statement, l.contract, l.period_start, l.version, l.current, l.currency, l.line, l.right_type, l.rights_holder, l.basis,
+    w.sha256, w.id, w.share, w.share * l.pot AS gross
+FROM works w JOIN statements s USING (position) JOIN statement_lines l ON l.statement = s.sha256 AND l.line = w.line;
+
+-- Each holder's account with a contract, statement by statement in the order of issue.
+CREATE VIEW balances AS
+SELECT
+    sha256 AS statement, position, contract, period_start, version, balance->>'holder' AS rights_holder,
+    (balance->>'carried_in')::DECIMAL(18, 4) AS carried_in, (balance->>'net')::DECIMAL(18, 4) AS net,
+    (balance->>'difference')::DECIMAL(18, 4) AS difference,  -- to the net of the version that the statement supersedes
+    (balance->>'adjustments')::DECIMAL(18, 4) AS adjustments, (balance->>'paid')::DECIMAL(18, 4) AS paid,
+    (balance->>'carried_out')::DECIMAL(18, 4) AS carried_out
+FROM (SELECT *, unnest((content::JSON->'balances')::JSON[]) AS balance FROM statements);
+
+-- What statements add for disputes that were upheld.
+CREATE VIEW adjustments AS
+SELECT
+    sha256 AS statement, contract, (adjustment->>'dispute')::BIGINT AS dispute, adjustment->>'holder' AS rights_holder,
+    (adjustment->>'amount')::DECIMAL(18, 4) AS amount
+FROM (SELECT *, unnest((content::JSON->'adjustments')::JSON[]) AS adjustment FROM statements);
+
+-- Disputes as they stand.
+CREATE VIEW disputes AS
+SELECT
+    d.dispute, d.statement, s.contract, s.period_start, d.rights_holder, d.state, d.amount, d.reason,
+    min(d.recorded_at) OVER (PARTITION BY d.dispute) AS opened_at, d.recorded_at AS changed_at, a.statement AS adjusted_by
+FROM dispute_steps d
+JOIN statements s ON s.sha256 = d.statement
+LEFT JOIN adjustments a USING (dispute)
+QUALIFY row_number() OVER (PARTITION BY d.dispute ORDER BY d.position DESC) = 1;
+
+-- Whether an item is called by this name: its id, or the first characters (8 or more) of its SHA-256.
+CREATE MACRO is_called(id, sha256, name) AS id = name OR (length(name) >= 8 AND starts_with(sha256, name));
+
+-- Which run speaks for a generated item: of those of one method that were loaded and not withdrawn, the latest.
+-- as_of: what the ledger knew at that time ('infinity': now).
+CREATE MACRO speaking_as_of(as_of, method_name := 'MUCS (arXiv 2605.17938)') AS TABLE
+SELECT a.generated_id, max(a.run_id) AS run_id
+FROM attributions a JOIN runs r USING (run_id)
+WHERE r.loaded_at <= as_of::TIMESTAMPTZ AND r.method = method_name
+    AND NOT EXISTS (SELECT 1 FROM withdrawals w WHERE w.run_id = a.run_id AND w.recorded_at <= as_of::TIMESTAMPTZ)
+GROUP BY a.generated_id;
+
+-- The edges to read: those of the runs that speak, with names.
+CREATE MACRO lineage_as_of(as_of) AS TABLE
+SELECT
+    g.id AS generated, t.id AS training, e.rank, e.score::DOUBLE AS score, e.standard_error::DOUBLE AS standard_error,
+    e.seed_spread::DOUBLE AS seed_spread, e.p_value::DOUBLE AS p_value, e.decoy_p_value::DOUBLE AS decoy_p_value, e.decoy_z::DOUBLE AS decoy_z,
+    t.rights_holder, t.licence, t.date, a.converged, r.sha256 AS run,
+    g.sha256 AS generated_sha256, t.sha256 AS training_sha256, t.manifest_row, e.run_id, e.generated_id, e.training_id
+FROM edges e
+JOIN speaking_as_of(as_of) s USING (run_id, generated_id)
+JOIN attributions a USING (run_id, generated_id)
+JOIN runs r USING (run_id)
+JOIN generated_items g USING (generated_id)
+JOIN training_items t USING (training_id);
+
+-- How each image stands on a day: 'granted', 'opted out', 'lapsed' (granted once, for other days), or 'not yet'.
+CREATE MACRO rights_on(day, as_of) AS TABLE
+WITH known AS (
+    SELECT sha256, rights_holder, licence, standing, uses, valid_from, valid_to, position, line
+    FROM rights WHERE recorded_at <= as_of::TIMESTAMPTZ
+    UNION ALL
+    SELECT sha256, rights_holder, licence, 'granted', NULL, date, NULL, 0, training_id
+    FROM training_items t
+    WHERE recorded_at <= as_of::TIMESTAMPTZ
+        AND NOT EXISTS (SELECT 1 FROM rights r WHERE r.sha256 = t.sha256 AND r.recorded_at <= as_of::TIMESTAMPTZ)
+), ordered AS (
+    SELECT *, day::DATE >= valid_from AND (valid_to IS NULL OR day::DATE < valid_to) AS covers FROM known
+)
+SELECT
+    sha256, rights_holder, licence,
+    CASE WHEN covers THEN standing WHEN valid_from > day::DATE THEN 'not yet' ELSE 'lapsed' END AS standing,
+    uses, valid_from, valid_to, position
+FROM ordered
+QUALIFY row_number() OVER (PARTITION BY sha256 ORDER BY covers DESC, position DESC, line DESC) = 1;
+
+-- The training items that a takedown takes, or that a holder is exposed by: the one of this name, or those whose image is this
+-- rights holder's today.
+CREATE MACRO theirs(target, as_of) AS TABLE
+SELECT t.training_id
+FROM training_items t JOIN rights_on(current_date, as_of) h ON h.sha256 = t.sha256
+WHERE h.rights_holder = target OR is_called(t.id, t.sha256, target);
+
+CREATE VIEW speaking AS SELECT * FROM speaking_as_of('infinity');
+CREATE VIEW lineage AS SELECT * FROM lineage_as_of('infinity');
