@@ -13,12 +13,14 @@ from prefect import flow
 from flows.checks import check_inputs
 from flows.inputs import pull_inputs
 from flows.narrate import narrate
+from flows.settings import GivenSettings
 from mucs import InputError
+from mucs.attribution import Settings
 from mucs.canonical import digest
 from mucs.files import check_writable
 from mucs.ledger import Ledger
 from mucs.ledger.signing import read_private_key
-from tasks.attribute import Settings, attribute
+from tasks.attribute import attribute
 from tasks.calibrate import find_calibration
 from tasks.load import load
 from tasks.prepare import manifest
@@ -52,7 +54,6 @@ def check_audit(
     revision: str = "main",
     ledger: Path = Path("mucs.duckdb"),
     reports: Path = Path("reports"),
-    settings: Settings = Settings(),
     device: str = "auto",
     cache: Path | None = None,
     key: Path | None = None,
@@ -68,7 +69,7 @@ def check_audit(
         read_private_key(key)
     if ledger.exists():
         Ledger.open(ledger).connection.close()
-    check_inputs(registry, revision, results, settings, device, cache or default_cache())
+    check_inputs(registry, revision, results, device, cache or default_cache())
     if retention_days is not None:
         check_retention(split_url(results)[0], retention_days)
 
@@ -85,7 +86,7 @@ def audit(
     batch: str = "generated",
     ledger: Path = Path("mucs.duckdb"),
     reports: Path = Path("reports"),
-    settings: Settings = Settings(),
+    settings: GivenSettings = Settings(),
     device: str = "auto",
     cache: Path | None = None,
     key: Path | None = None,
@@ -101,7 +102,7 @@ def audit(
     """
     narrate()
     cache = cache or default_cache()
-    check_audit(registry, results, revision, ledger, reports, settings, device, cache, key, retention_days)
+    check_audit(registry, results, revision, ledger, reports, device, cache, key, retention_days)
 
     generated = pull(registry, revision, batch, cache)
     inputs = pull_inputs(registry, revision, checkpoint, training_set, held_out, licences, cache)
@@ -139,7 +140,7 @@ def audit(
     outcome = attribute(inputs.checkpoint, training, reserve, generated, rows, settings, device, kept, calibration)
     edges, attributions, expected = stage_edges(outcome, training, rows)
     decoys = outcome.calibration["decoys"] if outcome.calibration else None
-    validations += validate_edges(edges, expected, bounded=settings.score == "skew", decoys=decoys)
+    validations += validate_edges(edges, expected, bounded=settings.scoring.score == "skew", decoys=decoys)
     place = recorded(registry)
     run = stage_run(edges, attributions, outcome, settings, pulled, place, rows, validations, results, replaces)
     log.info("publish   %s", publish(run, outcome.bank, key, retention_days))

@@ -12,8 +12,9 @@ from prefect import flow
 from flows.checks import check_inputs
 from flows.inputs import pull_inputs
 from flows.narrate import narrate
+from flows.settings import GivenSettings
 from mucs import InputError
-from tasks.attribute import Settings
+from mucs.attribution import Settings
 from tasks.calibrate import calibrate as make_calibration
 from tasks.calibrate import find_calibration, publish_calibration
 from tasks.pull import default_cache
@@ -39,7 +40,6 @@ def check_calibrate(
     results: str,
     revision: str = "main",
     held_out: str = "held_out",
-    settings: Settings = Settings(),
     device: str = "auto",
     cache: Path | None = None,
     **_: Any,
@@ -47,7 +47,7 @@ def check_calibrate(
     """InputError for what can be seen to be wrong with a calibration before it begins; all are as `calibrate` takes them."""
     if not held_out:
         raise InputError("A calibration is made of held-out images; give the folder of a held-out set.")
-    check_inputs(registry, revision, results, settings, device, cache or default_cache())
+    check_inputs(registry, revision, results, device, cache or default_cache())
 
 
 @flow(name="calibrate")
@@ -59,7 +59,7 @@ def calibrate(
     checkpoint: str = "checkpoint",
     training_set: str = "train",
     held_out: str = "held_out",
-    settings: Settings = Settings(),
+    settings: GivenSettings = Settings(),
     device: str = "auto",
     cache: Path | None = None,
 ) -> Calibrated:
@@ -71,7 +71,7 @@ def calibrate(
 
     narrate()
     cache = cache or default_cache()
-    check_calibrate(registry, results, revision, held_out, settings, device, cache)
+    check_calibrate(registry, results, revision, held_out, device, cache)
 
     inputs = pull_inputs(registry, revision, checkpoint, training_set, held_out, licences, cache)
     assert inputs.held_out is not None

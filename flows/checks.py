@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from mucs.files import check_writable
-from tasks.attribute import Settings
 from tasks.device import choose_device
 from tasks.registry import open_registry
 from tasks.s3 import check_bucket
 
 
-def check_inputs(registry: str, revision: str, results: str, settings: Settings, device: str, cache: Path) -> None:
+def check_inputs(registry: str, revision: str, results: str, device: str, cache: Path) -> None:
     """What audit and calibration share, all as `audit` takes them: whether the bucket answers, the registry has the revision, and so on.
 
     Raises InputError for the first that cannot be used; those that are seen at once come first.
@@ -19,5 +18,4 @@ def check_inputs(registry: str, revision: str, results: str, settings: Settings,
     check_bucket(results)
     check_writable(cache, "the cache, MUCS_CACHE")
     open_registry(registry, revision, "")
-    settings.check()
     choose_device(device)

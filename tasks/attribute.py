@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 import mucs
-from mucs import InputError
 from mucs.canonical import digest
 from mucs.files import replacing
 from tasks.device import choose_device, deterministic, one_thread_each
@@ -24,117 +23,11 @@ from tasks.prepare import Manifest, Prepared, manifest, prepare, read_items
 from tasks.pull import Pulled
 
 if TYPE_CHECKING:
-    from mucs.attribution import Attribution, Calibration, Controls, Items, Scoring, Screening, Unlearning
+    from mucs.attribution import Attribution, Calibration, Controls, Items, Settings
 
 log = logging.getLogger("mucs.attribute")
 
-MOST_NOISES = 100_000
 OF_A_RUN = ("controls", "recall_sample", "decoys")  # settings that change nothing of what is kept for an item
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The method's settings, as a run records them; the defaults are the paper's, and exact.
-
-    screening: (entries, keep) stages of successive halving; none scores every item on the full bank.
-    recall_sample: how many generated items are scored exactly as well, to say what screening lost.
-    batch_size: (item, noise) pairs a forward pass; unlearning_batch_size: training items a step of unlearning.
-    controls: attribute a training item, and a near-duplicate of it, with the generated ones.
-    calibration_noises: entries of the bank on which items are compared with their decoys. decoys: how many a
-    calibration is made of. All others are as `Unlearning`, `Scoring` and `attribute` of mucs.attribution have them.
-    """
-
-    num_noises: int = 100
-    fraction: float = 0.7
-    screening: tuple[tuple[int, float], ...] = ()
-    recall_sample: int = 0
-    learning_rate: float = 1e-5
-    weight_decay: float = 0.01
-    forget_weight: float = 0.2
-    null_loss: float | Literal["auto"] = "auto"
-    tolerance: float = 0.05
-    stop: Literal["batch", "probe"] = "batch"
-    max_steps: int = 500
-    unlearning_batch_size: int = 100
-    unlearning_shared_noise: bool = False
-    augment: bool = False
-    down_weight: float = 0.0
-    trainable: str | tuple[str, ...] = "feedforward"
-    score: Literal["skew", "difference"] = "skew"
-    scoring_shared_noise: bool = True
-    batch_size: int = 64
-    precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = False
-    repeats: int = 1
-    controls: bool = False
-    calibration_noises: int = 8
-    decoys: int = 32
-    seed: int = 0
-
-    def check(self) -> None:
-        """InputError if a setting is out of range."""
-        for name, least in (
-            ("num_noises", 1),
-            ("recall_sample", 0),
-            ("repeats", 1),
-            ("calibration_noises", 1),
-            ("decoys", 1),
-        ):
-            if getattr(self, name) < least:
-                raise InputError(f"The setting {name} is {getattr(self, name)}; give at least {least}.")
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int) and abs(value) >= 2**53:  # which the run's record cannot hold
-                raise InputError(f"The setting {field.name} is {value}; give less than 2^53.")
-        if self.num_noises > MOST_NOISES or not 1e-6 <= self.fraction <= 1:
-            raise InputError(f"A noise bank has at most {MOST_NOISES} entries and a fraction in (0, 1]; change them.")
-        if not self.trainable:
-            raise InputError("No parameter is chosen by the setting trainable; name a policy, or parameters.")
-        self.unlearning(), self.scoring(), self.halving()
-
-    def record(self) -> dict[str, Any]:
-        """As JSON."""
-        lists: dict[str, Any] = {"screening": [list(stage) for stage in self.screening]}
-        if not isinstance(self.trainable, str):
-            lists["trainable"] = list(self.trainable)
-        return dataclasses.asdict(self) | lists
-
-    def unlearning(self) -> Unlearning:
-        """As the library takes them; InputError if one is out of range."""
-        from mucs.attribution import Unlearning
-
-        return Unlearning(
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            forget_weight=self.forget_weight,
-            null_loss=self.null_loss,
-            tolerance=self.tolerance,
-            stop=self.stop,
-            max_steps=self.max_steps,
-            batch_size=self.unlearning_batch_size,
-            shared_noise=self.unlearning_shared_noise,
-            augment=self.augment,
-            down_weight=self.down_weight,
-            trainable=self.trainable,
-        )
-
-    def scoring(self) -> Scoring:
-        """As the library takes them; InputError if one is out of range."""
-        from mucs.attribution import Scoring
-
-        return Scoring(
-            score=self.score,
-            shared_noise=self.scoring_shared_noise,
-            batch_size=self.batch_size,
-            precision=self.precision,
-            compile=self.compile,
-        )
-
-    def halving(self) -> Screening | None:
-        """The screening as the library takes it; None for exact. InputError if the stages are out of order."""
-        from mucs.attribution import Screening
-
-        return Screening(self.screening) if self.screening else None
 
 
 @dataclass(frozen=True)
@@ -221,7 +114,7 @@ def calibration_record(path: Path, prepared: Prepared, settings: Settings) -> di
     """
     found, about = read_calibration(path)
     subject = (prepared.model, prepared.training, prepared.held_out, prepared.bank)
-    found.check(*subject, settings.unlearning(), settings.scoring(), settings.seed, code=found.code)
+    found.check(*subject, settings.unlearning, settings.scoring, settings.seed, code=found.code)
     return about
 
 
@@ -306,7 +199,7 @@ def attribute(
     with one_thread_each(device) as workers, deterministic(device) as alerts:
         prepared = prepare(checkpoint, training, held_out, settings, device, cache)
         model, bank = prepared.model, prepared.bank
-        trained = trainable_names(model.network, settings.trainable)
+        trained = trainable_names(model.network, settings.unlearning.trainable)
         about_decoys = calibration_record(calibration, prepared, settings) if calibration else None
         code, computer = code_version(), machine(model.device)
         inputs = {
@@ -332,9 +225,9 @@ def attribute(
                 prepared.training,
                 subject.item,
                 bank,
-                settings.unlearning(),
-                screening=settings.halving(),
-                scoring=settings.scoring(),
+                settings.unlearning,
+                screening=settings.screening,
+                scoring=settings.scoring,
                 held_out=prepared.held_out,
                 prefix=settings.calibration_noises,
                 repeats=settings.repeats,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -11,12 +12,14 @@ from prefect.cache_policies import NO_CACHE
 from mucs import InputError
 from mucs.canonical import digest
 from mucs.files import replacing
-from tasks.attribute import Settings
 from tasks.device import choose_device, deterministic, one_thread_each
 from tasks.prepare import calibration_address, prepare
 from tasks.publish import put_once
 from tasks.pull import Pulled
 from tasks.s3 import get, split_url
+
+if TYPE_CHECKING:
+    from mucs.attribution import Settings
 
 
 def location(results: str, address: str) -> str:
@@ -80,9 +83,9 @@ def calibrate(
             prepared.training,
             prepared.held_out,
             prepared.bank.prefix(settings.calibration_noises),
-            settings.unlearning(),
+            settings.unlearning,
             settings.decoys,
-            scoring=settings.scoring(),
+            scoring=settings.scoring,
             seed=settings.seed,
             store=LossStore(cache / "losses"),
             executor=pool,

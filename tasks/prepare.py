@@ -13,8 +13,7 @@ from tasks.validate import read_image, read_manifest
 if TYPE_CHECKING:
     import torch
 
-    from mucs.attribution import DiffusionModel, Items, NoiseBank
-    from tasks.attribute import Settings
+    from mucs.attribution import DiffusionModel, Items, NoiseBank, Settings
 
 Manifest = list[dict[str, str]]
 
@@ -95,8 +94,8 @@ def calibration_address(prepared: Prepared, settings: Settings) -> str:
         prepared.training,
         prepared.held_out,
         bank,
-        settings.unlearning(),
-        settings.scoring(),
+        settings.unlearning,
+        settings.scoring,
         settings.decoys,
         settings.seed,
     )

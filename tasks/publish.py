@@ -17,14 +17,14 @@ from mucs import InputError
 from mucs.canonical import canonical, digest
 from mucs.ledger import EDGE_SCHEMA, Run, edges_root, write_edges
 from mucs.ledger.signing import run_statement, sign
-from tasks.attribute import Outcome, Settings
+from tasks.attribute import Outcome
 from tasks.prepare import Manifest, manifest
 from tasks.pull import Pulled
 from tasks.s3 import client, plain_errors, split_url
 from tasks.validate import Validation, to_json
 
 if TYPE_CHECKING:
-    from mucs.attribution import Attribution
+    from mucs.attribution import Attribution, Settings
 
 RECORD, ENVELOPE = "run.json", "run.dsse.json"
 

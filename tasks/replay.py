@@ -8,7 +8,7 @@ import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mucs import InputError
 from mucs.canonical import digest
@@ -16,11 +16,14 @@ from mucs.ledger import Ledger
 from mucs.ledger.edges import NUMBERS, PUBLISHED
 from mucs.ledger.names import run_called
 from tasks import s3
-from tasks.attribute import Outcome, Settings, attribute
+from tasks.attribute import Outcome, attribute
 from tasks.calibrate import location
 from tasks.prepare import manifest
 from tasks.publish import stage_edges
 from tasks.pull import Altered, Pulled, pull
+
+if TYPE_CHECKING:
+    from mucs.attribution import Settings
 
 log = logging.getLogger("mucs.replay")
 
@@ -122,11 +125,11 @@ def find_run(ledger: Path, name: str) -> dict[str, Any]:
 
 def read_settings(record: dict[str, Any]) -> Settings:
     """The settings that a run recorded; InputError if this version of the program does not know them."""
-    from pydantic import TypeAdapter, ValidationError
+    from mucs.attribution import Settings
 
     try:
-        settings = TypeAdapter(Settings).validate_python(record["settings"])
-    except ValidationError:
+        settings = Settings.from_record(record["settings"])
+    except InputError:
         settings = None
     if settings is None or settings.record() != record["settings"]:
         raise InputError(

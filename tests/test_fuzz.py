@@ -201,7 +201,7 @@ def parameters(world, content):
 
 
 def one_setting(world, content):
-    read_settings((content.decode(errors="replace"),)).check()
+    read_settings((content.decode(errors="replace"),))
 
 
 def yaml_node(world, content):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import sys
@@ -21,7 +20,7 @@ from mucs.parse import load_json
 from mucs.text import for_terminal
 
 if TYPE_CHECKING:
-    from tasks.attribute import Settings
+    from mucs.attribution import Settings
 
 
 class Lines(logging.Formatter):
@@ -99,27 +98,18 @@ def demo(folder: Path) -> None:
 
 def read_settings(assignments: tuple[str, ...]) -> Settings:
     """Settings from `name=value` words, values in JSON or plain; InputError for an unknown name or a value of another kind."""
-    from pydantic import TypeAdapter, ValidationError
+    from mucs.attribution.settings import DEFAULTS, Settings
 
-    from tasks.attribute import Settings
-
-    names = [field.name for field in dataclasses.fields(Settings)]
     given: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
-        if not equals or name not in names:
-            raise InputError(f"{assignment!r} is not a setting; write name=value with one of: {', '.join(names)}.")
+        if not equals or name not in DEFAULTS:
+            raise InputError(f"{assignment!r} is not a setting; write name=value with one of: {', '.join(DEFAULTS)}.")
         try:
             given[name] = load_json(value)
         except ValueError:
             given[name] = value
-    try:
-        return TypeAdapter(Settings).validate_json(json.dumps(given), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(
-            f"The setting {first['loc'][0] if first['loc'] else '?'} cannot be {first['input']!r}; give a value of the kind of its default."
-        ) from None
+    return Settings.from_record(given)
 
 
 def inputs(command: Callable[..., None]) -> Callable[..., None]:

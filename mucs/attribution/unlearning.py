@@ -89,6 +89,8 @@ class Unlearning:
         flags = (self.shared_noise, self.augment)
         if not all(isinstance(flag, bool) for flag in flags):
             raise InputError("Shared noise and augmentation are True or False; change them.")
+        if not self.trainable:
+            raise InputError("No parameter is chosen by the setting trainable; name a policy, or parameters.")
         if self.stop not in ("batch", "probe"):
             raise InputError(f"The stop rule {self.stop!r} is not known; use batch or probe.")
         if not 0 <= self.down_weight <= 1:

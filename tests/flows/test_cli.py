@@ -306,7 +306,7 @@ def test_prefect_deployments_name_flows_with_their_parameters():
         assert (path, name) == (f"flows/{flow.fn.__name__}.py", flow.fn.__name__)
         assert set(deployment["parameters"]) <= set(inspect.signature(flow.fn).parameters)
         taken = flow.validate_parameters(deployment["parameters"])
-        assert deployment is monthly or taken["settings"].learning_rate == 1e-4
+        assert deployment is monthly or taken["settings"].unlearning.learning_rate == 1e-4
     # an audit finds the calibration of its own inputs, settings and results
     assert calibration["parameters"].items() <= nightly["parameters"].items()
     assert nightly["schedules"][0]["cron"]

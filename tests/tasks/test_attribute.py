@@ -1,9 +1,7 @@
 """Attribution of pulled folders: for each item the same, whatever runs beside it or ran before."""
 
-import dataclasses
 import os
 import warnings
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,14 +10,22 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mucs import InputError
-from tasks.attribute import Settings, attribute, read_item
+from mucs.attribution import Settings
+from tasks.attribute import attribute, read_item
 from tasks.calibrate import calibrate, find_calibration, publish_calibration
 from tasks.device import deterministic
 from tasks.prepare import manifest, read_pixels
 from tasks.s3 import client
 from tests.conftest import FAST, draw, pulled
 
-SETTINGS = Settings(**FAST | {"max_steps": 3}, screening=((2, 0.5),), recall_sample=1, decoys=3, calibration_noises=4)
+FEW = {"max_steps": 3, "screening": [[2, 0.5]], "recall_sample": 1, "decoys": 3, "calibration_noises": 4}
+
+
+def with_settings(**changed):
+    return Settings.from_record(FAST | FEW | changed)
+
+
+SETTINGS = with_settings()
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +107,9 @@ def test_a_calibration_goes_on_where_it_was_and_serves_its_own_settings_alone(fo
     (found,) = outcome.attributions()
     assert found.decoy_p_values.min() >= 1 / 4
     with pytest.raises(InputError, match="9 decoys are asked of 8 held-out images"):
-        calibrate.fn(*folders[:3], replace(SETTINGS, decoys=9), "cpu", cache)
+        calibrate.fn(*folders[:3], with_settings(decoys=9), "cpu", cache)
     with pytest.raises(InputError, match="made for another model"):
-        attribute.fn(*folders, rows, replace(SETTINGS, learning_rate=1e-4), "cpu", cache, path)
+        attribute.fn(*folders, rows, with_settings(learning_rate=1e-4), "cpu", cache, path)
 
 
 def test_a_calibration_is_found_by_its_address_alone(folders, whole, s3):
@@ -120,7 +126,7 @@ def test_a_calibration_is_found_by_its_address_alone(folders, whole, s3):
 
 def test_the_librarys_options_reach_it(folders, rows, whole):
     cache, _ = whole
-    settings = replace(SETTINGS, score="difference", repeats=2, trainable=("mid_block*conv1.weight",), stop="probe")
+    settings = with_settings(score="difference", repeats=2, trainable=["mid_block*conv1.weight"], stop="probe")
     checkpoint, training, _, batch = folders
     outcome = attribute.fn(checkpoint, training, None, batch, rows[:1], settings, "cpu", cache)
     (found, _) = read_item(outcome.items[0])
@@ -130,17 +136,6 @@ def test_the_librarys_options_reach_it(folders, rows, whole):
     assert outcome.trained["names"] == [f"mid_block.resnets.{k}.conv1.weight" for k in (0, 1)]
     assert outcome.trained["count"] == 2 * 32 * 32 * 9
     assert outcome.nondeterministic == []
-
-
-def test_settings_have_the_librarys_defaults():
-    from mucs.attribution import Scoring, Unlearning
-
-    assert Settings().unlearning() == Unlearning()
-    assert Settings().scoring() == Scoring()
-    assert Settings().halving() is None
-    record = Settings(screening=((1, 0.5),), trainable=("a*", "b")).record()
-    assert (record["screening"], record["trainable"]) == ([[1, 0.5]], ["a*", "b"])
-    assert list(record) == [field.name for field in dataclasses.fields(Settings)]
 
 
 def global_settings():
