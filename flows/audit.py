@@ -15,9 +15,9 @@ from flows.inputs import pull_inputs
 from flows.narrate import narrate
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.evidence.signing import read_private_key
 from mucs.files import check_writable
 from mucs.ledger import Ledger
-from mucs.ledger.signing import read_private_key
 from tasks.attribute import Settings, attribute
 from tasks.calibrate import find_calibration
 from tasks.load import load

@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import canonical
-from mucs.ledger.edges import NUMBERS, given_back
+from mucs.evidence.edges import NUMBERS, given_back
 from mucs.text import for_terminal, is_fit
 from mucs.written import read_time
 from tasks.pull import Pulled

@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mucs import InputError
-from mucs.ledger import EDGE_SCHEMA, write_edges
-from mucs.ledger.edges import NUMBERS
+from mucs.evidence import EDGE_SCHEMA, write_edges
+from mucs.evidence.edges import NUMBERS
 from tasks import validate
 from tasks.pull import file_digests
 from tasks.validate import (
