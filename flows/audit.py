@@ -27,7 +27,8 @@ from tasks.pull import Pulled, default_cache, pull
 from tasks.registry import recorded
 from tasks.report import page_path, report
 from tasks.s3 import split_url
-from tasks.validate import validate_edges, validate_generated
+from tasks.validate import validate_generated
+from tasks.validate_edges import validate_edges
 
 log = logging.getLogger("mucs.audit")
 
