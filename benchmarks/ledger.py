@@ -33,9 +33,10 @@ sys.path.insert(0, str(HERE.parent))
 
 from mucs import ledger as store  # noqa: E402
 from mucs.canonical import digest  # noqa: E402
-from mucs.ledger import EDGE_SCHEMA, Ledger, Run, first_fault, merkle  # noqa: E402
-from mucs.ledger.edges import DECIMALS, NUMBERS, PARQUET, hash_leaves, pack, raw_digests, rounded  # noqa: E402
-from mucs.ledger.load import file_sha256  # noqa: E402
+from mucs.evidence import EDGE_SCHEMA, merkle  # noqa: E402
+from mucs.evidence.edges import DECIMALS, NUMBERS, PARQUET, hash_leaves, pack, raw_digests, rounded  # noqa: E402
+from mucs.files import file_sha256  # noqa: E402
+from mucs.ledger import Ledger, Run, first_fault  # noqa: E402
 from mucs.ledger.questions import names, question  # noqa: E402
 from mucs.royalties import Period, issue, read_contract, read_usage  # noqa: E402
 

@@ -17,9 +17,9 @@ from flows.settings import GivenSettings
 from mucs import InputError
 from mucs.attribution import Settings
 from mucs.canonical import digest
+from mucs.evidence.signing import read_private_key
 from mucs.files import check_writable
 from mucs.ledger import Ledger
-from mucs.ledger.signing import read_private_key
 from tasks.attribute import attribute
 from tasks.calibrate import find_calibration
 from tasks.load import load
@@ -29,7 +29,8 @@ from tasks.pull import Pulled, default_cache, pull
 from tasks.registry import recorded
 from tasks.report import page_path, report
 from tasks.s3 import split_url
-from tasks.validate import validate_edges, validate_generated
+from tasks.validate import validate_generated
+from tasks.validate_edges import validate_edges
 
 log = logging.getLogger("mucs.audit")
 

@@ -15,8 +15,9 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
-from mucs.ledger import EDGE_SCHEMA, Run, edges_root, write_edges
-from mucs.ledger.signing import run_statement, sign
+from mucs.evidence import EDGE_SCHEMA, edges_root, write_edges
+from mucs.evidence.signing import run_statement, sign
+from mucs.ledger import Run
 from tasks.attribute import Outcome
 from tasks.prepare import Manifest, manifest
 from tasks.pull import Pulled

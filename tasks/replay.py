@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.evidence.edges import NUMBERS, PUBLISHED
 from mucs.ledger import Ledger
-from mucs.ledger.edges import NUMBERS, PUBLISHED
 from mucs.ledger.names import run_called
 from tasks import s3
 from tasks.attribute import Outcome, attribute

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mucs.canonical import digest
+from mucs.evidence.signing import open_envelope, read_public_key
 from mucs.ledger import Ledger
-from mucs.ledger.signing import open_envelope, read_public_key
 from mucs.parse import load_json
 from tasks import s3
 from tasks.calibrate import location

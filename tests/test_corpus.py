@@ -23,8 +23,8 @@ from flows.cli.jobs import read_settings
 from mucs import InputError
 from mucs import ledger as store
 from mucs.attribution import Calibration, DiffusionModel, NoiseBank
+from mucs.evidence.signing import keygen
 from mucs.ledger import Ledger
-from mucs.ledger.signing import keygen
 from tasks.pull import read_listing
 from tasks.read import Source, read_images
 from tasks.registry import open_registry

@@ -39,6 +39,7 @@ def violations(package: str, forbidden: set[str]) -> list[str]:
         ("mucs", OUTER),
         ("tasks", {"flows"}),
         ("mucs/attribution", {"mucs.ledger", "mucs.report", "mucs.canonical"}),
+        ("mucs/evidence", {"mucs.ledger", "mucs.evaluation", "mucs.report", "mucs.royalties"}),
         ("mucs/ledger", {"mucs.attribution", "mucs.evaluation", "mucs.report", "mucs.royalties"}),
         ("mucs/evaluation", {"mucs.ledger", "mucs.report", "mucs.royalties"}),
     ],

@@ -21,9 +21,9 @@ import pyarrow as pa
 
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.evidence.edges import PUBLISHED
 from mucs.ledger import catalogue, names
 from mucs.ledger.chain import GENESIS, Entry, link
-from mucs.ledger.edges import PUBLISHED
 from mucs.ledger.questions import question
 from mucs.parse import load_json
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
-from mucs.ledger.edges import DECIMALS
+from mucs.evidence.edges import DECIMALS
+from mucs.files import file_sha256
 from mucs.ledger.ledger import Ledger
 
 OUTCOME = (  # columns of `attributions`, in order, that each generated item's outcome brings
@@ -74,15 +75,6 @@ def load(ledger: Ledger, run: Run) -> bool:
             )
             ledger.append("validation", {"run": run.sha256, "suite": v["suite"], "result": digest(v)})
     return True
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal. Raises InputError if it cannot be read."""
-    try:
-        with path.open("rb") as f:
-            return hashlib.file_digest(f, "sha256").hexdigest()
-    except OSError:
-        raise InputError(f"{path} cannot be read; publish the run again.") from None
 
 
 def _load_artifacts(ledger: Ledger, run: Run) -> None:

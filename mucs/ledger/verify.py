@@ -22,8 +22,9 @@ import numpy as np
 
 from mucs import InputError
 from mucs.canonical import digest
-from mucs.ledger import catalogue, chain, merkle
-from mucs.ledger.edges import NUMBERS, PUBLISHED, hash_leaves, pack, raw_digests
+from mucs.evidence import merkle
+from mucs.evidence.edges import NUMBERS, PUBLISHED, hash_leaves, pack, raw_digests
+from mucs.ledger import catalogue, chain
 from mucs.ledger.ledger import SCHEMA_VERSION, Ledger
 from mucs.ledger.load import OUTCOME
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from mucs import InputError
 from mucs.canonical import canonical
-from mucs.files import replacing
-from mucs.ledger import Ledger, signing
-from mucs.ledger.load import file_sha256
+from mucs.evidence import signing
+from mucs.files import file_sha256, replacing
+from mucs.ledger import Ledger
 from mucs.report.page import page
 from mucs.royalties.contract import read_contract
 from mucs.royalties.remarks import remarks

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 @pytest.fixture(scope="module")
 def signed(registry, prefect_server, tmp_path_factory):
     """One calibrated audit, signed, under object lock for three days: (its folder, its run, the settings)."""
-    from mucs.ledger.signing import keygen
+    from mucs.evidence.signing import keygen
 
     client().create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
     folder = tmp_path_factory.mktemp("signed")

@@ -1,7 +1,6 @@
 """Each gate stops what it must, and says which expectation failed on which rows."""
 
 import json
-import math
 import struct
 import zlib
 
@@ -14,8 +13,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mucs import InputError
-from mucs.ledger import EDGE_SCHEMA, write_edges
-from mucs.ledger.edges import NUMBERS
 from tasks import validate
 from tasks.pull import file_digests
 from tasks.validate import (
@@ -24,7 +21,6 @@ from tasks.validate import (
     read_manifest,
     to_json,
     validate_checkpoint,
-    validate_edges,
     validate_generated,
     validate_training,
 )
@@ -227,68 +223,6 @@ def test_images_of_8_bits_pass(world, tmp_path, mode):
 def test_a_model_that_takes_prompts_needs_their_column(world):
     with pytest.raises(GateFailed, match="expect_column_to_exist on column 'prompt'"):
         validate_generated.fn(pulled(world.generated), Takes(8, 8, None, prompts=True))
-
-
-EDGES = {
-    "p_value": (0.0, "on column 'p_value': 1 of 3 rows: g/t1 (0.0)"),
-    "decoy_p_value": (1.5, "on column 'decoy_p_value': 1 of 3"),
-    "seed_spread": (-1.0, "on column 'seed_spread': 1 of 3"),
-    "decoy_z": (math.inf, "'numbers are finite': 1 of 3"),
-    "score": (1.0, "on column 'score': 2 of 3"),
-}
-# as no other program may have written them: 3 decoys give p-values of quarters
-ROUNDED = {
-    "score": 0.1234567,
-    "standard_error": 0.10000001,
-    "decoy_z": 1.0001,
-    "decoy_p_value": 0.3,
-    "p_value": 0.50000001,
-}
-
-
-def edge_file(folder, **spoiled):
-    """Three edges of one generated item, values of the second changed."""
-    numbers = dict.fromkeys(NUMBERS, math.nan) | {"standard_error": 0.1, "p_value": 0.5}
-    columns = {name: ["g" if "generated" in name else f"t{k}" for k in range(3)] for name in EDGE_SCHEMA.names}
-    columns |= {
-        name: [spoiled.get(name, value) if k == 1 else value for k in range(3)] for name, value in numbers.items()
-    }
-    columns |= {"rank": [1, 2, 3], "score": [1.0, 1.0, 0.2] if "score" in spoiled else [0.3, 0.2, 0.1]}
-    write_edges(columns, folder / "edges.parquet")
-    return folder / "edges.parquet"
-
-
-def test_edges_may_lack_what_was_not_measured(tmp_path):
-    assert validate_edges.fn(edge_file(tmp_path), {"g": 3}, bounded=True)[0]["success"]
-
-
-@pytest.mark.parametrize("column", EDGES)
-def test_edges_out_of_range_are_stopped(tmp_path, column):
-    value, message = EDGES[column]
-    with pytest.raises(GateFailed) as stopped:
-        validate_edges.fn(edge_file(tmp_path, **{column: value}), {"g": 3}, bounded=True)
-    assert message in str(stopped.value)
-
-
-@pytest.mark.parametrize("column", ROUNDED)
-def test_edges_that_the_ledger_would_round_are_stopped(tmp_path, column):
-    path = edge_file(tmp_path, decoy_p_value=0.25)
-    assert validate_edges.fn(path, {"g": 3}, bounded=True, decoys=3)[0]["success"]
-    table = pq.read_table(path)
-    place, values = table.column_names.index(column), table[column].to_pylist()
-    values[1] = ROUNDED[column]
-    pq.write_table(table.set_column(place, column, pa.array(values, table.schema.types[place])), path)
-    with pytest.raises(GateFailed, match="'decimals are right': 1 of 3"):
-        validate_edges.fn(path, {"g": 3}, bounded=True, decoys=3)
-
-
-def test_decoy_p_values_need_decoys(tmp_path):
-    with pytest.raises(GateFailed, match="'decimals are right': 1 of 3"):
-        validate_edges.fn(edge_file(tmp_path, decoy_p_value=0.25), {"g": 3}, bounded=True)
-
-
-def test_differences_are_not_bounded(tmp_path):
-    assert validate_edges.fn(edge_file(tmp_path, score=1.0), {"g": 3}, bounded=False)[0]["success"]
 
 
 def test_at_most_ten_rows_are_shown(world, tmp_path):

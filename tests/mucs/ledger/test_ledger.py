@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from mucs import InputError
 from mucs import ledger as store
 from mucs.canonical import digest
-from mucs.ledger import EDGE_SCHEMA, Ledger, Run, edges_root, first_fault, holds, prove, write_edges
-from mucs.ledger.edges import NUMBERS
+from mucs.evidence import EDGE_SCHEMA, edges_root, holds, write_edges
+from mucs.evidence.edges import NUMBERS
+from mucs.ledger import Ledger, Run, first_fault, prove
 
 TRAINING = [
     {

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
+from mucs.evidence import merkle
 from mucs.files import replacing
-from mucs.ledger import merkle
 
 EDGE_SCHEMA = pa.schema(
     [
