@@ -12,7 +12,7 @@ from prefect import flow
 
 from flows.checks import check_inputs
 from flows.inputs import pull_inputs
-from flows.narrate import narrate
+from tasks.narrate import narrate
 from flows.settings import GivenSettings
 from mucs import InputError
 from mucs.attribution import Settings

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 
-from flows.narrate import narrate
+from tasks.narrate import narrate
 from mucs import InputError
 from mucs.files import check_writable, replacing
 from tasks.device import choose_device, deterministic, one_thread_each

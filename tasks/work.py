@@ -28,6 +28,9 @@ class WorkStore(Protocol):
             InputError: If the store does not answer or refuses.
         """
 
+    def has(self, name: str) -> bool:
+        """Whether there is a result; arguments and errors as `get`."""
+
     def put(self, name: str, body: bytes) -> None:
         """Keep a result, unless there is one under its name.
 
@@ -63,6 +66,9 @@ class Folder:
                 f"The result {self.folder / name} cannot be read ({error.strerror}); remove it, and it is computed again."
             ) from None
 
+    def has(self, name: str) -> bool:
+        return (self.folder / name).is_file()
+
     def put(self, name: str, body: bytes) -> None:
         try:
             with creating(self.folder / name) as partial:
@@ -85,6 +91,9 @@ class Bucket:
 
     def get(self, name: str) -> bytes | None:
         return s3.get(self.bucket, self._key(name))
+
+    def has(self, name: str) -> bool:
+        return s3.exists(self.bucket, self._key(name))
 
     def put(self, name: str, body: bytes) -> None:
         from botocore.exceptions import ClientError
