@@ -87,7 +87,7 @@ def audit(
     batch: str = "generated",
     ledger: Path = Path("mucs.duckdb"),
     reports: Path = Path("reports"),
-    settings: GivenSettings = Settings(),
+    settings: GivenSettings | None = None,
     device: str = "auto",
     cache: Path | None = None,
     key: Path | None = None,
@@ -102,7 +102,7 @@ def audit(
     Raises InputError for anything that cannot be used, with the ledger as it was.
     """
     narrate()
-    cache = cache or default_cache()
+    cache, settings = cache or default_cache(), settings or Settings()
     check_audit(registry, results, revision, ledger, reports, device, cache, key, retention_days)
 
     generated = pull(registry, revision, batch, cache)

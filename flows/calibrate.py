@@ -59,7 +59,7 @@ def calibrate(
     checkpoint: str = "checkpoint",
     training_set: str = "train",
     held_out: str = "held_out",
-    settings: GivenSettings = Settings(),
+    settings: GivenSettings | None = None,
     device: str = "auto",
     cache: Path | None = None,
 ) -> Calibrated:
@@ -70,7 +70,7 @@ def calibrate(
     from mucs.attribution import Calibration
 
     narrate()
-    cache = cache or default_cache()
+    cache, settings = cache or default_cache(), settings or Settings()
     check_calibrate(registry, results, revision, held_out, device, cache)
 
     inputs = pull_inputs(registry, revision, checkpoint, training_set, held_out, licences, cache)

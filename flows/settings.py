@@ -1,4 +1,4 @@
-"""Settings as a flow's parameter: in Prefect and its deployments they have the flat form that a run's record has."""
+"""Settings as a flow's parameter: in Prefect and its deployments they have the flat form that a run's record has, None for the defaults."""
 
 from __future__ import annotations
 
