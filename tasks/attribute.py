@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,9 @@ import mucs
 from mucs import InputError
 from mucs.canonical import digest
 from mucs.files import replacing
+from mucs.images import ImageSet
 from tasks.device import choose_device, deterministic, one_thread_each
-from tasks.prepare import Manifest, Prepared, manifest, prepare, read_items
+from tasks.prepare import Prepared, opened, prepare, read_items
 from tasks.pull import Pulled
 
 if TYPE_CHECKING:
@@ -241,10 +242,15 @@ class Subject:
 
 
 def subjects(
-    generated: Items, batch: Manifest, rows: Manifest, made: Controls | None, settings: Settings, folder: Path
+    generated: Items,
+    batch: ImageSet,
+    rows: Sequence[dict[str, str]],
+    made: Controls | None,
+    settings: Settings,
+    folder: Path,
 ) -> list[Subject]:
     """The generated items of `rows`, and then the controls. Nothing of one depends on the others, but for who is in the recall sample."""
-    place = {row["id"]: k for k, row in enumerate(batch)}
+    place = {name: k for k, name in enumerate(batch.column("id"))}
     chosen = [(row["id"], generated, place[row["id"]]) for row in rows]
     digests = [items[k : k + 1].digest for _, items, k in chosen]
     sample = sorted(set(digests))[: settings.recall_sample] if settings.screening else []
@@ -260,11 +266,11 @@ def subjects(
     ]
 
 
-def controls_record(made: Controls, found: list[Attribution], training: Manifest) -> dict[str, Any]:
+def controls_record(made: Controls, found: list[Attribution], training: ImageSet) -> dict[str, Any]:
     """What became of the controls: the rank of the training item that both come from, None where screening dropped it."""
     itself, near_duplicate = made.ranks(found)
     return {
-        "source": training[made.source]["id"],
+        "source": training.row(made.source)["id"],
         "self_rank": itself,
         "near_duplicate_rank": near_duplicate,
         "training_items": len(training),
@@ -287,7 +293,7 @@ def attribute(
     training: Pulled,
     held_out: Pulled | None,
     batch: Pulled,
-    rows: Manifest,
+    rows: Sequence[dict[str, str]],
     settings: Settings,
     device: str,
     cache: Path,
@@ -321,7 +327,7 @@ def attribute(
 
         generated = read_items(model, batch, "generated batch", cache)
         made = controls(prepared.training, settings.seed) if settings.controls else None
-        everyone = subjects(generated, manifest(batch, "generated batch"), rows, made, settings, work / "items")
+        everyone = subjects(generated, opened(batch, "generated batch"), rows, made, settings, work / "items")
         store = LossStore(cache / "losses")
 
         def attribute_one(subject: Subject) -> str:
@@ -354,9 +360,8 @@ def attribute(
     results = [read_item(path) for path in paths]
     controlled = None
     if made:
-        controlled = controls_record(
-            made, [found for found, _ in results[len(rows) :]], manifest(training, "training set")
-        )
+        found = [found for found, _ in results[len(rows) :]]
+        controlled = controls_record(made, found, opened(training, "training set"))
         log.info("control   %s", in_words(controlled))
     return Outcome(
         bank=work / "noise_bank.safetensors",
