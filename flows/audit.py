@@ -12,7 +12,6 @@ from prefect import flow
 
 from flows.checks import check_inputs
 from flows.inputs import pull_inputs
-from tasks.narrate import narrate
 from flows.settings import GivenSettings
 from mucs import InputError
 from mucs.attribution import Settings
@@ -23,7 +22,8 @@ from mucs.ledger import Ledger
 from tasks.attribute import attribute
 from tasks.calibrate import find_calibration
 from tasks.load import load
-from tasks.prepare import manifest
+from tasks.narrate import narrate
+from tasks.prepare import opened
 from tasks.publish import check_retention, publish, stage_edges, stage_run
 from tasks.pull import Pulled, default_cache, pull
 from tasks.registry import recorded
@@ -119,7 +119,7 @@ def audit(
                 "calibrate first: there is no calibration for these inputs and settings, and so no p-value against decoys;"
                 " `mucs calibrate` makes it, and an audit after it adds them without unlearning anything again"
             )
-    everything = manifest(generated, "generated batch")
+    everything = opened(generated, "generated batch").to_rows()
     pulled = {"checkpoint": inputs.checkpoint, "training_set": training, "held_out": reserve, "batch": generated}
     holders, withdrawn = holding_runs(ledger, pulled, calibration, settings)
     rows = [row for row in everything if digest(row) not in holders]

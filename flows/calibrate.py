@@ -11,12 +11,12 @@ from prefect import flow
 
 from flows.checks import check_inputs
 from flows.inputs import pull_inputs
-from tasks.narrate import narrate
 from flows.settings import GivenSettings
 from mucs import InputError
 from mucs.attribution import Settings
 from tasks.calibrate import calibrate as make_calibration
 from tasks.calibrate import find_calibration, publish_calibration
+from tasks.narrate import narrate
 from tasks.pull import default_cache
 
 log = logging.getLogger("mucs.calibrate")

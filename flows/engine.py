@@ -114,12 +114,12 @@ class Engine:
                 runner = stack.enter_context(RayTaskRunner(address=address, init_kwargs=options))
             except (Exception, SystemExit) as error:
                 reason = for_terminal((str(error).splitlines() or [type(error).__name__])[0].rstrip("."), 200)
-                raise InputError(f"The Ray cluster at {address} does not take the job ({reason}); look at it.") from None
+                raise InputError(
+                    f"The Ray cluster at {address} does not take the job ({reason}); look at it."
+                ) from None
             check_workers()
             wants_gpu = device != "cpu" and bool(ray.cluster_resources().get("GPU"))
-            stack.enter_context(
-                remote_options(num_cpus=1, num_gpus=self.gpus if wants_gpu else 0, max_retries=TRIES)
-            )
+            stack.enter_context(remote_options(num_cpus=1, num_gpus=self.gpus if wants_gpu else 0, max_retries=TRIES))
             yield runner
 
 
@@ -135,7 +135,9 @@ def check_answers(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InputError(f"{address!r} is no address of a Ray cluster; write HOST:PORT, ray://HOST:PORT or local.")
-    silent = InputError(f"No Ray cluster answers at {address}; start one with `ray start --head`, or check the address.")
+    silent = InputError(
+        f"No Ray cluster answers at {address}; start one with `ray start --head`, or check the address."
+    )
     try:
         socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
     except OSError:

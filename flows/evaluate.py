@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 
-from tasks.narrate import narrate
 from mucs import InputError
 from mucs.files import check_writable, replacing
 from tasks.device import choose_device, deterministic, one_thread_each
+from tasks.narrate import narrate
 from tasks.read import Source, read_images
 
 if TYPE_CHECKING:

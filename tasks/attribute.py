@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from tasks.device import choose_device, deterministic
 from tasks.measure import fetch_losses
 from tasks.narrate import narrate
 from tasks.plan import OF_A_RUN, Plan
-from tasks.prepare import opened
 from tasks.prepared import Prepared, prepared
 from tasks.work import work_store
 

@@ -19,7 +19,9 @@ from tasks.work import work_store
 
 PAIRS = 1 << 14  # (image, bank entry) pairs of a shard: on a fast GPU seconds, on a large model minutes
 
-Which = Literal["training", "held_out", "decoys"]  # the last are the training images' losses that decoys are held against
+Which = Literal[
+    "training", "held_out", "decoys"
+]  # the last are the training images' losses that decoys are held against
 
 
 @dataclass(frozen=True)

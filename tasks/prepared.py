@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tasks.device import choose_device
 from tasks.plan import Plan
-from tasks.prepare import opened, read_items
+from tasks.prepare import read_items
 from tasks.pull import Pulled, default_cache, pull
 
 if TYPE_CHECKING:

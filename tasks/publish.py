@@ -19,7 +19,7 @@ from mucs.evidence import EDGE_SCHEMA, edges_root, write_edges
 from mucs.evidence.signing import run_statement, sign
 from mucs.ledger import Run
 from tasks.attribute import Outcome
-from tasks.prepare import Manifest, manifest
+from tasks.prepare import opened
 from tasks.pull import Pulled
 from tasks.s3 import client, plain_errors, split_url
 from tasks.validate import Validation, to_json
@@ -31,7 +31,7 @@ RECORD, ENVELOPE = "run.json", "run.dsse.json"
 
 
 def artifact(kind: str, pulled: Pulled) -> dict[str, Any]:
-    return {"kind": kind, "sha256": pulled.digest, "files": len(pulled.files), "bytes": pulled.bytes}
+    return {"kind": kind, "sha256": pulled.digest, "files": pulled.files, "bytes": pulled.bytes}
 
 
 def file_artifact(kind: str, path: Path) -> dict[str, Any]:
@@ -45,11 +45,11 @@ def file_artifact(kind: str, path: Path) -> dict[str, Any]:
 
 @task(cache_policy=NO_CACHE)
 def stage_edges(
-    outcome: Outcome, training: Pulled, rows: Manifest
+    outcome: Outcome, training: Pulled, rows: Sequence[dict[str, str]]
 ) -> tuple[Path, list[dict[str, Any]], dict[str, int]]:
     """Write the run's edge file; also gives each item's outcome, and how many edges it must have, by its row's SHA-256."""
-    training_rows = manifest(training, "training set")
-    row_digests = [digest(row) for row in training_rows]
+    images = opened(training, "training set")
+    row_digests, ids, digests = images.row_sha256.to_pylist(), images.column("id"), images.column("sha256")
     columns: dict[str, list[object]] = {name: [] for name in EDGE_SCHEMA.names}
     attributions, expected = [], {}
     for row, found in zip(rows, outcome.attributions(), strict=True):
@@ -64,12 +64,11 @@ def stage_edges(
             strict=True,
         )
         for rank, (i, values) in enumerate(zip(found.items.tolist(), numbers, strict=True), start=1):
-            caused, cause = (generated, row["id"], row["sha256"]), training_rows[i]
-            edge = (*caused, row_digests[i], cause["id"], cause["sha256"], rank, *values)
+            edge = (generated, row["id"], row["sha256"], row_digests[i], ids[i], digests[i], rank, *values)
             for name, value in zip(EDGE_SCHEMA.names, edge, strict=True):
                 columns[name].append(value)
         expected[generated] = len(found.items)
-        attributions.append({"row_sha256": generated, **outcome_record(found), "candidates": len(training_rows)})
+        attributions.append({"row_sha256": generated, **outcome_record(found), "candidates": len(images)})
     name = digest([outcome.calibration, [path.name for path in outcome.items]])[:16]
     place = outcome.bank.parent / f"edges-{name}.parquet"
     write_edges(columns, place)
@@ -120,7 +119,7 @@ def stage_run(
     settings: Settings,
     inputs: dict[str, Pulled | None],
     registry: str,
-    rows: Manifest,
+    rows: Sequence[dict[str, str]],
     validations: Sequence[Validation],
     results: str,
     replaces: Sequence[str] = (),
@@ -170,7 +169,7 @@ def stage_run(
             file_artifact("noise_bank", outcome.bank),
             file_artifact("edges", edges),
         ],
-        training=manifest(pulled["training_set"], "training set"),
+        training=opened(pulled["training_set"], "training set").to_rows(),
         generated=rows,
         attributions=attributions,
         edges=edges,

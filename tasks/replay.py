@@ -18,7 +18,7 @@ from mucs.ledger.names import run_called
 from tasks import s3
 from tasks.attribute import Outcome, attribute
 from tasks.calibrate import location
-from tasks.prepare import manifest
+from tasks.prepare import opened
 from tasks.publish import stage_edges
 from tasks.pull import Altered, Pulled, pull
 
@@ -98,7 +98,7 @@ def replay(
             calibration = fetch_calibration(kept, Path(folder))
             check_bank(kept)
             checkpoint, training, batch = (_given(inputs, kind) for kind in ("checkpoint", "training_set", "batch"))
-            chosen = choose(kept, manifest(batch, "generated batch"), sample, seed)
+            chosen = choose(kept, opened(batch, "generated batch").to_rows(), sample, seed)
             again = dataclasses.replace(settings, controls=False, recall_sample=0)  # which change nothing of an item
             outcome = attribute.fn(
                 *(checkpoint, training, inputs["held_out"], batch, chosen, again),

@@ -12,24 +12,25 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs.canonical import digest
 from mucs.files import replacing
+from mucs.images import ImageSet
 from mucs.ledger import Ledger
 from mucs.report import audit_page
-from tasks.prepare import Manifest, manifest
+from tasks.prepare import opened
 from tasks.pull import Pulled
 
 TOP = 5  # training images shown beside each generated one
 COUNTED = 10  # edges of each generated image that count for the shares
 
 
-def pictures(pulled: Pulled, rows: Manifest, wanted: set[str]) -> dict[str, str]:
-    """`data:` addresses of those of a folder's images that are wanted, by SHA-256."""
+def pictures(images: ImageSet, wanted: set[str]) -> dict[str, str]:
+    """`data:` addresses of those of a set's images that are wanted, by SHA-256."""
     found = {}
-    for row in rows:
-        if row["sha256"] not in wanted:
+    for k, sha256 in enumerate(images.column("sha256")):
+        if sha256 not in wanted or sha256 in found:
             continue
-        data = (pulled.folder / row["file_name"]).read_bytes()
+        data = images.content(k)
         kind = {b"\x89P": "png", b"\xff\xd8": "jpeg", b"RI": "webp"}[data[:2]]
-        found[row["sha256"]] = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+        found[sha256] = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     return found
 
 
@@ -44,15 +45,16 @@ def report(ledger: Path, sha256: str, training: Pulled, batch: Pulled, folder: P
 
     training, batch: folders that hold the run's pictures.
     """
-    training_rows, batch_rows = manifest(training, "training set"), manifest(batch, "generated batch")
+    trained, made = opened(training, "training set"), opened(batch, "generated batch")
+    training_rows, batch_rows = trained.to_rows(), made.to_rows()
     titles = {row["sha256"]: row.get("annotation") or row["id"] for row in training_rows}
-    with Ledger.open(ledger) as opened:
-        run = opened.run(sha256)
-        shares = opened.ask("shares", run=sha256, top=COUNTED)
-        edges = opened.ask("edges", run=sha256, top=TOP)
-        verdicts = opened.ask("verdicts", run=sha256)
-    shown = pictures(training, training_rows, {edge["training_sha256"] for edge in edges})
-    shown |= pictures(batch, batch_rows, {row["sha256"] for row in run["record"]["generated"]})
+    with Ledger.open(ledger) as kept:
+        run = kept.run(sha256)
+        shares = kept.ask("shares", run=sha256, top=COUNTED)
+        edges = kept.ask("edges", run=sha256, top=TOP)
+        verdicts = kept.ask("verdicts", run=sha256)
+    shown = pictures(trained, {edge["training_sha256"] for edge in edges})
+    shown |= pictures(made, {row["sha256"] for row in run["record"]["generated"]})
     verdict_of = {row["row_sha256"]: row["verdict"] for row in verdicts}
     outcomes = {outcome["row_sha256"]: outcome for outcome in run["record"]["results"]["attributions"]}
     items: list[dict[str, Any]] = []

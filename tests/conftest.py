@@ -75,7 +75,7 @@ def pulled(folder: Path):
     from tasks.pull import Pulled, file_digests
 
     files = {str(p.relative_to(folder)): file_digests(p)[1] for p in sorted(folder.rglob("*")) if p.is_file()}
-    return Pulled("path", "commit", folder, files, 0, digest(files), 0)
+    return Pulled("path", "commit", folder, len(files), 0, digest(files), 0)
 
 
 def training_rows(prefix: str, count: int) -> list[dict]:

@@ -14,7 +14,7 @@ from mucs.attribution import Settings
 from tasks.attribute import attribute, read_item
 from tasks.calibrate import calibrate, find_calibration, publish_calibration
 from tasks.device import deterministic
-from tasks.prepare import manifest, read_pixels
+from tasks.prepare import opened, read_pixels
 from tasks.s3 import client
 from tests.conftest import FAST, draw, pulled
 
@@ -36,7 +36,7 @@ def folders(world):
 
 @pytest.fixture(scope="module")
 def rows(folders):
-    return manifest(folders[3], "generated batch")
+    return opened(folders[3], "generated batch").to_rows()
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_images_are_decoded_once_into_a_file(folders, whole):
     training = folders[1]
     (path,) = (cache / "pixels").glob(f"{training.digest}*")
     when = path.stat().st_mtime_ns
-    pixels = read_pixels(training, manifest(training, "training set"), cache)
+    pixels = read_pixels(training, opened(training, "training set"), cache)
     assert path.stat().st_mtime_ns == when
     assert (pixels.dtype, tuple(pixels.shape)) == (torch.uint8, (24, 3, 8, 8))
     assert np.array_equal(pixels[5].permute(1, 2, 0), draw(5, 1))
