@@ -10,16 +10,23 @@ from prefect.futures import as_completed
 
 from mucs import InputError
 from mucs.text import for_terminal
+from tasks.measure import measure, shards
+from tasks.prepare import opened
 
 if TYPE_CHECKING:
     from prefect import Task
     from prefect.task_runners import TaskRunner
 
+    from flows.inputs import Job
     from tasks.plan import Plan
 
 log = logging.getLogger("mucs.units")
 
 U = TypeVar("U")
+
+
+class NoneAttributed(Exception):
+    """Every item of an audit failed, so that there is no run. The message says why."""
 
 
 def run_units(
@@ -53,6 +60,16 @@ def run_units(
         said = f"failed: {reason(outcome)}" if unit in failed else outcome
         log.info("%-9s %d of %d: %s, %s", verb, k, len(futures), name(unit), said)
     return failed
+
+
+def measure_losses(job: Job, plan: Plan, runner: TaskRunner[Any]) -> None:
+    """Measure the original model's losses that all units of a plan need; one that fails is measured where it is needed.
+
+    Raises:
+        InputError: If inputs, settings or the work store cannot be used.
+    """
+    counts = [len(opened(each, "images")) if each else 0 for each in (plan.training, plan.held_out)]
+    raise_bad_input(run_units(runner, measure, job.for_workers(plan), shards(plan, *counts), "measure"))
 
 
 def reason(error: BaseException) -> str:

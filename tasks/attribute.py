@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import digest
 from tasks.device import choose_device, deterministic
 from tasks.measure import fetch_losses
 from tasks.narrate import narrate
-from tasks.plan import OF_A_RUN, Plan
+from tasks.plan import OF_A_RUN, UNIT, Plan
+from tasks.prepare import CONTENT, content_sha256, opened
 from tasks.prepared import Prepared, prepared
 from tasks.work import work_store
 
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mucs.attribute")
 
-TRIES = 3
 CONTROLS = ("control, a training item itself", "control, a near-duplicate")
-CONDITIONS = ("class", "prompt")  # columns of a manifest that the model may take, besides the image
 
 
 @dataclass(frozen=True)
@@ -97,8 +95,8 @@ class Measured:
         try:
             values: dict[str, Any] = load(body)
             about = json.loads(bytes(values.pop(ABOUT).tolist()))
-            numbers = {n: tuple(v) if isinstance(v, list) else v for n, v in about["numbers"].items()}
-            return cls(Attribution(**values, **numbers), about["device"], tuple(about["nondeterministic"]))
+            values |= {n: tuple(v) if isinstance(v, list) else v for n, v in about["numbers"].items()}
+            return cls(Attribution(**values), about["device"], tuple(about["nondeterministic"]))
         except (SafetensorError, KeyError, TypeError) as error:
             raise ValueError(str(error)) from None
 
@@ -117,37 +115,37 @@ def units(plan: Plan, images: ImageSet, rows: Sequence[int]) -> list[Unit]:
         images: Its generated batch.
         rows: Rows of the batch's manifest.
     """
-    contents = [{name: images.row(k).get(name) for name in ("sha256", *CONDITIONS)} for k in rows]
-    addresses = [address(plan, content) for content in contents]
+    contents = [content(images, k) for k in rows]
+    addresses = [address(plan, each) for each in contents]
     size = plan.settings.recall_sample if plan.settings.screening else 0
     sample = sorted(set(addresses))[:size]
 
-    def unit(name: str, row: int, is_control: bool, content: Any) -> Unit:
-        measures = not is_control and address(plan, content) in sample
-        return Unit(name, row, is_control, measures, address(plan, content, "recall" if measures else ""))
+    def unit(name: str, row: int, is_control: bool, item: Any) -> Unit:
+        measures = not is_control and address(plan, item) in sample
+        return Unit(name, row, is_control, measures, address(plan, item, "recall" if measures else ""))
 
-    found = [unit(images.row(k)["id"], k, False, content) for k, content in zip(rows, contents, strict=True)]
+    found = [unit(images.row(k)["id"], k, False, each) for k, each in zip(rows, contents, strict=True)]
     if plan.settings.controls:
         found += [unit(name, k, True, {"control": k}) for k, name in enumerate(CONTROLS)]
     return found
 
 
-def address(plan: Plan, content: Any, more: str = "") -> str:
+def content(images: ImageSet, k: int) -> dict[str, str | None]:
+    """What a model takes of image k: its bytes, by SHA-256, and its class or prompt."""
+    row = images.row(k)
+    return {name: row.get(name) for name in CONTENT}
+
+
+def address(plan: Plan, item: Any, more: str = "") -> str:
     """Where the result of an item is kept: by all that it depends on but the device, which the result names itself."""
     asked = {name: value for name, value in plan.settings.record().items() if name not in OF_A_RUN}
-    inputs = [given and given.digest for given in (plan.checkpoint, plan.training, plan.held_out)]
-    about = {"inputs": inputs, "settings": asked, "method": plan.method_sha256, "item": content, "more": more}
+    inputs = [plan.checkpoint.digest, content_sha256(opened(plan.training, "training set"))]
+    inputs += [content_sha256(opened(plan.held_out, "held-out set"))] if plan.held_out else []
+    about = {"inputs": inputs, "settings": asked, "method": plan.method_sha256, "item": item, "more": more}
     return f"{plan.fresh}/items/{digest(about)}.safetensors".lstrip("/")
 
 
-@task(
-    cache_policy=NO_CACHE,
-    task_run_name="attribute {unit.name}",
-    retries=TRIES - 1,
-    retry_delay_seconds=1,
-    # what is wrong with the input is as wrong the next time
-    retry_condition_fn=lambda task, run, state: not isinstance(state.data, InputError),
-)
+@task(task_run_name="attribute {unit.name}", **UNIT)
 def attribute(plan: Plan, unit: Unit) -> str:
     """Attribute one item, unless its result is in the work store.
 
@@ -164,7 +162,7 @@ def attribute(plan: Plan, unit: Unit) -> str:
     narrate()
     plan.check_code()
     store = work_store(plan.work)
-    if store.get(unit.address) is not None:
+    if store.has(unit.address):
         return "computed before"
     with deterministic(choose_device(plan.device)) as alerts:
         from mucs.attribution import attribute as attribute_items

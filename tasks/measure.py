@@ -8,12 +8,11 @@ from typing import Literal
 
 import numpy as np
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from tasks.device import choose_device, deterministic
 from tasks.narrate import narrate
-from tasks.plan import Plan
+from tasks.plan import UNIT, Plan
 from tasks.prepared import LOADING, Prepared, prepared
 from tasks.work import work_store
 
@@ -67,13 +66,7 @@ def shards(plan: Plan, training: int, held_out: int) -> list[Shard]:
     ]
 
 
-@task(
-    cache_policy=NO_CACHE,
-    task_run_name="original losses, {unit}",
-    retries=2,
-    retry_delay_seconds=1,
-    retry_condition_fn=lambda task, run, state: not isinstance(state.data, InputError),
-)
+@task(task_run_name="original losses, {unit}", **UNIT)
 def measure(plan: Plan, unit: Shard) -> str:
     """Measure the original model's losses of a shard, unless they are in the work store.
 

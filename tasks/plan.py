@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from prefect.cache_policies import NO_CACHE
 
 import mucs
 from mucs import InputError
@@ -12,6 +15,14 @@ from mucs.attribution.version import METHOD_SHA256
 from mucs.canonical import digest
 from tasks.pull import Pulled
 
+TRIES = 3
+# options of every task that is a unit of work; what is wrong with the input is as wrong the next time
+UNIT: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "retries": TRIES - 1,
+    "retry_delay_seconds": 1,
+    "retry_condition_fn": lambda task, run, state: not isinstance(state.data, InputError),
+}
 OF_A_RUN = ("controls", "recall_sample", "decoys")  # settings that change nothing of what is measured for an item
 
 
