@@ -22,11 +22,14 @@ from tasks.attribute import Settings, attribute
 from tasks.calibrate import find_calibration
 from tasks.load import load
 from tasks.prepare import manifest
-from tasks.publish import check_retention, publish, stage_edges, stage_run
+from tasks.publish import publish
 from tasks.pull import Pulled, default_cache, pull
+from tasks.put import check_retention
 from tasks.registry import recorded
 from tasks.report import page_path, report
 from tasks.s3 import split_url
+from tasks.stage_edges import stage_edges
+from tasks.stage_run import stage_run
 from tasks.validate import validate_generated
 from tasks.validate_edges import validate_edges
 
@@ -138,14 +141,14 @@ def audit(
     # what a withdrawn run rests on may be what was wrong with it: nothing that was kept is used again
     kept = cache / "again" / digest(replaces)[:16] if replaces else cache
     outcome = attribute(inputs.checkpoint, training, reserve, generated, rows, settings, device, kept, calibration)
-    edges, attributions, expected = stage_edges(outcome, training, rows)
+    edges, attributions = stage_edges(outcome, training, rows)
     decoys = outcome.calibration["decoys"] if outcome.calibration else None
-    validations += validate_edges(edges, expected, bounded=settings.score == "skew", decoys=decoys)
+    validations += validate_edges(edges, attributions, bounded=settings.score == "skew", decoys=decoys)
     place = recorded(registry)
     run = stage_run(edges, attributions, outcome, settings, pulled, place, rows, validations, results, replaces)
     log.info("publish   %s", publish(run, outcome.bank, key, retention_days))
     load(ledger, run)
-    log.info("load      %d edges of %d generated items", sum(expected.values()), len(rows))
+    log.info("load      %d edges of %d generated items", run.record["results"]["edges"], len(rows))
     page = report(ledger, run.sha256, training, generated, reports)
     log.info("report    %s", page)
     return Audit(run.sha256, len(rows), held, page)

@@ -10,18 +10,14 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.evidence.layout import calibration_url
 from mucs.files import replacing
 from tasks.attribute import Settings
 from tasks.device import choose_device, deterministic, one_thread_each
 from tasks.prepare import calibration_address, prepare
-from tasks.publish import put_once
 from tasks.pull import Pulled
+from tasks.put import put_once
 from tasks.s3 import get, split_url
-
-
-def location(results: str, address: str) -> str:
-    """Where a calibration lies beside the runs that use it."""
-    return f"{results.rstrip('/')}/calibrations/{address}.safetensors"
 
 
 def check_calibration(path: Path, address: str, url: str) -> None:
@@ -48,7 +44,7 @@ def find_calibration(
     with one_thread_each(device), deterministic(device):
         prepared = prepare(checkpoint, training, held_out, settings, device, cache)
     address = calibration_address(prepared, settings)
-    url = location(results, address)
+    url = calibration_url(results, address)
     place = cache / "calibrations" / digest(url) / f"{address}.safetensors"
     if not place.exists():
         body = get(*split_url(url))
@@ -101,6 +97,6 @@ def publish_calibration(calibration: Path, results: str) -> str:
     """
     from mucs.attribution import Calibration
 
-    url = location(results, Calibration.read(calibration).address)
-    put_once(*split_url(url), calibration.read_bytes())
+    url = calibration_url(results, Calibration.read(calibration).address)
+    put_once(*split_url(url), calibration)
     return url
