@@ -9,19 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mucs.evidence.record import Failed
 from prefect import flow
-from tasks.put import check_retention
-from tasks.stage_edges import stage_edges
-from tasks.stage_run import stage_run
 
 from flows.engine import Engine
-from flows.inputs import Inputs, Job
+from flows.inputs import Job
 from flows.settings import GivenSettings
 from flows.units import NoneAttributed, measure_losses, raise_bad_input, reason, run_units
 from mucs import InputError
 from mucs.attribution import Settings
 from mucs.canonical import digest
+from mucs.evidence.record import Failed
 from mucs.evidence.signing import read_private_key
 from mucs.files import check_writable
 from mucs.images import ImageSet
@@ -35,9 +32,12 @@ from tasks.plan import Plan
 from tasks.prepare import opened
 from tasks.publish import publish
 from tasks.pull import Pulled, default_cache, pull
+from tasks.put import check_retention
 from tasks.registry import recorded
 from tasks.report import page_path, report
 from tasks.s3 import split_url
+from tasks.stage_edges import stage_edges
+from tasks.stage_run import stage_run
 from tasks.validate import Validation, validate_generated
 from tasks.validate_edges import validate_edges
 
@@ -160,7 +160,7 @@ def audit(
     answered = [unit for unit in asked if unit.is_control or unit.row not in failed]
     outcome = collect(plan, answered, calibration)
     done_rows = [images.row(k) for k in done]
-    run = publish_run(job, inputs, outcome, done_rows, given_up, validations, key, retention_days)
+    run = publish_run(job, outcome, done_rows, given_up, validations, key, retention_days)
     load(ledger, run)
     log.info("load      %d edges of %d generated items", run.record["results"]["edges"], len(done))
     page = report(ledger, run.sha256, inputs.training, generated, reports)
@@ -228,7 +228,6 @@ def attribute_all(job: Job, plan: Plan, asked: Sequence[Unit]) -> dict[int, str]
 
 def publish_run(
     job: Job,
-    inputs: Inputs,
     outcome: Outcome,
     rows: Sequence[Mapping[str, str]],
     failed: Sequence[Failed],
@@ -237,10 +236,10 @@ def publish_run(
     retention_days: int | None,
 ) -> Run:
     """Stage a run's edges and record, gate them, and publish them."""
-    edges, attributions = stage_edges(outcome, inputs.training, rows)
+    edges, attributions = stage_edges(outcome, rows)
     decoys = outcome.calibration["decoys"] if outcome.calibration else None
     bounded = job.settings.scoring.score == "skew"
     validations = validations + validate_edges(edges, attributions, bounded=bounded, decoys=decoys)
-    run = stage_run(edges, attributions, outcome, recorded(job.registry), rows, validations, job.results, failed)
+    run = stage_run(edges, attributions, outcome, recorded(job.registry), validations, job.results, failed)
     log.info("publish   %s", publish(run, outcome.bank, key, retention_days))
     return run

@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from mucs import InputError
 from mucs.attribution.version import METHOD_SHA256
 from mucs.canonical import digest
+from mucs.evidence.layout import calibration_url
 from mucs.files import replacing
 from tasks.attribute import content
 from tasks.collect import calibration_address
@@ -22,7 +23,7 @@ from tasks.narrate import narrate
 from tasks.plan import UNIT, Plan
 from tasks.prepare import opened
 from tasks.prepared import cache_of, prepared
-from tasks.publish import put_once
+from tasks.put import put_once
 from tasks.s3 import get, split_url
 from tasks.work import work_store
 
@@ -127,7 +128,7 @@ def find_calibration(plan: Plan, results: str) -> Path | None:
         InputError: If S3 does not answer or refuses, or what lies there is another's or no calibration.
     """
     address = calibration_address(plan, METHOD_SHA256)
-    url = location(results, address)
+    url = calibration_url(results, address)
     place = cache_of(plan) / "calibrations" / digest(url) / f"{address}.safetensors"
     if not place.exists():
         body = get(*split_url(url))
@@ -137,11 +138,6 @@ def find_calibration(plan: Plan, results: str) -> Path | None:
             partial.write_bytes(body)
             check_calibration(partial, address, url)
     return place
-
-
-def location(results: str, address: str) -> str:
-    """Where a calibration lies beside the runs that use it."""
-    return f"{results.rstrip('/')}/calibrations/{address}.safetensors"
 
 
 def check_calibration(path: Path, address: str, url: str) -> None:
@@ -164,6 +160,6 @@ def publish_calibration(calibration: Path, results: str) -> str:
     """
     from mucs.attribution import Calibration
 
-    url = location(results, Calibration.read(calibration).address)
+    url = calibration_url(results, Calibration.read(calibration).address)
     put_once(*split_url(url), calibration.read_bytes())
     return url

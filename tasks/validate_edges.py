@@ -2,49 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mucs.evidence.edges import NUMBERS, given_back
-from tasks.validate import Validation, between, holds, present, run_suite, unique
+from mucs.evidence.checks import edge_checks
+from tasks.validate import Validation, between, holds, present, run_suite
 
 
 @task(cache_policy=NO_CACHE)
-def validate_edges(edges: Path, expected: dict[str, int], bounded: bool, decoys: int | None = None) -> list[Validation]:
+def validate_edges(
+    edges: Path, attributions: Sequence[Mapping[str, Any]], bounded: bool, decoys: int | None = None
+) -> list[Validation]:
     """Gate an edge file: finite scores, complete, ranks right, all else in range or null, and nothing that the ledger would round.
 
-    expected: number of edges by generated row's SHA-256. bounded: whether scores lie in (−1, 1). decoys: how many the
-    calibration has; none without one.
+    Args:
+        edges: the file, as `write_edges` writes it.
+        attributions: what the run says of each generated item; there must be an edge for each survivor.
+        bounded: whether scores lie in (−1, 1).
+        decoys: how many the calibration has; None without one.
+
+    Raises:
+        GateFailed: if the edges do not pass.
+        InputError: if the file is none of edges.
     """
-    import numpy as np
     import pandas as pd
 
-    frame = pd.read_parquet(edges)
-    frame["edge"] = [
-        f"{g[:12]}/{t[:12]}" for g, t in zip(frame["generated_row_sha256"], frame["training_row_sha256"], strict=True)
-    ]
-    groups = frame.groupby("generated_row_sha256", sort=False)
-    frame["rank is right"] = frame["rank"] == groups.cumcount() + 1
-    frame["score falls with rank"] = ~(groups["score"].diff() > 0)
-    counts = groups.size().to_dict()
-    frame["edges are complete"] = [counts[g] == expected.get(g) for g in frame["generated_row_sha256"]]
-    frame["decimals are right"] = True
-    for name in NUMBERS:
-        frame["decimals are right"] &= frame[name].isna() | (frame[name] == given_back(name, frame[name], decoys))
-    frame["numbers are finite"] = ~np.isinf(frame[NUMBERS]).any(axis=1)
+    expected = {attribution["row_sha256"]: attribution["survivors"] for attribution in attributions}
+    checks = edge_checks(edges, expected, decoys)
+    frame = pd.DataFrame(
+        {
+            name: pd.Series(pd.arrays.ArrowExtensionArray(column)) if name == "edge" else column.to_numpy()
+            for name, column in zip(checks.column_names, checks.columns, strict=True)
+        },
+        copy=False,
+    )
+    count = sum(expected.values())
     expectations = [
-        ("ExpectTableRowCountToBeBetween", {"min_value": sum(expected.values()), "max_value": sum(expected.values())}),
-        *present("score", "generated_row_sha256", "training_row_sha256", "rank"),
+        ("ExpectTableRowCountToBeBetween", {"min_value": count, "max_value": count}),
+        *present("score"),
         *(between("score", -1, 1, strict_min=True, strict_max=True) if bounded else []),
         *between("standard_error", 0),
         *between("seed_spread", 0),
         *between("p_value", 0, 1, strict_min=True),
         *between("decoy_p_value", 0, 1, strict_min=True),
-        *holds(
-            "numbers are finite", "decimals are right", "rank is right", "score falls with rank", "edges are complete"
-        ),
-        *unique("edge"),
+        *holds(*(name for name in checks.column_names if checks.schema.field(name).type == "bool")),
     ]
     return [run_suite("edges", frame, expectations, "edge")]

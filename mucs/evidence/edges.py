@@ -1,19 +1,20 @@
-"""Edges as they are published: a Parquet file that anyone can read without the ledger, and a Merkle root over them."""
+"""Edges as they are published: a Parquet file that anyone can read without the ledger."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from mucs.evidence import merkle
 from mucs.files import replacing
+
+if TYPE_CHECKING:
+    from mucs.attribution import Attribution
 
 EDGE_SCHEMA = pa.schema(
     [
@@ -32,6 +33,7 @@ EDGE_SCHEMA = pa.schema(
         ("decoy_z", pa.float32()),
     ]
 )
+ENDS = ("row_sha256", "id", "sha256")  # what an edge says of each of its two items, in the order of EDGE_SCHEMA
 NUMBERS = EDGE_SCHEMA.names[EDGE_SCHEMA.get_field_index("score") :]
 # What is published has the digits that were measured and no others, so that it can be quoted, and is stored in a third of the
 # space. A p-value is rounded up, so that it is never smaller than it was.
@@ -42,85 +44,109 @@ PUBLISHED = ", ".join(
 )
 # digests repeat: with room for a dictionary of half a million, each takes two or three bytes and not forty
 PARQUET = {"compression": "zstd", "store_schema": False, "dictionary_pagesize_limit": 2**25}
-LEAF = np.dtype(
-    [
-        ("generated_row_sha256", "V32"),
-        ("training_row_sha256", "V32"),
-        ("rank", "<i4"),
-        *((name, "<f8") for name in NUMBERS),
-    ]
-)
+ROW_GROUP = 2**20  # edges that lie together in the file, whatever they were given in
 
 
-def write_edges(columns: Mapping[str, Sequence[object]], path: Path) -> None:
-    """Write edges (columns of EDGE_SCHEMA) in one step, rounded to DECIMALS, NaN as null; the same edges give the same bytes."""
-    arrays = []
-    for field in EDGE_SCHEMA:
-        values: Sequence[object] | NDArray[np.float64] = columns[field.name]
-        if field.name in DECIMALS:
-            values = rounded(np.asarray(values, np.float64), DECIMALS[field.name], up=field.name.endswith("p_value"))
-        arrays.append(pa.array(values, field.type, from_pandas=True))
-    with replacing(path) as partial:
-        pq.write_table(pa.table(arrays, schema=EDGE_SCHEMA), partial, **PARQUET)
+def item_edges(generated: Mapping[str, str], attribution: Attribution, training: pa.Table) -> pa.Table:
+    """The edges of one generated item, best first, with the columns of EDGE_SCHEMA and numbers as they were measured.
 
+    Args:
+        generated: the generated item's ENDS.
+        attribution: what was measured; its K items index rows of `training`.
+        training: (N,) the ENDS of all training items, in the order that the attribution counts them in.
 
-def pack(generated: np.ndarray, training: np.ndarray, rank: np.ndarray, numbers: Mapping[str, np.ndarray]) -> bytes:
-    """The leaves of edges, one after the other; `leaf_hashes` says what is in one.
-
-    generated, training: (N,) or a single V32; rank: (N,) integers; numbers: (N,) by NUMBERS, NaN for null.
+    Returns:
+        K rows; texts are dictionary-encoded, so that an edge takes about 60 bytes; NaN is what was not measured.
     """
-    packed = np.empty(len(rank), LEAF)
-    packed["generated_row_sha256"] = generated
-    packed["training_row_sha256"] = training
-    packed["rank"] = rank
-    for name in NUMBERS:
-        values = packed[name] = numbers[name]
-        packed[name][np.isnan(values)] = np.nan
-    return packed.tobytes()
+    count = len(attribution.items)
+    places = pa.array(attribution.items.numpy().astype(np.int32))
+    same = pa.array(np.zeros(count, np.int32))
+    numbers = {
+        "score": attribution.scores,
+        "standard_error": attribution.standard_errors,
+        "seed_spread": attribution.seed_spread,
+        "p_value": attribution.p_values,
+        "decoy_p_value": attribution.decoy_p_values,
+        "decoy_z": attribution.decoy_z,
+    }
+    return pa.table(
+        [
+            *(pa.DictionaryArray.from_arrays(same, pa.array([generated[name]])) for name in ENDS),
+            *(pa.DictionaryArray.from_arrays(places, _whole(training[name])) for name in ENDS),
+            pa.array(np.arange(1, count + 1, dtype=np.int32)),
+            *(pa.array(numbers[name].numpy()) for name in NUMBERS),
+        ],
+        EDGE_SCHEMA.names,
+    )
 
 
-def rounded(values: NDArray[np.float64], decimals: int, *, up: bool) -> NDArray[np.float64]:
+def write_edges(tables: Iterable[pa.Table], path: Path) -> None:
+    """Write edges in one step, rounded to DECIMALS, NaN as null; the same edges give the same bytes, however they are cut.
+
+    Args:
+        tables: edges as `item_edges` gives them, in the order of the file; no more than a row group of them is held.
+        path: the file, which is there whole or not at all.
+    """
+    with replacing(path) as partial, pq.ParquetWriter(partial, EDGE_SCHEMA, **PARQUET) as writer:
+        for group in _row_groups(tables):
+            writer.write_table(as_published(group))
+
+
+def as_published(tables: list[pa.Table]) -> pa.Table:
+    """Edges as `item_edges` gives them, in the form of the file: EDGE_SCHEMA, rounded to DECIMALS, NaN as null."""
+    return pa.table([_published_column(tables, field) for field in EDGE_SCHEMA], schema=EDGE_SCHEMA)
+
+
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
+    """The same rows in groups of ROW_GROUP, the last with the rest."""
+    group: list[pa.Table] = []
+    room = ROW_GROUP
+    for table in tables:
+        while len(table) >= room:
+            yield [*group, table[:room]]
+            table, group, room = table[room:], [], ROW_GROUP
+        group.append(table)
+        room -= len(table)
+    if room < ROW_GROUP:
+        yield group
+
+
+def _published_column(tables: list[pa.Table], field: pa.Field) -> pa.Array:
+    """In one piece, as Parquet's pages begin where Arrow's pieces do."""
+    chunks = [chunk for table in tables for chunk in table[field.name].chunks]
+    if field.name in DECIMALS:
+        values = np.concatenate([chunk.to_numpy(zero_copy_only=False).astype(np.float64) for chunk in chunks])
+        return pa.array(
+            rounded(values, DECIMALS[field.name], up=field.name.endswith("p_value")), field.type, from_pandas=True
+        )
+    return pa.concat_arrays(
+        [chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk for chunk in chunks]
+    ).cast(field.type)
+
+
+def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """A column in one piece; a copy only if it lies in several."""
+    if isinstance(column, pa.Array):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def rounded(values: NDArray[np.float64], decimals: int, *, up: bool = False) -> NDArray[np.float64]:
     """To so many decimals: to the nearest, or up (but for what a float's last digit may be off)."""
-    found = np.ceil(values * 10**decimals - 1e-6) / 10**decimals if up else values.round(decimals)
-    return found + 0.0  # and not -0.0
+    shorter = np.ceil(values * 10**decimals - 1e-6) / 10**decimals if up else values.round(decimals)
+    return shorter + 0.0  # and not -0.0
 
 
 def given_back(name: str, values: ArrayLike, decoys: int | None) -> NDArray[Any]:
-    """What the ledger gives back of a column of published numbers (N,), NaN for null: the same, if they are of `write_edges`.
+    """What the ledger gives back of a column of published numbers: the same, if they are of `write_edges`.
 
-    decoys: how many there were of them; a decoy p-value is kept as how many of these score as high.
+    Args:
+        name: one of NUMBERS.
+        values: (N,), NaN for null.
+        decoys: how many there were of them; a decoy p-value is kept as how many of these score as high.
     """
     given = np.asarray(values, np.float64)
     if name == "decoy_p_value":
         number = np.nan if decoys is None else 1 + decoys
         return rounded(np.round(given * number) / number, DECIMALS[name], up=True)
-    return rounded(given, DECIMALS[name], up=False).astype(EDGE_SCHEMA.field(name).type.to_pandas_dtype())
-
-
-def leaf_hashes(edges: pa.Table) -> list[bytes]:
-    """The leaf hash of each edge, in the table's order. A leaf has 116 bytes.
-
-    The SHA-256 of the generated item's row and of the training item's (32 bytes each), the rank (4 bytes) and NUMBERS
-    (IEEE 754, 8 bytes each), little-endian; what is null is the quiet NaN 0x7ff8000000000000.
-    """
-    generated, training = (raw_digests(edges[f"{kind}_row_sha256"].to_pylist()) for kind in ("generated", "training"))
-    numbers = {name: edges[name].cast(pa.float64()).to_numpy() for name in NUMBERS}
-    return hash_leaves(pack(generated, training, edges["rank"].to_numpy(), numbers))
-
-
-def raw_digests(hexadecimal: Sequence[str]) -> np.ndarray:
-    """SHA-256 digests as (N,) V32."""
-    return np.frombuffer(bytes.fromhex("".join(hexadecimal)), "V32")
-
-
-def hash_leaves(raw: bytes) -> list[bytes]:
-    """The leaf hashes of what `pack` gives."""
-    size, sha256 = LEAF.itemsize, hashlib.sha256
-    # as merkle.leaf_hash does it, without a call for each
-    return [sha256(b"\x00" + raw[at : at + size]).digest() for at in range(0, len(raw), size)]
-
-
-def edges_root(edges: pa.Table) -> str:
-    """Merkle root over edges (with the columns of LEAF), whatever the order of the rows, in hexadecimal."""
-    ordered = edges.sort_by([("generated_row_sha256", "ascending"), ("rank", "ascending")])
-    return merkle.root(leaf_hashes(ordered)).hex()
+    return rounded(given, DECIMALS[name]).astype(EDGE_SCHEMA.field(name).type.to_pandas_dtype())

@@ -11,7 +11,8 @@ import pyarrow as pa
 from mucs import InputError
 from mucs.canonical import digest
 from mucs.evidence import merkle
-from mucs.evidence.edges import EDGE_SCHEMA, LEAF, NUMBERS, leaf_hashes
+from mucs.evidence.edges import EDGE_SCHEMA, NUMBERS
+from mucs.evidence.leaves import LEAF, leaf_hashes
 
 SHA256 = re.compile("[0-9a-fA-F]{64}")
 

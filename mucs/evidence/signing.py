@@ -78,6 +78,7 @@ def run_statement(record: Mapping[str, Any], files: Mapping[str, str]) -> dict[s
         "run": digest(dict(record)),
         "settings_sha256": digest(record["settings"]),
         "generated_items": len(record["generated"]),
+        **({"failed_items": len(record["failed"])} if "failed" in record else {}),
         **{name: record["results"][name] for name in results},
     }
     return statement(files, RUN, predicate)
