@@ -27,6 +27,8 @@ from mucs.parse import load_json
 
 log = logging.getLogger("mucs.attribution")
 
+OF_MEMORY = ("micro_batch_size", "gradient_checkpointing", "efficient_attention")  # change nothing beyond rounding
+
 
 def address(
     model: DiffusionModel,
@@ -39,7 +41,7 @@ def address(
     seed: int,
     code: str = METHOD_SHA256,
 ) -> str:
-    """SHA-256 of what a calibration depends on, in hexadecimal; micro-batches and precision are left out."""
+    """SHA-256 of what a calibration depends on, in hexadecimal; micro-batches and precision of scoring are left out."""
     return hashlib.sha256(
         json.dumps(
             {
@@ -47,7 +49,7 @@ def address(
                 "images": images.digest,
                 "held_out": held_out.digest,
                 "bank": bank.digest,
-                "settings": dataclasses.asdict(settings),
+                "settings": {k: v for k, v in dataclasses.asdict(settings).items() if k not in OF_MEMORY},
                 "score": [scoring.score, scoring.eps, scoring.shared_noise],
                 "decoys": decoys,
                 "seed": seed,
