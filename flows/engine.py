@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mucs import InputError
 from mucs.text import for_terminal
@@ -94,7 +94,8 @@ class Engine:
 
         workers = self.workers or (cores() if choose_device(device) == "cpu" else max(1, int(1 / self.gpus)))
         kind = ProcessPoolTaskRunner if self.processes else ThreadPoolTaskRunner
-        with kind(max_workers=workers) as local:
+        local: TaskRunner[Any] = kind(max_workers=workers)
+        with local:
             yield local
 
     @contextlib.contextmanager
@@ -118,7 +119,7 @@ class Engine:
                     f"The Ray cluster at {address} does not take the job ({reason}); look at it."
                 ) from None
             check_workers()
-            wants_gpu = device != "cpu" and bool(ray.cluster_resources().get("GPU"))
+            wants_gpu = device != "cpu" and bool(cast(Any, ray).cluster_resources().get("GPU"))
             stack.enter_context(remote_options(num_cpus=1, num_gpus=self.gpus if wants_gpu else 0, max_retries=TRIES))
             yield runner
 
@@ -162,12 +163,12 @@ def check_workers() -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    ours = code_here()
-    for node in ray.nodes():
+    ours, remote = code_here(), cast(Any, ray.remote)  # whose types know no scheduling strategy
+    for node in cast(Any, ray).nodes():
         if not node["Alive"]:
             continue
         where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked = ray.remote(num_cpus=0, max_retries=1, scheduling_strategy=where)(code_here)
+        asked = remote(num_cpus=0, max_retries=1, scheduling_strategy=where)(code_here)
         name = node["NodeManagerHostname"]
         try:
             theirs = ray.get(asked.remote(), timeout=60)

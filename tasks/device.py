@@ -108,11 +108,8 @@ def change_torch(device: str, stack: contextlib.ExitStack, alerts: Alerts) -> No
 
     if device != "cpu":
         stack.enter_context(cublas_workspace())
-        cudnn, sdp = torch.backends.cudnn, torch.backends.cuda
+        cudnn = torch.backends.cudnn
         change(False, cudnn.benchmark, lambda value: setattr(cudnn, "benchmark", value))
-        # a warning is all that would keep this kernel from adding up in any order; torch has others for attention
-        now = sdp.mem_efficient_sdp_enabled()  # type: ignore[no-untyped-call]
-        change(False, now, sdp.enable_mem_efficient_sdp)
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     stack.callback(
         torch.use_deterministic_algorithms, torch.are_deterministic_algorithms_enabled(), warn_only=warn_only

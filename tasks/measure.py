@@ -82,13 +82,15 @@ def measure(plan: Plan, unit: Shard) -> str:
     """
     narrate()
     plan.check_code()
+    import torch
+
     with deterministic(choose_device(plan.device)):
         given = prepared(plan)
         table = given.table(unit.which, plan.settings)
         name = place(plan, table.address, unit)
         if work_store(plan.work).has(name):
             return "measured before"
-        losses = table.rows(np.arange(unit.start, unit.stop), range(unit.entries))
+        losses = table.rows(torch.arange(unit.start, unit.stop), range(unit.entries))
     work_store(plan.work).put(name, losses.numpy().astype("<f4").tobytes())
     return f"{losses.numel()} losses"
 
@@ -105,11 +107,13 @@ def fetch_losses(plan: Plan, given: Prepared) -> None:
 
 @functools.lru_cache(1)
 def _fetch_losses(plan: Plan, given: Prepared) -> None:
+    import torch
+
     store = work_store(plan.work)
     for shard in shards(plan, len(given.training), len(given.held_out or ())):
         table = given.table(shard.which, plan.settings)
         rows, entries = range(shard.start, shard.stop), range(shard.entries)
-        if not table.missing(rows, entries):
+        if not table.missing(entries, rows):
             continue
         name = place(plan, table.address, shard)
         body = store.get(name)
@@ -117,7 +121,8 @@ def _fetch_losses(plan: Plan, given: Prepared) -> None:
             continue
         if len(body) != 4 * len(rows) * len(entries):
             raise InputError(f"{name} in the work store {plan.work} is cut short; remove it, and it is measured again.")
-        table.fill(rows, entries, np.frombuffer(body, "<f4").reshape(len(rows), len(entries)))
+        values = np.frombuffer(body, "<f4").astype(np.float32).reshape(len(rows), len(entries))
+        table.fill(entries, rows, torch.from_numpy(values))
 
 
 def place(plan: Plan, table: str, shard: Shard) -> str:

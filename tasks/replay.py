@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mucs import InputError
+from mucs.attribution import Settings
 from mucs.canonical import digest
 from mucs.evidence.edges import as_published, item_edges
 from mucs.evidence.layout import NOISE_BANK, calibration_of
@@ -88,11 +89,9 @@ def find_run(ledger: Path, name: str) -> dict[str, Any]:
 
 def read_settings(record: dict[str, Any]) -> Settings:
     """The settings that a run recorded; InputError if this version of the program does not know them."""
-    from pydantic import TypeAdapter, ValidationError
-
     try:
-        settings = TypeAdapter(Settings).validate_python(record["settings"])
-    except ValidationError:
+        settings = Settings.from_record(record["settings"])
+    except InputError:
         settings = None
     if settings is None or settings.record() != record["settings"]:
         raise InputError(

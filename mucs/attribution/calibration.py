@@ -27,6 +27,8 @@ from mucs.parse import load_json
 
 log = logging.getLogger("mucs.attribution")
 
+OF_MEMORY = ("micro_batch_size", "gradient_checkpointing", "efficient_attention")  # change nothing beyond rounding
+
 
 def address(
     model: str,
@@ -39,7 +41,7 @@ def address(
     seed: int,
     code: str = METHOD_SHA256,
 ) -> str:
-    """Name what a calibration depends on; micro-batches and precision are left out.
+    """Name what a calibration depends on; micro-batches and precision of scoring are left out.
 
     Args:
         model, images, held_out, bank: Digests.
@@ -57,7 +59,7 @@ def address(
                 "images": images,
                 "held_out": held_out,
                 "bank": bank,
-                "settings": dataclasses.asdict(settings),
+                "settings": {k: v for k, v in dataclasses.asdict(settings).items() if k not in OF_MEMORY},
                 "score": [scoring.score, scoring.eps, scoring.shared_noise],
                 "decoys": decoys,
                 "seed": seed,

@@ -19,10 +19,11 @@ LEAST = {"num_noises": 1, "recall_sample": 0, "repeats": 1, "calibration_noises"
 RENAMED = {
     ("unlearning", "batch_size"): "unlearning_batch_size",
     ("unlearning", "shared_noise"): "unlearning_shared_noise",
+    ("unlearning", "precision"): "unlearning_precision",
     ("scoring", "shared_noise"): "scoring_shared_noise",
 }
 # left out of a record where they are as in all runs before there were such settings, whose digests so stay what they are
-LATER = ("eps",)
+LATER = ("micro_batch_size", "gradient_checkpointing", "unlearning_precision", "efficient_attention", "eps")
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,8 @@ def _of_kind(name: str, value: Any) -> Any:
         return tuple((entries, float(keep)) for entries, keep in value)
     if name == "trainable" and isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
         return tuple(value)
+    if name == "micro_batch_size" and type(value) is int:
+        return value
     if type(value) is not type(default) or name == "screening":
         raise InputError(f"The setting {name} cannot be {value!r}; give a value of the kind of its default.")
     return value
