@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from mucs.canonical import digest
 from mucs.files import replacing
 from mucs.ledger import Ledger
 from mucs.report import audit_page
-from tasks.prepare import Manifest, manifest
 from tasks.pull import Pulled
 
-TOP = 5  # training images shown beside each generated one
 COUNTED = 10  # edges of each generated image that count for the shares
+KINDS = {b"\x89P": "png", b"\xff\xd8": "jpeg", b"RI": "webp"}  # by an image's first two bytes
 
 
-def pictures(pulled: Pulled, rows: Manifest, wanted: set[str]) -> dict[str, str]:
-    """`data:` addresses of those of a folder's images that are wanted, by SHA-256."""
-    found = {}
-    for row in rows:
-        if row["sha256"] not in wanted:
-            continue
-        data = (pulled.folder / row["file_name"]).read_bytes()
-        kind = {b"\x89P": "png", b"\xff\xd8": "jpeg", b"RI": "webp"}[data[:2]]
-        found[row["sha256"]] = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    return found
+def picture(folder: Path, row: Mapping[str, str]) -> str:
+    """The image of a manifest row as a `data:` address."""
+    data = (folder / row["file_name"]).read_bytes()
+    return f"data:image/{KINDS[data[:2]]};base64,{base64.b64encode(data).decode()}"
 
 
 def page_path(folder: Path, run: str) -> Path:
@@ -40,35 +33,20 @@ def page_path(folder: Path, run: str) -> Path:
 
 @task(cache_policy=NO_CACHE)
 def report(ledger: Path, sha256: str, training: Pulled, batch: Pulled, folder: Path) -> Path:
-    """Write the page of a loaded run into a folder, and a table and a link as Prefect artifacts; gives the page's path.
+    """Write the page of a loaded run, and a table and a link as Prefect artifacts; gives the page's path.
 
-    training, batch: folders that hold the run's pictures.
+    Args:
+        ledger: the file of one that has the run.
+        sha256: the run's.
+        training: the folder with the pictures of its training set.
+        batch: the one with those of its generated items.
+        folder: where pages go.
     """
-    training_rows, batch_rows = manifest(training, "training set"), manifest(batch, "generated batch")
-    titles = {row["sha256"]: row.get("annotation") or row["id"] for row in training_rows}
-    with Ledger.open(ledger) as opened:
-        run = opened.run(sha256)
-        shares = opened.ask("shares", run=sha256, top=COUNTED)
-        edges = opened.ask("edges", run=sha256, top=TOP)
-        verdicts = opened.ask("verdicts", run=sha256)
-    shown = pictures(training, training_rows, {edge["training_sha256"] for edge in edges})
-    shown |= pictures(batch, batch_rows, {row["sha256"] for row in run["record"]["generated"]})
-    verdict_of = {row["row_sha256"]: row["verdict"] for row in verdicts}
-    outcomes = {outcome["row_sha256"]: outcome for outcome in run["record"]["results"]["attributions"]}
-    items: list[dict[str, Any]] = []
-    for row in batch_rows:
-        outcome = outcomes.get(digest(row))
-        if outcome:
-            mine = [edge for edge in edges if edge["generated_row_sha256"] == digest(row)]
-            pictured = [
-                {**edge, "picture": shown[edge["training_sha256"]], "title": titles[edge["training_sha256"]]}
-                for edge in mine
-            ]
-            told = {"row": row, "picture": shown[row["sha256"]], "edges": pictured, "verdict": verdict_of[digest(row)]}
-            items.append(told | outcome)
     path = page_path(folder, sha256)
-    with replacing(path) as partial:
-        partial.write_text(audit_page(run, training_rows, items, shares, COUNTED))
+    pictures = (partial(picture, training.folder), partial(picture, batch.folder))
+    with Ledger.open(ledger) as opened, replacing(path) as part, part.open("w") as f:
+        shares = opened.ask("shares", run=sha256, top=COUNTED)
+        f.writelines(audit_page(opened, sha256, shares, COUNTED, *pictures))
     table = [
         {"rights holder": s["rights_holder"], "share": f"{s['share']:.1%}", "generated items": s["generated_items"]}
         for s in shares
