@@ -16,7 +16,6 @@ from flows.inputs import Job
 from flows.settings import GivenSettings
 from flows.units import NoneAttributed, measure_losses, raise_bad_input, reason, run_units
 from mucs import InputError
-from mucs.attribution import Settings
 from mucs.canonical import digest
 from mucs.evidence.record import Failed
 from mucs.evidence.signing import read_private_key
@@ -31,7 +30,7 @@ from tasks.narrate import narrate
 from tasks.plan import Plan
 from tasks.prepare import opened
 from tasks.publish import publish
-from tasks.pull import Pulled, default_cache, pull
+from tasks.pull import Pulled, pull
 from tasks.put import check_retention
 from tasks.registry import recorded
 from tasks.report import page_path, report
@@ -122,10 +121,7 @@ def audit(
         NoneAttributed: If no item could be.
     """
     narrate()
-    job = Job(
-        *(registry, revision, checkpoint, training_set, held_out, licences, results, settings or Settings(), device),
-        *(cache or default_cache(), engine, work),
-    )
+    job = Job.given(locals())
     check_audit(job, ledger, reports, key, retention_days)
 
     generated = pull(registry, revision, batch, job.cache)

@@ -13,10 +13,8 @@ from flows.inputs import Job
 from flows.settings import GivenSettings
 from flows.units import measure_losses, run_units
 from mucs import InputError
-from mucs.attribution import Settings
 from tasks.calibrate import assemble_calibration, decoys, find_calibration, publish_calibration, score_decoy
 from tasks.narrate import narrate
-from tasks.pull import default_cache
 
 log = logging.getLogger("mucs.calibrate")
 
@@ -64,10 +62,7 @@ def calibrate(
     from mucs.attribution import Calibration
 
     narrate()
-    job = Job(
-        *(registry, revision, checkpoint, training_set, held_out, licences, results, settings or Settings(), device),
-        *(cache or default_cache(), engine, work),
-    )
+    job = Job.given(locals())
     check_calibrate(job)
     inputs = job.pull()
     log.info("validate  %d gates passed", len(inputs.validations))

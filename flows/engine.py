@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
 import subprocess
 import sys
@@ -69,7 +68,9 @@ class Engine:
         except ImportError:
             raise InputError(f"A Ray cluster needs the extra fleet; run: {NEEDED}.") from None
         if self.is_fleet:
-            if not os.environ.get("PREFECT_API_URL"):
+            from prefect.settings import PREFECT_API_URL
+
+            if not PREFECT_API_URL.value():
                 raise InputError(
                     "The workers of a Ray cluster report to one Prefect server; start `prefect server start`, and set"
                     " PREFECT_API_URL to an address of it that all of them reach."

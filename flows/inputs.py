@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flows.engine import Engine
 from mucs.attribution import Settings
 from mucs.files import check_writable
 from tasks.device import choose_device
 from tasks.plan import Plan
-from tasks.pull import Pulled, pull
+from tasks.pull import Pulled, default_cache, pull
 from tasks.registry import open_registry
 from tasks.s3 import check_bucket
 from tasks.validate import Takes, Validation, validate_checkpoint, validate_training
@@ -34,6 +36,14 @@ class Job:
     cache: Path
     engine: Engine
     work: str | None
+
+    @classmethod
+    def given(cls, parameters: Mapping[str, Any]) -> Job:
+        """A job from a flow's parameters; others than a job's are left alone."""
+        own = {each.name: parameters[each.name] for each in dataclasses.fields(cls) if each.name in parameters}
+        own["settings"] = own.get("settings") or Settings()
+        own["cache"] = own.get("cache") or default_cache()
+        return cls(**own)
 
     @property
     def work_store(self) -> str:

@@ -174,7 +174,7 @@ def _party_id(party: Mapping[str, Any]) -> str:
 def html_file(statement: Statement) -> bytes:
     """One HTML text to print, that needs no other file."""
     content = statement.content
-    return page(
+    pieces = page(
         "statement.html",
         sha256=statement.sha256,
         header=content["header"],
@@ -188,7 +188,8 @@ def html_file(statement: Statement) -> bytes:
         shown=SHOWN_WORKS,
         deducted=sum((Decimal(line["deducted"]) for line in content["lines"]), Decimal(0)),
         total=lambda name: sum((Decimal(balance[name]) for balance in content["balances"]), Decimal(0)),
-    ).encode()
+    )
+    return "".join(pieces).encode()
 
 
 FILES: dict[str, Callable[[Statement], bytes]] = {
