@@ -30,10 +30,8 @@ def choose_device(device: str) -> str:
 
 
 def cores() -> int:
-    """How many cores this machine has for units of work that take one each."""
-    import torch
-
-    return torch.get_num_threads()
+    """How many cores this process may use, for units of work that take one each."""
+    return len(os.sched_getaffinity(0))
 
 
 class Alerts:
@@ -50,52 +48,50 @@ class Alerts:
         return sorted(self.heard.pop(threading.get_ident(), set()))
 
 
-class Shared:
-    """What blocks that overlap in several threads share: the first to begin changes torch, the last to end changes it back."""
+class Deterministic:
+    """Blocks in which torch computes the same bits each time, and tells where it cannot."""
 
     def __init__(self) -> None:
         self.lock, self.blocks, self.threads = threading.Lock(), 0, 1
-        self.stack, self.alerts = contextlib.ExitStack(), Alerts()
+        self.stack, self.alerts, self.of_thread = contextlib.ExitStack(), Alerts(), threading.local()
 
     @contextlib.contextmanager
-    def block(self, device: str) -> Iterator[Alerts]:
+    def __call__(self, device: str) -> Iterator[Alerts]:
+        """Have torch compute the same bits each time, with one thread a unit of work on a CPU, and hear where it cannot.
+
+        One thread each is faster for units side by side, and gives the same bits on any number of cores. Blocks may
+        overlap in several threads: the first to begin changes torch, and all is as it was when the last has ended.
+
+        Args:
+            device: What the block computes on.
+
+        Yields:
+            What torch could not do deterministically.
+        """
         import torch
 
+        depth = getattr(self.of_thread, "depth", 0)
         with self.lock:
             if not self.blocks:
                 self.threads = torch.get_num_threads()
                 change_torch(device, self.stack, self.alerts)
             self.blocks += 1
+            self.of_thread.depth = depth + 1
             if device == "cpu":
                 torch.set_num_threads(1)  # of this thread, and of those that begin from now on
         try:
             yield self.alerts
         finally:
             with self.lock:
-                torch.set_num_threads(self.threads)
+                self.of_thread.depth = depth
+                if not depth:
+                    torch.set_num_threads(self.threads)
                 self.blocks -= 1
                 if not self.blocks:
                     self.stack.close()
 
 
-SHARED = Shared()
-
-
-@contextlib.contextmanager
-def deterministic(device: str) -> Iterator[Alerts]:
-    """Have torch compute the same bits each time, with one thread a unit of work on a CPU, and hear where it cannot.
-
-    One thread each is faster for units side by side, and gives the same bits on any number of cores. Blocks may overlap
-    in several threads; all is as it was when the last has ended.
-
-    Args:
-        device: What the block computes on.
-
-    Yields:
-        What torch could not do deterministically.
-    """
-    with SHARED.block(device) as alerts:
-        yield alerts
+deterministic = Deterministic()
 
 
 def change_torch(device: str, stack: contextlib.ExitStack, alerts: Alerts) -> None:

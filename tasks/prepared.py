@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tasks.device import choose_device
 from tasks.plan import Plan
-from tasks.prepare import read_items
+from tasks.prepare import content_sha256, opened, read_items
 from tasks.pull import Pulled, default_cache, pull
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def _loaded(plan: Plan) -> Loaded:
 
     settings = plan.settings
     model = DiffusionModel.from_pretrained(here(plan, plan.checkpoint).folder, choose_device(plan.device))
+    model.__dict__["digest"] = plan.checkpoint.digest
     return Loaded(model, NoiseBank.draw(model, settings.num_noises, settings.fraction, settings.seed))
 
 
@@ -97,7 +98,11 @@ def _prepared(plan: Plan) -> Prepared:
     base, kept = loaded(plan), cache_of(plan) / plan.fresh
 
     def items(pulled: Pulled | None, name: str) -> Items | None:
-        return None if pulled is None else read_items(base.model, here(plan, pulled), name, kept)
+        if pulled is None:
+            return None
+        found = read_items(base.model, here(plan, pulled), name, kept)
+        found.__dict__["digest"] = content_sha256(opened(pulled, name))
+        return found
 
     training = items(plan.training, "training set")
     assert training is not None

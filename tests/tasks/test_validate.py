@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from mucs import InputError
 from mucs.images import ImageSet, manifest
-from tasks.pull import file_digests
+from tasks.pull import as_pulled, file_digests
 from tasks.validate import (
     GateFailed,
     Takes,
@@ -24,7 +24,7 @@ from tasks.validate import (
     validate_generated,
     validate_training,
 )
-from tests.conftest import pulled, read_rows, write_manifest
+from tests.conftest import read_rows, write_manifest
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
@@ -33,15 +33,15 @@ TAKES = Takes(8, 8, 2, prompts=False)
 
 
 def check_training(folder, licences=("CC-BY-4.0",)):
-    return validate_training.fn(pulled(folder), "training set", TAKES, licences)
+    return validate_training.fn(as_pulled(folder), "training set", TAKES, licences)
 
 
 def test_good_data_pass_and_the_result_is_the_same_twice(world):
     first, again = check_training(world.train), check_training(world.train)
     assert all(v["success"] for v in first)
     assert to_json(first) == to_json(again)
-    assert validate_checkpoint.fn(pulled(world.checkpoint))[1] == TAKES
-    assert all(v["success"] for v in validate_generated.fn(pulled(world.generated), TAKES))
+    assert validate_checkpoint.fn(as_pulled(world.checkpoint))[1] == TAKES
+    assert all(v["success"] for v in validate_generated.fn(as_pulled(world.generated), TAKES))
 
 
 def edit(rows, k, **values):
@@ -222,7 +222,7 @@ def test_images_of_8_bits_pass(world, tmp_path, mode):
 
 def test_a_model_that_takes_prompts_needs_their_column(world):
     with pytest.raises(GateFailed, match="expect_column_to_exist on column 'prompt'"):
-        validate_generated.fn(pulled(world.generated), Takes(8, 8, None, prompts=True))
+        validate_generated.fn(as_pulled(world.generated), Takes(8, 8, None, prompts=True))
 
 
 EDGES = {
@@ -256,7 +256,7 @@ def test_a_generated_image_of_another_size_is_stopped(world, tmp_path):
     Image.fromarray(np.zeros((16, 8, 3), np.uint8)).save(folder / "g1.png")
     write_manifest(folder, edit(read_rows(folder), 1, sha256=file_digests(folder / "g1.png")[1]))
     with pytest.raises(GateFailed, match=r"'height': 1 of 3 rows: g1 \(16\)"):
-        validate_generated.fn(pulled(folder), TAKES)
+        validate_generated.fn(as_pulled(folder), TAKES)
 
 
 def spoil_tensors(change):
@@ -313,5 +313,5 @@ def test_a_bad_checkpoint_is_stopped(world, tmp_path, spoil, message):
     folder = world.copy("checkpoint", tmp_path / "checkpoint")
     spoil(folder)
     with pytest.raises(InputError) as stopped:
-        validate_checkpoint.fn(pulled(folder))
+        validate_checkpoint.fn(as_pulled(folder))
     assert message in str(stopped.value)
