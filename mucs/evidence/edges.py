@@ -119,9 +119,28 @@ def _published_column(tables: list[pa.Table], field: pa.Field) -> pa.Array:
         return pa.array(
             rounded(values, DECIMALS[field.name], up=field.name.endswith("p_value")), field.type, from_pandas=True
         )
-    return pa.concat_arrays(
-        [chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk for chunk in chunks]
-    ).cast(field.type)
+    if all(pa.types.is_dictionary(chunk.type) for chunk in chunks):
+        return _decoded(chunks).cast(field.type)
+    return pa.concat_arrays(chunks).cast(field.type)
+
+
+def _decoded(chunks: list[pa.DictionaryArray]) -> pa.Array:
+    """The values of dictionary-encoded pieces in one piece; a dictionary that several in a row share is looked at once."""
+    dictionaries: list[pa.Array] = []
+    places, first = [], 0
+    for chunk in chunks:
+        if not dictionaries or not _is_same(dictionaries[-1], chunk.dictionary):
+            first += len(dictionaries[-1]) if dictionaries else 0
+            dictionaries.append(chunk.dictionary)
+        places.append(chunk.indices.to_numpy() + first)
+    return pa.concat_arrays(dictionaries).take(pa.array(np.concatenate(places)))
+
+
+def _is_same(one: pa.Array, other: pa.Array) -> bool:
+    """Whether two arrays of texts are one in memory."""
+    return [b and b.address for b in one.buffers()] == [b and b.address for b in other.buffers()] and (
+        (one.offset, len(one)) == (other.offset, len(other))
+    )
 
 
 def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
