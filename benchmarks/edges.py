@@ -57,7 +57,8 @@ def measure(generated: int) -> None:
     from tasks.validate_edges import validate_edges
     from tests.factories import CPU, attribution, item_row, training_ends
 
-    assert great_expectations and pandas
+    assert great_expectations
+    assert pandas
     training = training_ends([item_row("t", k) for k in range(TRAINING)])
     made = []
     for k in range(50):
