@@ -69,11 +69,13 @@ def circles(packages: list[str]) -> list[str]:
     """Files that come back to themselves by their imports, also by those within functions and for types alone."""
     files = {module(path): path for package in packages for path in (ROOT / package).rglob("*.py")}
     imported = {name: needed(path, files.keys()) for name, path in files.items()}
-    while True:  # what imports nothing that is left is in no circle
-        free = {name for name, others in imported.items() if not others & imported.keys()}
-        if not free:
-            return sorted(imported)
-        imported = {name: others for name, others in imported.items() if name not in free}
+    while True:  # what imports nothing that is left, or is imported by nothing that is left, is in no circle
+        used = set().union(*imported.values())
+        kept = {name: others & imported.keys() for name, others in imported.items() if name in used and others}
+        kept = {name: others for name, others in kept.items() if others}
+        if kept == imported:
+            return sorted(kept)
+        imported = kept
 
 
 @pytest.mark.parametrize("package", ["mucs/evidence", "mucs/ledger", "mucs/report", "mucs/royalties"])
