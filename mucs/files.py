@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mucs import InputError
+from mucs.text import is_fit
 
 PART = ".mucs-part-"  # a folder that one writer works in, locked for as long as the writer lives
 SWEPT: set[Path] = set()  # folders that this process has looked through for what killed writers left
@@ -124,3 +125,14 @@ def check_writable(folder: Path, what: str) -> None:
         raise InputError(f"{there} is not a folder; give another place for {what}.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{there} cannot be written to; give another place for {what}, or mend its permissions.")
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path with / stays in its folder, is written in one way alone, and can be shown."""
+    parts = path.split("/")
+    return (
+        is_fit(path)
+        and "\\" not in path
+        and not set(parts) & {"", ".", ".."}
+        and all(len(p.encode()) < 256 for p in parts)
+    )

@@ -2,101 +2,94 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+import hashlib
+import json
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks import validate
+from mucs.images import ImageSet, decode, imageset
 from tasks.pull import Pulled
-from tasks.validate import read_image, read_manifest
 
 if TYPE_CHECKING:
     import torch
 
-    from mucs.attribution import DiffusionModel, Items, NoiseBank
-    from tasks.attribute import Settings
+    from mucs.attribution import DiffusionModel, Items
 
-Manifest = list[dict[str, str]]
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """What all generated items, and all decoys, share."""
-
-    model: DiffusionModel
-    bank: NoiseBank
-    training: Items
-    held_out: Items | None
+OPENED = 8  # sets kept open
 
 
-def manifest(pulled: Pulled, what: str) -> Manifest:
-    """A folder's manifest rows without missing values, in the manifest's order."""
-    return [
-        {str(k): str(v) for k, v in row.items() if v is not None}
-        for row in read_manifest(pulled.folder, what).to_dict("records")
-    ]
+def opened(pulled: Pulled, name: str) -> ImageSet:
+    """A pulled set of images, whose manifest is read once in a process.
+
+    Args:
+        pulled: Where it lies, by digest.
+        name: What sentences call it, such as "training set".
+
+    Returns:
+        The set, the same one each time.
+
+    Raises:
+        InputError: As `ImageSet.open` does.
+    """
+    with OPENING:
+        return _open(pulled.digest, pulled.folder, name)
 
 
-def read_pixels(pulled: Pulled, rows: Manifest, cache: Path) -> torch.Tensor:
-    """A folder's images, in the order of its manifest: (N, 3, H, W) uint8, decoded once into a file of the cache, and mapped from it."""
+OPENING = threading.Lock()
+
+
+@functools.lru_cache(OPENED)
+def _open(digest: str, folder: Path, name: str) -> ImageSet:
+    return ImageSet.open(folder, name)
+
+
+def read_pixels(pulled: Pulled, images: ImageSet, cache: Path) -> torch.Tensor:
+    """A pulled set's images: (N, 3, H, W) uint8, decoded once into a file of the cache, and mapped from it."""
     import torch
 
     from mucs.attribution.items import kept
     from mucs.attribution.version import code_sha256
 
-    def decode(row: dict[str, str]) -> torch.Tensor:
-        return torch.from_numpy(read_image(pulled.folder / row["file_name"])).permute(2, 0, 1)
-
     def fill(pixels: torch.Tensor) -> None:
-        for pixel, row in zip(pixels, rows, strict=True):  # one by one: all of them may be larger than memory
-            pixel.copy_(decode(row))
+        for k in range(len(images)):  # one by one: all of them may be larger than memory
+            pixels[k : k + 1] = torch.from_numpy(images[k : k + 1])
 
-    name = f"{pulled.digest}-{code_sha256(__file__, str(validate.__file__))[:16]}.u8"
-    return kept(cache / "pixels" / name, (len(rows), *decode(rows[0]).shape), fill, torch.uint8)
+    name = f"{pulled.digest}-{code_sha256(__file__, str(decode.__file__), str(imageset.__file__))[:16]}.u8"
+    return kept(cache / "pixels" / name, (len(images), *images[:1].shape[1:]), fill, torch.uint8)
 
 
 def read_items(model: DiffusionModel, pulled: Pulled, what: str, cache: Path) -> Items:
     """A folder's images as items of the model, with the classes or prompts of its manifest where the model takes them."""
     import torch
 
-    rows = manifest(pulled, what)
-    takes = model.conditioning
+    images, takes = opened(pulled, what), model.conditioning
+    labels = [int(label or 0) for label in images.column("class")] if "class_labels" in takes else None
     return model.encode(
-        read_pixels(pulled, rows, cache),
-        labels=torch.tensor([int(row["class"]) for row in rows]) if "class_labels" in takes else None,
-        prompts=[row.get("prompt", "") for row in rows] if "encoder_hidden_states" in takes else None,
+        read_pixels(pulled, images, cache),
+        labels=None if labels is None else torch.tensor(labels),
+        prompts=[prompt or "" for prompt in images.column("prompt")] if "encoder_hidden_states" in takes else None,
         cache=cache / "encoded",
     )
 
 
-def prepare(
-    checkpoint: Pulled, training: Pulled, held_out: Pulled | None, settings: Settings, device: str, cache: Path
-) -> Prepared:
-    """Read checkpoint and data, and draw the noise bank; InputError if they or the settings do not fit each other."""
-    from mucs.attribution import DiffusionModel, NoiseBank
-
-    model = DiffusionModel.from_pretrained(checkpoint.folder, device)
-    return Prepared(
-        model,
-        NoiseBank.draw(model, settings.num_noises, settings.fraction, settings.seed),
-        read_items(model, training, "training set", cache),
-        None if held_out is None else read_items(model, held_out, "held-out set", cache),
-    )
+CONTENT = ("sha256", "class", "prompt")  # columns that say what a model takes of an image
 
 
-def calibration_address(prepared: Prepared, settings: Settings) -> str:
-    """Where the calibration of these inputs and settings is kept, with a held-out set."""
-    from mucs.attribution.calibration import address
+def content_sha256(images: ImageSet) -> str:
+    """What a model takes of a set: a digest over its images' bytes, their classes and prompts, in order.
 
-    assert prepared.held_out is not None
-    bank = prepared.bank.prefix(settings.calibration_noises)
-    return address(
-        prepared.model,
-        prepared.training,
-        prepared.held_out,
-        bank,
-        settings.unlearning(),
-        settings.scoring(),
-        settings.decoys,
-        settings.seed,
-    )
+    Corrections of anything else in a manifest, such as a licence, leave it as it is.
+    """
+    with OPENING:
+        return _content_sha256(images)
+
+
+@functools.lru_cache(OPENED)
+def _content_sha256(images: ImageSet) -> str:
+    sha = hashlib.sha256()
+    columns = [images.column(name) for name in CONTENT]
+    for row in zip(*columns, strict=True):
+        sha.update(json.dumps(row).encode())
+    return sha.hexdigest()

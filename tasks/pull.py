@@ -19,10 +19,10 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import digest
-from mucs.files import replacing
+from mucs.files import is_inside, replacing
 from mucs.parse import load_json
 from mucs.text import for_terminal
-from tasks.registry import MD5, Registry, Remote, is_inside, open_registry
+from tasks.registry import MD5, Registry, Remote, open_registry
 from tasks.s3 import Unreachable, causes, client, plain_errors, save
 
 if TYPE_CHECKING:
@@ -48,17 +48,29 @@ class Pulled:
     """A folder of the registry, here and verified.
 
     path: inside the registry. commit: the Git commit that it was read at. folder: where its files lie (read only).
-    files: SHA-256 by name. bytes: their size in all. digest: SHA-256 over the canonical JSON of `files`.
+    files: how many. bytes: their size in all. digest: SHA-256 over the canonical JSON of `listing()`.
     fetched: how many files were not in the cache.
     """
 
     path: str
     commit: str
     folder: Path
-    files: dict[str, str]
+    files: int
     bytes: int
     digest: str
     fetched: int
+
+    def listing(self) -> dict[str, str]:
+        """SHA-256 by name of the folder's files, as they were pulled."""
+        import pyarrow.parquet as pq
+
+        kept = pq.read_table(listing_path(self.folder), columns=["name", "sha256"])
+        return dict(zip(kept["name"].to_pylist(), kept["sha256"].to_pylist(), strict=True))
+
+
+def listing_path(folder: Path) -> Path:
+    """Where the listing of a pulled folder lies."""
+    return folder.with_name(f"{folder.name}.parquet")
 
 
 def default_cache() -> Path:
@@ -76,6 +88,13 @@ def file_digests(path: Path) -> tuple[str, str]:
             md5.update(block)
             sha256.update(block)
     return md5.hexdigest(), sha256.hexdigest()
+
+
+def as_pulled(folder: Path) -> Pulled:
+    """A folder that is here already, as if it had been pulled."""
+    sha256 = {p.relative_to(folder).as_posix(): file_digests(p)[1] for p in sorted(folder.rglob("*")) if p.is_file()}
+    size = sum((folder / name).stat().st_size for name in sha256)
+    return Pulled(folder.name, "", folder, len(sha256), size, digest(sha256), 0)
 
 
 def find(registry: Registry, path: str, listing: Callable[[str], bytes]) -> dict[str, str]:
@@ -175,6 +194,9 @@ def pull(registry: str, revision: str, path: str, cache: Path) -> Pulled:
     Raises InputError if registry, revision, path, bucket or object do not exist or are not as they should be, S3 does not
     answer or refuses, or bytes differ.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     path = path.strip("/")
     if not is_inside(path):
         raise InputError(f"{for_terminal(path, 200)!r} is no path in a registry; give the folder's, such as train.")
@@ -220,6 +242,8 @@ def pull(registry: str, revision: str, path: str, cache: Path) -> Pulled:
     whole_digest = digest(digests)
     folder = cache / "folders" / whole_digest
     lay_out(places, folder)
+    with replacing(listing_path(folder)) as partial:
+        pq.write_table(pa.table({"name": list(digests), "sha256": list(digests.values())}), partial)
     size = sum(place.stat().st_size for place in set(places.values()))
     log.info("pull      %s: %d files, %.1f MB, %d of them fetched", path, len(digests), size / 1e6, fetched)
-    return Pulled(path, opened.commit, folder, digests, size, whole_digest, fetched)
+    return Pulled(path, opened.commit, folder, len(digests), size, whole_digest, fetched)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mucs import InputError
-from mucs.text import for_terminal
-from tasks.registry import is_inside
-from tasks.validate import read_image, read_manifest
+from mucs.images import ImageSet
+from mucs.images.decode import read_image
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +46,7 @@ def read_images(source: Source) -> tuple[torch.Tensor, torch.Tensor]:
         if source.per_class is not None and counts[label] > source.per_class:
             continue
         try:
-            shown = Image.fromarray(read_image(content))
+            shown = Image.fromarray(read_image(content()))
         except ValueError as error:
             raise InputError(
                 f"{name} is not a PNG, JPEG or WebP image that can be taken ({error}); restore it."
@@ -64,28 +63,20 @@ def read_images(source: Source) -> tuple[torch.Tensor, torch.Tensor]:
     return images, torch.tensor(classes)
 
 
-Rows = Sequence[tuple[str, Path | io.BytesIO, int]]  # name, content, class
+Rows = Iterable[tuple[str, Callable[[], bytes], int]]  # name, content, class
 
 
 def _of_folder(source: Source) -> Rows:
     if not source.path.is_dir():
         raise InputError(f"There is no folder {source.path}; give one with images and metadata.csv.")
-    frame = read_manifest(source.path, f"folder {source.path}")
-    if "file_name" not in frame:
-        raise InputError(f"The manifest of {source.path} has no column file_name; name each row's image.")
-    for name in frame["file_name"]:
-        if name is not None and not is_inside(name):
-            raise InputError(
-                f"The manifest of {source.path} names {for_terminal(name, 200)!r}, which is no file in it; mend it."
-            )
-    labels = frame["class"] if "class" in frame else ["0"] * len(frame)
-    try:
-        return [
-            (str(source.path / name), source.path / name, int(label))
-            for name, label in zip(frame["file_name"], labels, strict=True)
-        ]
-    except (TypeError, ValueError):
-        raise InputError(f"The manifest of {source.path} lacks a file name or a class; fill it in.") from None
+    images = ImageSet.open(source.path, f"folder {source.path}")
+    labels = images.column("class") if "class" in images.rows.column_names else ["0"] * len(images)
+    for k, label in enumerate(labels):
+        try:
+            number = int(str(label))
+        except ValueError:
+            raise InputError(f"The manifest of {source.path} lacks a class; fill it in.") from None
+        yield images.source.place(k), functools.partial(images.content, k), number
 
 
 def _of_parquet(source: Source) -> Rows:
@@ -100,7 +91,7 @@ def _of_parquet(source: Source) -> Rows:
         ) from None
     number = {name: k for k, name in enumerate(source.classes)}
     return [
-        (f"row {k} of {source.path}", io.BytesIO(row["image"]), number[row["label"]])
+        (f"row {k} of {source.path}", functools.partial(bytes, row["image"]), number[row["label"]])
         for k, row in enumerate(table.to_pylist())
         if row["split"] == source.split and row["label"] in number
     ]

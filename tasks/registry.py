@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mucs import InputError
+from mucs.files import is_inside
 from mucs.parse import compose_yaml
 from mucs.text import for_terminal, is_fit
 from tasks.s3 import BUCKET
@@ -294,14 +295,3 @@ def _output(out: Any, where: str) -> tuple[str, str | None]:
     if not isinstance(md5, str) or not MD5.fullmatch(md5):
         raise InputError(f"{where} gives no MD5 of {path!r}; restore it.")
     return path, md5
-
-
-def is_inside(path: str) -> bool:
-    """Whether a path with / stays in its folder, is written in one way alone, and can be shown."""
-    parts = path.split("/")
-    return (
-        is_fit(path)
-        and "\\" not in path
-        and not set(parts) & {"", ".", ".."}
-        and all(len(p.encode()) < 256 for p in parts)
-    )

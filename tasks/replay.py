@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from mucs import InputError
+from mucs.attribution import Settings
 from mucs.canonical import digest
 from mucs.evidence.edges import as_published, item_edges
 from mucs.evidence.layout import NOISE_BANK, calibration_of
@@ -17,13 +19,20 @@ from mucs.evidence.outcome import outcome as outcome_of
 from mucs.evidence.record import devices
 from mucs.evidence.replay import Replay, Replayed, changes, compare_item
 from mucs.files import file_sha256
+from mucs.images import ImageSet
 from mucs.ledger import Ledger
 from mucs.ledger.names import run_called
 from tasks import s3
-from tasks.attribute import Outcome, Settings, attribute
-from tasks.prepare import Manifest, manifest
+from tasks.attribute import attribute, units
+from tasks.collect import Outcome, collect
+from tasks.device import choose_device, cores
+from tasks.plan import Plan, code_version
+from tasks.prepare import opened
+from tasks.prepared import loaded
 from tasks.pull import Altered, Pulled, pull
 from tasks.stage_edges import edge_ends
+
+log = logging.getLogger("mucs.replay")
 
 
 class Gone(Exception):
@@ -58,14 +67,13 @@ def replay(
     try:
         pulled = pull_inputs(run["record"], registry, cache)
         check_bank(run)
-        rows = choose(run, manifest(pulled["batch"], "generated batch"), sample, seed)
+        rows = choose(run, opened(pulled["batch"], "generated batch"), sample, seed)
         with tempfile.TemporaryDirectory() as folder:
             outcome = attribute_again(run, pulled, rows, settings, device, Path(folder))
-            training = edge_ends(manifest(pulled["training_set"], "training set"))
-            items = compare_all(run, ledger, outcome, training, rows)
+            items, devices_now = compare_all(run, ledger, outcome)
     except (Gone, Altered) as error:
         return Replay(run["sha256"], count, (), str(error).removesuffix("."), ())
-    return Replay(run["sha256"], count, notes(run["record"], outcome, rows), None, items)
+    return Replay(run["sha256"], count, notes(run["record"], devices_now), None, items)
 
 
 def find_run(ledger: Path, name: str) -> dict[str, Any]:
@@ -81,11 +89,9 @@ def find_run(ledger: Path, name: str) -> dict[str, Any]:
 
 def read_settings(record: dict[str, Any]) -> Settings:
     """The settings that a run recorded; InputError if this version of the program does not know them."""
-    from pydantic import TypeAdapter, ValidationError
-
     try:
-        settings = TypeAdapter(Settings).validate_python(record["settings"])
-    except ValidationError:
+        settings = Settings.from_record(record["settings"])
+    except InputError:
         settings = None
     if settings is None or settings.record() != record["settings"]:
         raise InputError(
@@ -129,48 +135,64 @@ def check_bank(run: dict[str, Any]) -> None:
         raise Gone(f"the noise bank {url} is gone or altered")
 
 
-def choose(run: dict[str, Any], rows: Manifest, sample: int | None, seed: int) -> Manifest:
+def choose(run: dict[str, Any], batch: ImageSet, sample: int | None, seed: int) -> list[int]:
     """The rows of a run's generated items, or of some of them: always the same for one seed, whatever their order."""
     made = {item["row_sha256"] for item in run["record"]["results"]["attributions"]}
-    mine = {row_sha256: row for row in rows if (row_sha256 := digest(row)) in made}
-    chosen = set(sorted(mine, key=lambda row_sha256: digest([seed, run["sha256"], row_sha256]))[:sample])
-    return [row for row_sha256, row in mine.items() if row_sha256 in chosen]
+    mine = {row_sha256: k for k, row_sha256 in enumerate(batch.row_sha256.to_pylist()) if row_sha256 in made}
+    chosen = sorted(mine, key=lambda row_sha256: digest([seed, run["sha256"], row_sha256]))[:sample]
+    return sorted(mine[row_sha256] for row_sha256 in chosen)
 
 
 def attribute_again(
-    run: dict[str, Any], pulled: dict[str, Pulled], rows: Manifest, settings: Settings, device: str, folder: Path
+    run: dict[str, Any], pulled: dict[str, Pulled], rows: list[int], settings: Settings, device: str, folder: Path
 ) -> Outcome:
     """What comes out for some of a run's items; Gone if the calibration or the noise bank is not the run's."""
-    calibration = fetch_calibration(run, folder)
-    alone = dataclasses.replace(settings, controls=False, recall_sample=0)  # which change nothing of an item
-    outcome = attribute.fn(
-        *(pulled["checkpoint"], pulled["training_set"], pulled.get("held_out"), pulled["batch"], rows, alone),
-        *(device, folder, calibration),
+    plan = Plan(
+        registry=str(run["record"]["registry"]),
+        checkpoint=pulled["checkpoint"],
+        training=pulled["training_set"],
+        held_out=pulled.get("held_out"),
+        batch=pulled["batch"],
+        settings=dataclasses.replace(settings, controls=False, recall_sample=0),  # which change nothing of an item
+        device=device,
+        cache=folder,
+        work=str(folder / "work"),
     )
-    if outcome.bank_sha256 != run["record"]["noise_bank"]:
+    calibration = fetch_calibration(run, folder)
+    if loaded(plan).bank.digest != run["record"]["noise_bank"]:
         raise Gone("the noise bank that these settings draw is not the one that the run recorded")
-    return outcome
+    asked = units(plan, opened(pulled["batch"], "generated batch"), rows)
+    different = list({unit.address: unit for unit in asked}.values())
+    with ThreadPoolExecutor(cores() if choose_device(device) == "cpu" else 1) as pool:
+        for k, came in enumerate(pool.map(lambda unit: attribute.fn(plan, unit), different), start=1):
+            log.info("replay    %d of %d: %s, %s", k, len(different), different[k - 1].name, came)
+    return collect.fn(plan, asked, calibration)
 
 
-def notes(record: dict[str, Any], outcome: Outcome, rows: Manifest) -> tuple[str, ...]:
-    """What was not as it was when the run was made."""
+def notes(record: dict[str, Any], devices_now: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """What was not as it was when the run was made. devices_now: of each item that was attributed again, by its row's SHA-256."""
     items = [item["row_sha256"] for item in record["results"]["attributions"]]
     device_of = dict(zip(items, devices(record), strict=True))
-    recorded = [device_of[digest(row)] for row in rows]
-    return tuple(changes(record, outcome.code, recorded, [outcome.device] * len(rows)))
+    recorded = [device_of[row_sha256] for row_sha256 in devices_now]
+    return tuple(changes(record, code_version(), recorded, devices_now.values()))
 
 
 def compare_all(
-    run: dict[str, Any], ledger: Path, outcome: Outcome, training: pa.Table, rows: Manifest
-) -> tuple[Replayed, ...]:
-    """Each item's numbers as they would be published, against those in the ledger; one item's are held at a time."""
+    run: dict[str, Any], ledger: Path, outcome: Outcome
+) -> tuple[tuple[Replayed, ...], dict[str, Mapping[str, Any]]]:
+    """Each item's numbers as they would be published, against those in the ledger, and its device now; one item's are held at a time."""
+    assert outcome.plan.batch is not None
+    batch, training = opened(outcome.plan.batch, "generated batch"), opened(outcome.plan.training, "training set")
+    ends, rows = edge_ends(training), [batch.row(unit.row) for unit in outcome.units]
     recorded = {item["row_sha256"]: item for item in run["record"]["results"]["attributions"]}
-    compared = []
-    with Ledger.open(ledger) as opened:
-        for row, attribution in zip(rows, outcome.attributions(), strict=True):
-            ends = {"row_sha256": digest(row), "id": row["id"], "sha256": row["sha256"]}
-            edges = as_published([item_edges(ends, attribution, training)])
-            measured = outcome_of(attribution, len(training))
-            before = opened.item_edges(run["sha256"], ends["row_sha256"])
-            compared.append(compare_item(row["id"], before, edges, recorded[ends["row_sha256"]], measured))
-    return tuple(compared)
+    compared, device_of = [], {}
+    with Ledger.open(ledger) as held:
+        for item in outcome.items(rows):
+            row_sha256 = digest(dict(item.row))
+            generated = {"row_sha256": row_sha256, "id": item.row["id"], "sha256": item.row["sha256"]}
+            edges = as_published([item_edges(generated, item.attribution, ends)])
+            measured = outcome_of(item.attribution, len(training))
+            before = held.item_edges(run["sha256"], row_sha256)
+            compared.append(compare_item(item.row["id"], before, edges, recorded[row_sha256], measured))
+            device_of[row_sha256] = item.device
+    return tuple(compared), device_of

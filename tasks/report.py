@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from mucs.files import replacing
+from mucs.images import ImageSet
 from mucs.ledger import Ledger
 from mucs.report import audit_page
+from tasks.prepare import opened
 from tasks.pull import Pulled
 
 COUNTED = 10  # edges of each generated image that count for the shares
 KINDS = {b"\x89P": "png", b"\xff\xd8": "jpeg", b"RI": "webp"}  # by an image's first two bytes
 
 
-def picture(folder: Path, row: Mapping[str, str]) -> str:
-    """The image of a manifest row as a `data:` address."""
-    data = (folder / row["file_name"]).read_bytes()
-    return f"data:image/{KINDS[data[:2]]};base64,{base64.b64encode(data).decode()}"
+def pictures(images: ImageSet) -> Callable[[Mapping[str, str]], str]:
+    """What gives an image of a set as a `data:` address, from its manifest row; nothing is read of the others."""
+    sha256 = np.array(images.rows["sha256"].to_pylist(), "S64")
+    order = sha256.argsort(kind="stable")
+
+    def picture(row: Mapping[str, str]) -> str:
+        place = np.searchsorted(sha256, row["sha256"].encode(), sorter=order)
+        data = images.content(int(order[place]))
+        return f"data:image/{KINDS[data[:2]]};base64,{base64.b64encode(data).decode()}"
+
+    return picture
 
 
 def page_path(folder: Path, run: str) -> Path:
@@ -43,10 +52,10 @@ def report(ledger: Path, sha256: str, training: Pulled, batch: Pulled, folder: P
         folder: where pages go.
     """
     path = page_path(folder, sha256)
-    pictures = (partial(picture, training.folder), partial(picture, batch.folder))
-    with Ledger.open(ledger) as opened, replacing(path) as part, part.open("w") as f:
-        shares = opened.ask("shares", run=sha256, top=COUNTED)
-        f.writelines(audit_page(opened, sha256, shares, COUNTED, *pictures))
+    shown = (pictures(opened(training, "training set")), pictures(opened(batch, "generated batch")))
+    with Ledger.open(ledger) as held, replacing(path) as part, part.open("w") as f:
+        shares = held.ask("shares", run=sha256, top=COUNTED)
+        f.writelines(audit_page(held, sha256, shares, COUNTED, *shown))
     table = [
         {"rights holder": s["rights_holder"], "share": f"{s['share']:.1%}", "generated items": s["generated_items"]}
         for s in shares

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,20 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mucs.canonical import digest
-from mucs.evidence.record import Attributed, stage_items
-from tasks.attribute import Outcome
-from tasks.prepare import Manifest, manifest
-from tasks.pull import Pulled
+from mucs.evidence.record import stage_items
+from mucs.images import ImageSet
+from tasks.collect import Outcome
+from tasks.prepare import opened
 
 
 @task(cache_policy=NO_CACHE)
-def stage_edges(outcome: Outcome, training: Pulled, rows: Manifest) -> tuple[Path, list[dict[str, Any]]]:
+def stage_edges(outcome: Outcome, rows: Sequence[Mapping[str, str]]) -> tuple[Path, list[dict[str, Any]]]:
     """Write the run's edge file; also gives what the run record says of each item. rows: of the items of `outcome`."""
-    items = (Attributed(row, found, outcome.device) for row, found in zip(rows, outcome.attributions(), strict=True))
-    name = digest([outcome.calibration, [path.name for path in outcome.items]])[:16]
-    place = outcome.bank.parent / f"edges-{name}.parquet"
-    return place, stage_items(items, edge_ends(manifest(training, "training set")), place)
+    name = digest([outcome.calibration, [unit.address for unit in outcome.units]])[:16]
+    place = outcome.bank.with_name(f"edges-{name}.parquet")
+    return place, stage_items(outcome.items(rows), edge_ends(opened(outcome.plan.training, "training set")), place)
 
 
-def edge_ends(rows: Manifest) -> pa.Table:
+def edge_ends(images: ImageSet) -> pa.Table:
     """What edges say of training items: `row_sha256`, `id` and `sha256`."""
-    columns = {name: [row[name] for row in rows] for name in ("id", "sha256")}
-    return pa.table({"row_sha256": [digest(row) for row in rows], **columns})
+    return pa.table({"row_sha256": images.row_sha256, **{name: images.rows[name] for name in ("id", "sha256")}})

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import canonical
-from mucs.text import for_terminal, is_fit
+from mucs.images import ImageSet
+from mucs.images.inspection import inspect
+from mucs.text import for_terminal
 from mucs.written import read_time
+from tasks.prepare import opened
 from tasks.pull import Pulled
-from tasks.registry import is_inside
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
-    from PIL import Image
+    import pyarrow as pa
 
     from mucs.attribution import DiffusionModel
 
@@ -34,15 +33,6 @@ Validation = dict[str, Any]
 ARGUMENTS = ("column", "value_set", "min_value", "max_value", "strict_min", "strict_max")
 ROWS_SHOWN = 10
 MOST_QUOTED = 100  # characters of a value in a result
-MAX_PIXELS = 64_000_000
-FORMATS = ("PNG", "JPEG", "WEBP")
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError)  # what Pillow raises, and DecompressionBombError
-MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
-MOST_COLUMNS = 200
-MOST_BYTES = 2_000_000_000  # of a manifest in Parquet, unpacked
-MOST_HEADER = 100_000  # characters
-SHOWN = ("id", "file_name", "sha256", "rights_holder", "licence", "date", "class", "seed")
-MOST_TEXT = 20_000  # characters of any other value, such as a prompt
 
 
 class GateFailed(InputError):
@@ -163,179 +153,16 @@ def sentence(suite: str, failed: dict[str, Any], failures: int, rows: int) -> st
     return f"The {suite} did not pass its gate, {failed['expectation']}{where}{many}{': ' + shown if shown else ''}{more}; mend it and register it again."
 
 
-def read_manifest(folder: Path, what: str) -> pd.DataFrame:
-    """`metadata.parquet` or `metadata.csv` (UTF-8) of an image folder, every value a string or missing.
-
-    Raises InputError for what cannot be read, has no plain table of at most 200 columns, each with a name of its own, or
-    has a column that the gate adds itself.
-    """
-    import pandas as pd
-    import pyarrow as pa
-
-    try:
-        if (folder / "metadata.parquet").is_file():
-            frame = _read_parquet(folder / "metadata.parquet", what)
-        elif (folder / "metadata.csv").is_file():
-            frame = _read_csv(folder / "metadata.csv", what)
-        else:
-            raise InputError(
-                f"The {what} has no metadata.parquet or metadata.csv; write one row for each image beside the images."
-            )
-    except InputError:
-        raise
-    except (ValueError, OSError, csv.Error, pa.ArrowException, OverflowError) as error:
-        reason = for_terminal((str(error).splitlines() or [""])[0].rstrip("."), 200)
-        raise InputError(f"The manifest of the {what} cannot be read as a table ({reason}); write it again.") from None
-    frame = frame.astype(object).where(frame.notna(), None)
-    return pd.DataFrame(
-        {name: [None if value is None else str(value) for value in frame[name]] for name in frame.columns},
-        columns=frame.columns,
-        dtype=object,
-    )
-
-
-def _check_columns(names: Sequence[str], what: str) -> None:
-    if len(names) > MOST_COLUMNS:
-        raise InputError(f"The manifest of the {what} has {len(names)} columns; give at most {MOST_COLUMNS}.")
-    for name in names:
-        shown = for_terminal(name, 100)
-        if not name or not is_fit(name, 100):
-            raise InputError(f"The manifest of the {what} has a column {shown!r}, which is no name; give it one.")
-        if name in OWN_COLUMNS:
-            raise InputError(
-                f"The manifest of the {what} has a column {shown!r}, which the gate adds itself; rename it."
-            )
-    if len(set(names)) != len(names):
-        twice = next(name for k, name in enumerate(names) if name in names[:k])
-        raise InputError(f"The manifest of the {what} has the column {twice!r} twice; rename one.")
-
-
-def _read_csv(path: Path, what: str) -> pd.DataFrame:
+def frame_of(images: ImageSet, *more: pa.Table) -> pd.DataFrame:
+    """An image set's rows, and more columns beside them, as Great Expectations takes them."""
     import pandas as pd
 
-    with path.open(encoding="utf-8-sig", newline="") as f:
-        if len(header := f.readline(MOST_HEADER + 1)) > MOST_HEADER:
-            raise InputError(f"The first line of the manifest of the {what} has no end; write it again.")
-        names = next(csv.reader([header], strict=True), [])
-        _check_columns(names, what)
-        rows = []
-        lines = csv.reader(f, strict=True)
-        for row in lines:
-            if row and len(row) != len(names):
-                raise InputError(
-                    f"The manifest of the {what} has {len(row)} values in line {lines.line_num + 1} and {len(names)} columns;"
-                    " quote those that have a comma in them."
-                )
-            if row:
-                rows.append([value or None for value in row])
-    return pd.DataFrame(rows, columns=names, dtype=object)
-
-
-def _read_parquet(path: Path, what: str) -> pd.DataFrame:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pq.read_schema(path)
-    _check_columns(schema.names, what)
-    is_any = pa.types
-    for field in schema:
-        kind = field.type.value_type if is_any.is_dictionary(field.type) else field.type
-        if not any(
-            test(kind)
-            for test in (is_any.is_string, is_any.is_large_string, is_any.is_integer, is_any.is_floating, is_any.is_boolean,
-                         is_any.is_date, is_any.is_timestamp, is_any.is_decimal, is_any.is_null)
-        ):  # fmt: skip
-            raise InputError(
-                f"The column {field.name!r} in the manifest of the {what} is of {for_terminal(str(kind), 60)}; give text or numbers."
-            )
-    size, batches = 0, []
-    with pq.ParquetFile(path) as file:  # a few kilobytes may say a value a billion times
-        groups = [file.metadata.row_group(k) for k in range(file.metadata.num_row_groups)]
-        size = sum(group.total_byte_size for group in groups)
-        for batch in file.iter_batches() if size <= MOST_BYTES else ():
-            size += batch.nbytes
-            batches.append(batch)
-            if size > MOST_BYTES:
-                break
-    if size > MOST_BYTES:
-        raise InputError(
-            f"The manifest of the {what} unpacks to more than {MOST_BYTES:,} bytes; make several sets of it."
-        )
-    frame: pd.DataFrame = pa.Table.from_batches(batches, schema).to_pandas(
-        ignore_metadata=True, integer_object_nulls=True
-    )
-    return frame
-
-
-def read_image(content: Path | BinaryIO) -> NDArray[np.uint8]:
-    """The pixels (H, W, 3) of a PNG, JPEG or WebP image. Raises ValueError for what is none, is torn, large, or not of 8 bits."""
-    import numpy as np
-    from PIL import Image
-
-    try:
-        with Image.open(content, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError("too large")
-            if not has_8_bits(image):
-                raise ValueError("not one picture of 8 bits a channel")
-            return np.array(image.convert("RGB"))
-    except (*UNREADABLE, Image.DecompressionBombError) as error:
-        raise ValueError(for_terminal(str(error), 200)) from None
-
-
-def has_8_bits(image: Image.Image) -> bool:
-    """Whether an image, just opened, is one picture of 8 bits a channel, in grey, colours or a palette.
-
-    Pillow would make 8 of 16 bits without a word. What is transparent counts in its own colour.
-    """
-    return image.mode in MODES and ";16" not in str(getattr(image, "tile", "")) and getattr(image, "n_frames", 1) == 1
-
-
-def inspect_images(frame: pd.DataFrame, folder: Path, files: dict[str, str]) -> pd.DataFrame:
-    """The manifest with what its files really are, and whether its text can be shown; see IMAGE_FACTS."""
-    from PIL import Image
-
-    facts = []
-    for row in frame.to_dict("records"):
-        name = row["file_name"]
-        inside = name is not None and is_inside(name)
-        fact = {
-            "text can be shown": all(
-                value is None or (is_fit(value) if column in SHOWN else "\0" not in value and len(value) <= MOST_TEXT)
-                for column, value in row.items()
-            ),
-            "path stays inside": inside,
-            "file exists": inside and name in files,
-            "image decodes": False,
-            "image has 8 bits": False,
-            "width": 0,
-            "height": 0,
-            "digest matches": False,
-        }
-        if fact["file exists"]:
-            fact["digest matches"] = files[name] == row["sha256"]
-            try:
-                with Image.open(folder / name, formats=FORMATS) as image:
-                    fact["width"], fact["height"] = image.size
-                    fact["image has 8 bits"] = has_8_bits(image)
-                    if image.width * image.height <= MAX_PIXELS:
-                        image.load()
-                        fact["image decodes"] = True
-            except (*UNREADABLE, Image.DecompressionBombError):
-                pass
-        facts.append(fact)
-    import pandas as pd
-
-    return pd.concat(
-        [frame.reset_index(drop=True), pd.DataFrame(facts, columns=list(IMAGE_FACTS), index=range(len(frame)))], axis=1
-    )
-
-
-IMAGE_FACTS = (
-    *("text can be shown", "path stays inside", "file exists", "image decodes", "image has 8 bits"),
-    *("width", "height", "digest matches"),
-)
-OWN_COLUMNS = {*IMAGE_FACTS, "date is sane", "class is known"}
+    columns = {
+        name: table[name].to_numpy(zero_copy_only=False)
+        for table in (images.rows, *more)
+        for name in table.column_names
+    }
+    return pd.DataFrame({name: pd.Series(values, dtype=values.dtype) for name, values in columns.items()})
 
 
 @dataclass(frozen=True)
@@ -353,12 +180,12 @@ class Takes:
         return ["class"] * (self.classes is not None) + ["prompt"] * self.prompts
 
 
-def image_expectations(takes: Takes) -> list[Expectation]:
+def image_expectations(images: ImageSet, takes: Takes) -> list[Expectation]:
     """A manifest's images are there, are what it says, and are of the model's size."""
     return [
         *holds("text can be shown"),
-        *present("id", "file_name", "sha256"),
-        *unique("id", "file_name"),
+        *present("id", *images.source.columns, "sha256"),
+        *unique("id", *images.source.columns),
         *holds("path stays inside", "file exists", "image decodes", "image has 8 bits"),
         *equals("height", takes.height),
         *equals("width", takes.width),
@@ -380,14 +207,10 @@ def validate_training(pulled: Pulled, what: str, takes: Takes, licences: Sequenc
     """Gate a training or held-out set: `what` names it; takes: what the model does; licences: those allowed."""
     import datetime
 
-    frame = read_manifest(pulled.folder, what)
-    columns = [
-        *exists("id", "file_name", "sha256", "rights_holder", "licence", "date"),
-        *exists(*takes.columns),
-        *some_rows(),
-    ]
-    first = run_suite(f"{what} manifest", frame, columns, "id")
-    frame = inspect_images(frame, pulled.folder, pulled.files)
+    images = opened(pulled, what)
+    columns = ("id", *images.source.columns, "sha256", "rights_holder", "licence", "date", *takes.columns)
+    first = run_suite(f"{what} manifest", frame_of(images), [*exists(*columns), *some_rows()], "id")
+    frame = frame_of(images, inspect(images))
 
     def sane(date: str | None) -> bool:
         try:
@@ -397,7 +220,7 @@ def validate_training(pulled: Pulled, what: str, takes: Takes, licences: Sequenc
 
     frame["date is sane"] = [sane(date) for date in frame["date"]]
     expectations = [
-        *image_expectations(takes),
+        *image_expectations(images, takes),
         *present("rights_holder", "licence"),
         ("ExpectColumnValuesToBeInSet", {"column": "licence", "value_set": sorted(licences)}),
         *holds("date is sane"),
@@ -409,11 +232,11 @@ def validate_training(pulled: Pulled, what: str, takes: Takes, licences: Sequenc
 @task(cache_policy=NO_CACHE)
 def validate_generated(pulled: Pulled, takes: Takes) -> list[Validation]:
     """Gate a generated batch; takes: what the model does."""
-    frame = read_manifest(pulled.folder, "generated batch")
-    columns = [*exists("id", "file_name", "sha256", "seed", *takes.columns), *some_rows()]
-    first = run_suite("generated batch manifest", frame, columns, "id")
-    frame = inspect_images(frame, pulled.folder, pulled.files)
-    expectations = [*image_expectations(takes), *present("seed"), *check_classes(frame, takes.classes)]
+    images = opened(pulled, "generated batch")
+    columns = ("id", *images.source.columns, "sha256", "seed", *takes.columns)
+    first = run_suite("generated batch manifest", frame_of(images), [*exists(*columns), *some_rows()], "id")
+    frame = frame_of(images, inspect(images))
+    expectations = [*image_expectations(images, takes), *present("seed"), *check_classes(frame, takes.classes)]
     return [first, run_suite("generated batch", frame, expectations, "id")]
 
 
@@ -425,7 +248,7 @@ def validate_checkpoint(pulled: Pulled) -> tuple[list[Validation], Takes]:
 
     from mucs.attribution.model import DiffusionModel, network_from_config, network_part, read_scheduler, read_weights
 
-    names = sorted(pulled.files)
+    names = sorted(p.relative_to(pulled.folder).as_posix() for p in pulled.folder.rglob("*") if not p.is_dir())
     files = pd.DataFrame(
         {
             "file": names,

@@ -24,6 +24,8 @@ from mucs.attribution.bounds import check_config
 from mucs.attribution.model import read_scheduler, weight_files
 from mucs.evidence import holds
 from mucs.evidence.signing import open_envelope, read_private_key, read_public_key
+from mucs.images import ImageSet
+from mucs.images.decode import read_image
 from mucs.ledger import Ledger
 from mucs.ledger.questions import question
 from mucs.ledger.rights import read_rights
@@ -31,7 +33,6 @@ from mucs.parse import compose_yaml, load_json
 from mucs.royalties import Period, read_contract, read_usage
 from tasks.pull import read_listing
 from tasks.registry import _outputs, _remote
-from tasks.validate import read_image, read_manifest
 from tests.mucs.ledger.test_ledger import load, make_run
 from tests.test_corpus import CORPUS, checkpoint
 
@@ -202,7 +203,7 @@ def parameters(world, content):
 
 
 def one_setting(world, content):
-    read_settings((content.decode(errors="replace"),)).check()
+    read_settings((content.decode(errors="replace"),))
 
 
 def yaml_node(world, content):
@@ -233,7 +234,7 @@ READERS = {
     "DVC's file": (lambda w, c: _outputs(said(bytes.decode, c), "train.dvc", lock=False), of_yaml(FILES["registries/good.dvc"])),
     "DVC's lock": (lambda w, c: _outputs(said(bytes.decode, c), "dvc.lock", lock=True), of_yaml(yaml.safe_dump(LOCK).encode())),
     "listing": (lambda w, c: read_listing(c, "train"), of_json(LISTING)),
-    "manifest": (lambda w, c: read_manifest(w.file("set/metadata.csv", c).parent, "set"), of_lines(FILES["manifests/good.csv"])),
+    "manifest": (lambda w, c: ImageSet.open(w.file("set/metadata.csv", c).parent, "set").canonical_rows, of_lines(FILES["manifests/good.csv"])),
     "image": (lambda w, c: read_image(w.file("image", c)), of_lines(FILES["images/good.png"])),
     "network": (network, of_json(json.loads(FILES["configurations/good.network.json"]))),
     "scheduler": (scheduler, of_json(json.loads(FILES["configurations/good.scheduler.json"]))),

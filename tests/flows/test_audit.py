@@ -19,14 +19,14 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.audit import audit
 from flows.calibrate import calibrate
+from mucs.attribution import Settings
 from mucs.attribution.version import METHOD_SHA256
-from tasks.attribute import Settings
 from tasks.s3 import client
 from tests.conftest import FAST
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-SETTINGS = Settings(**FAST, screening=((2, 0.5),), decoys=3, calibration_noises=4)
+SETTINGS = Settings.from_record(FAST | {"screening": [[2, 0.5]], "decoys": 3, "calibration_noises": 4})
 CONTROLLED = replace(SETTINGS, controls=True, recall_sample=1)
 FILES = {"run.json", "noise_bank.safetensors", "edges.parquet", "validations.json"}
 
@@ -150,7 +150,7 @@ def test_a_second_identical_audit_is_a_no_op_that_brings_back_a_lost_page(audite
 
 def test_other_settings_are_another_run(audited, registry):
     folder, first = audited
-    other = run_audit(registry, folder, "other", settings=Settings(**FAST | {"max_steps": 2}), held_out=None)
+    other = run_audit(registry, folder, "other", settings=Settings.from_record(FAST | {"max_steps": 2}), held_out=None)
     assert other.attributed == 3
     assert other.run != first.run
     with duckdb.connect(str(folder / "ledger.duckdb"), read_only=True) as ledger:

@@ -22,8 +22,8 @@ def test_files_are_fetched_once_and_digested(registry, world, tmp_path):
     again = pull.fn(str(registry), "v1", "train", tmp_path)
     assert (first.fetched, again.fetched) == (25, 0)
     assert first.digest == again.digest
-    assert first.files == {path.name: file_digests(path)[1] for path in sorted(world.train.iterdir())}
-    assert first.files == {path.name: file_digests(path)[1] for path in sorted(first.folder.iterdir())}
+    assert first.listing() == {path.name: file_digests(path)[1] for path in sorted(world.train.iterdir())}
+    assert first.listing() == {path.name: file_digests(path)[1] for path in sorted(first.folder.iterdir())}
 
 
 def test_a_spoiled_cache_is_mended(registry, tmp_path):
@@ -34,7 +34,7 @@ def test_a_spoiled_cache_is_mended(registry, tmp_path):
     (pulled.folder / "t01.png").unlink()
     again = pull.fn(str(registry), "v1", "train", tmp_path)
     assert again.fetched == 1
-    assert {path.name: file_digests(path)[1] for path in sorted(again.folder.iterdir())} == pulled.files
+    assert {path.name: file_digests(path)[1] for path in sorted(again.folder.iterdir())} == pulled.listing()
 
 
 @pytest.mark.parametrize(
