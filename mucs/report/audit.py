@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from mucs.evidence.record import devices
@@ -13,13 +15,15 @@ from mucs.parse import load_json
 from mucs.report.page import page
 
 TOP = 5  # training images shown behind each generated one
+READ = 500  # edges that are read at a time
 
 EDGES = """
 SELECT g.row_sha256 AS generated, t.manifest_row, t.rights_holder, t.licence, e.score::DOUBLE AS score,
     e.standard_error::DOUBLE AS standard_error, e.seed_spread::DOUBLE AS seed_spread, e.p_value::DOUBLE AS p_value,
     e.decoy_p_value::DOUBLE AS decoy_p_value, e.decoy_z::DOUBLE AS decoy_z
 FROM edges e JOIN generated_items g USING (generated_id) JOIN training_items t USING (training_id)
-WHERE run_id = $run AND rank <= $top ORDER BY generated_id, rank
+JOIN (SELECT unnest($items) AS row_sha256, generate_subscripts($items, 1) AS place) asked ON asked.row_sha256 = g.row_sha256
+WHERE run_id = $run AND rank <= $top ORDER BY place, rank
 """
 GENERATED = """
 SELECT g.row_sha256, g.manifest_row, v.verdict
@@ -57,19 +61,17 @@ def audit_page(
     number = {"run": ledger.one("SELECT run_id FROM runs WHERE sha256 = ?", sha256)}
     (training,) = ledger.rows(TRAINING, number)
     generated = {row["row_sha256"]: row for row in ledger.rows(GENERATED, number)}
-    edges: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for edge in ledger.rows(EDGES, number | {"top": TOP}):
-        edges[edge["generated"]].append(edge)
     outcomes = run["record"]["results"]["attributions"]
     # validated rows: a folder can hold files that its manifest does not list
     held_out = next((v["rows"] for v in run["validations"] if v["suite"] == "held-out set"), 0)
     calibration = run["record"]["calibration"]
 
     def items() -> Iterator[dict[str, Any]]:
-        for outcome in outcomes:
+        asked = {"items": [outcome["row_sha256"] for outcome in outcomes], "top": TOP}
+        for outcome, edges in zip(outcomes, _by_item(ledger, number | asked), strict=True):
             item = generated[outcome["row_sha256"]]
             row = load_json(item["manifest_row"])
-            shown = [_shown(edge, training_picture) for edge in edges.pop(outcome["row_sha256"], [])]
+            shown = [_shown(edge, training_picture) for edge in edges]
             yield outcome | {"row": row, "picture": generated_picture(row), "verdict": item["verdict"], "edges": shown}
 
     return page(
@@ -91,6 +93,19 @@ def audit_page(
         converged=sum(outcome["converged"] for outcome in outcomes),
         above=sum(item["verdict"] == "above chance" for item in generated.values()),
     )
+
+
+def _by_item(ledger: Ledger, asked: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    """The best edges of each generated item that is asked for, in that order, a few hundred read at a time."""
+    found = ledger.connection.cursor().execute(EDGES, asked)
+    names = [column[0] for column in found.description]
+    rows = (dict(zip(names, row, strict=True)) for many in iter(lambda: found.fetchmany(READ), []) for row in many)
+    groups = groupby(rows, key=itemgetter("generated"))
+    group = next(groups, None)
+    for item in asked["items"]:
+        yield list(group[1]) if group and group[0] == item else []
+        if group and group[0] == item:
+            group = next(groups, None)
 
 
 def _shown(edge: Mapping[str, Any], picture: Picture) -> dict[str, Any]:

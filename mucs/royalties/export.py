@@ -18,8 +18,9 @@ from mucs.files import file_sha256, replacing
 from mucs.ledger import Ledger
 from mucs.report.page import page
 from mucs.royalties.contract import read_contract
+from mucs.royalties.issue import issue, preview
 from mucs.royalties.remarks import remarks
-from mucs.royalties.statement import Statement, issue, preview
+from mucs.royalties.statement import Statement
 from mucs.royalties.usage import Period, read_usage
 from mucs.text import for_spreadsheet
 
