@@ -58,9 +58,12 @@ def read_items(model: DiffusionModel, pulled: Pulled, what: str, cache: Path) ->
     """A folder's images as items of the model, with the classes or prompts of its manifest where the model takes them."""
     import torch
 
+    from mucs.attribution import encode
+
     rows = manifest(pulled, what)
     takes = model.conditioning
-    return model.encode(
+    return encode(
+        model,
         read_pixels(pulled, rows, cache),
         labels=torch.tensor([int(row["class"]) for row in rows]) if "class_labels" in takes else None,
         prompts=[row.get("prompt", "") for row in rows] if "encoder_hidden_states" in takes else None,
@@ -85,7 +88,7 @@ def prepare(
 
 def calibration_address(prepared: Prepared, settings: Settings) -> str:
     """Where the calibration of these inputs and settings is kept, with a held-out set."""
-    from mucs.attribution.calibration import address
+    from mucs.attribution.calibration import calibration_address as address
 
     assert prepared.held_out is not None
     bank = prepared.bank.prefix(settings.calibration_noises)

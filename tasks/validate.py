@@ -424,7 +424,8 @@ def validate_checkpoint(pulled: Pulled) -> tuple[list[Validation], Takes]:
     import pandas as pd
     import torch
 
-    from mucs.attribution.model import DiffusionModel, network_from_config, network_part, read_scheduler, read_weights
+    from mucs.attribution import DiffusionModel
+    from mucs.attribution.checkpoint import network_from_config, network_part, read_scheduler, read_weights
 
     names = sorted(pulled.files)
     files = pd.DataFrame(

@@ -18,10 +18,9 @@ from PIL import Image
 os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
 os.environ |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "GX_ANALYTICS_ENABLED": "false"}
 
-# several test processes share the cores; with more threads than cores they hinder each other
-threads = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-torch.set_num_threads(threads)
-os.environ["OMP_NUM_THREADS"] = str(threads)
+# the models are tiny, and several test processes share the cores: with more threads than cores they hinder each other
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(items):

@@ -21,7 +21,7 @@ from flows.cli.jobs import read_settings
 from mucs import InputError
 from mucs.attribution import Calibration, NoiseBank
 from mucs.attribution.bounds import check_config
-from mucs.attribution.model import read_scheduler, weight_files
+from mucs.attribution.checkpoint import read_scheduler, weight_files
 from mucs.ledger import Ledger, holds
 from mucs.ledger.questions import question
 from mucs.ledger.rights import read_rights

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 from concurrent.futures import Executor
@@ -16,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mucs import InputError
+from mucs.attribution.addresses import address
 from mucs.attribution.bank import NoiseBank
 from mucs.attribution.items import Items, as_items, kept
 from mucs.attribution.losses import LossStore, Scoring, measure
@@ -30,7 +30,7 @@ log = logging.getLogger("mucs.attribution")
 OF_MEMORY = ("micro_batch_size", "gradient_checkpointing", "efficient_attention")  # change nothing beyond rounding
 
 
-def address(
+def calibration_address(
     model: DiffusionModel,
     images: Items,
     held_out: Items,
@@ -42,22 +42,17 @@ def address(
     code: str = METHOD_SHA256,
 ) -> str:
     """SHA-256 of what a calibration depends on, in hexadecimal; micro-batches and precision of scoring are left out."""
-    return hashlib.sha256(
-        json.dumps(
-            {
-                "model": model.digest,
-                "images": images.digest,
-                "held_out": held_out.digest,
-                "bank": bank.digest,
-                "settings": {k: v for k, v in dataclasses.asdict(settings).items() if k not in OF_MEMORY},
-                "score": [scoring.score, scoring.eps, scoring.shared_noise],
-                "decoys": decoys,
-                "seed": seed,
-                "code": code,
-            },
-            sort_keys=True,
-        ).encode()
-    ).hexdigest()
+    return address(
+        model=model.digest,
+        images=images.digest,
+        held_out=held_out.digest,
+        bank=bank.digest,
+        settings={k: v for k, v in dataclasses.asdict(settings).items() if k not in OF_MEMORY},
+        score=[scoring.score, scoring.eps, scoring.shared_noise],
+        decoys=decoys,
+        seed=seed,
+        code=code,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +82,7 @@ class Calibration:
     ) -> None:
         """InputError unless it was made for these, its bank being the first entries of `bank`, by that code."""
         about = (bank.prefix(self.entries), settings, scoring, len(self.decoys), seed, code)
-        fits = held_out is not None and self.address == address(model, images, held_out, *about)
+        fits = held_out is not None and self.address == calibration_address(model, images, held_out, *about)
         if not fits or len(self.null_scores) != len(images):
             raise InputError(
                 "The calibration was made for another model, training set, held-out set, bank or settings, or by another"
@@ -156,24 +151,24 @@ def calibrate(
     decoy is kept in the store when it is done. With an executor several decoys are worked on at once.
     Raises InputError if images, conditioning or bank do not fit the model.
     """
-    items, reserve = as_items(images), as_items(held_out)
+    items, unseen = as_items(images), as_items(held_out)
     store = store or LossStore()
     table = store.table(model, items, bank, scoring)
-    model.check(reserve, "held-out images")
-    chosen = choose_decoys(reserve, decoys)
-    place = address(model, items, reserve, bank, settings, scoring, decoys, seed)
+    model.check(unseen, "held-out images")
+    chosen = choose_decoys(unseen, decoys)
+    place = calibration_address(model, items, unseen, bank, settings, scoring, decoys, seed)
     settings = with_null_loss(settings, model, items, store, seed)
-    everyone, entries = torch.arange(len(items)), range(len(bank))
-    digests = [reserve[chosen[d : d + 1]].digest for d in range(decoys)]
+    candidates, entries = torch.arange(len(items)), range(len(bank))
+    digests = [unseen[chosen[d : d + 1]].digest for d in range(decoys)]
     different = dict(zip(digests, chosen.tolist(), strict=True))  # identical images are one decoy
 
     def one(h: int) -> Tensor:
-        decoy = reserve[h : h + 1]
+        decoy = unseen[h : h + 1]
 
         def fill(scores: Tensor) -> None:
             unlearned = mirrored_unlearning(model, decoy, items, settings, seed=seed)
-            after = measure(unlearned.model, items, scoring.second_bank(bank), everyone, entries, scoring)
-            scores.copy_(scoring.compare(table.rows(everyone, entries), after).mean(dim=1))
+            after = measure(unlearned.model, items, scoring.second_bank(bank), candidates, entries, scoring)
+            scores.copy_(scoring.compare(table.rows(candidates, entries), after).mean(dim=1))
 
         folder = store.folder and store.folder / "decoys" / place
         return kept(folder and folder / f"{decoy.digest}.f32", (len(items),), fill)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,11 +26,15 @@ class Items:
     images: (N, C, H, W), float in [-1, 1] (or latents), or uint8 in 0..255, which becomes float where it is read.
     conditioning: tensors (N, …) by the name of the network's argument; with `condition_of`, (U, …), shared by items.
     condition_of: (N,) which of the U rows is each item's; None if row i is item i's.
+    address: the digest, where whoever made the items knows what they were made of: nothing is hashed then.
+    facts: a file where numbers about all of them are kept, so that they are gone through once.
     """
 
     images: Tensor
     conditioning: Mapping[str, Tensor] = field(default_factory=dict)
     condition_of: Tensor | None = None
+    address: str | None = None
+    facts: Path | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -46,21 +51,38 @@ class Items:
         """The lowest and the highest number of all images, as float32; NaN if one is NaN."""
         if self.images.dtype == torch.uint8:
             return -1.0, 1.0
-        blocks = [self.images[k : k + BLOCK].aminmax() for k in range(0, len(self), BLOCK)]
-        return (
-            float(torch.stack([low for low, _ in blocks]).min()),
-            float(torch.stack([high for _, high in blocks]).max()),
-        )
+        low, high, _ = self._numbers
+        return low, high
 
     @cached_property
     def mean_square(self) -> float:
         """Mean square of all numbers of all images."""
-        sums = [float(self[k : k + BLOCK].images.double().square().sum()) for k in range(0, len(self), BLOCK)]
-        return sum(sums) / self.images.numel()
+        return self._numbers[2] / self.images.numel()
+
+    @cached_property
+    def _numbers(self) -> tuple[float, float, float]:
+        """The lowest and the highest number of all images, as float32, and the sum of all squares."""
+        if self.facts is not None and self.facts.exists():
+            low, high, squares = json.loads(self.facts.read_bytes())
+            return low, high, squares
+        lows, highs, squares = [], [], 0.0
+        for k in range(0, len(self), BLOCK):
+            block = self[k : k + BLOCK].images
+            low, high = block.aminmax()
+            lows.append(low)
+            highs.append(high)
+            squares += float(block.double().square().sum())
+        found = float(torch.stack(lows).min()), float(torch.stack(highs).max()), squares
+        if self.facts is not None:
+            with replacing(self.facts) as partial:
+                partial.write_text(json.dumps(found))
+        return found
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of shapes, images (as float32) and conditioning, in hexadecimal."""
+        """SHA-256 of shapes, images (as float32) and conditioning, in hexadecimal; or the address, where there is one."""
+        if self.address is not None:
+            return self.address
         sha = hashlib.sha256(f"{len(self)} {tuple(self.images.shape[1:])}".encode())
         for start in range(0, len(self), BLOCK):
             block = self[start : start + BLOCK]

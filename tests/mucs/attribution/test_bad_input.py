@@ -26,11 +26,12 @@ from mucs.attribution import (
     calibrate,
     controls,
     denoising_losses,
+    encode,
     estimate_null_loss,
     noise_consistent_skew,
 )
+from mucs.attribution.checkpoint import read_weights
 from mucs.attribution.losses import check
-from mucs.attribution.model import read_weights
 from mucs.attribution.unlearning import mirrored_unlearning, trainable_names
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -219,15 +220,15 @@ def test_items_that_do_not_fit_are_refused(fault, model):
 
 def test_what_is_no_image_is_refused(model):
     for attempt, words in {
-        lambda: model.encode(
-            IMAGES.numpy(), labels=LABELS
+        lambda: encode(
+            model, IMAGES.numpy(), labels=LABELS
         ): "images are float32; give uint8, or floats in .* as a tensor",
-        lambda: model.encode(IMAGES.int(), labels=LABELS): "images are torch.int32; give uint8, or floats",
-        lambda: model.encode(IMAGES, labels=LABELS / 2): "whole numbers from 0 to 2",
+        lambda: encode(model, IMAGES.int(), labels=LABELS): "images are torch.int32; give uint8, or floats",
+        lambda: encode(model, IMAGES, labels=LABELS / 2): "whole numbers from 0 to 2",
         lambda: mirrored_unlearning(model, items()[:1], list(IMAGES)): "images are list; give uint8, or floats",
     }.items():
         says(attempt, words)
-    listed = model.encode(IMAGES, labels=LABELS.tolist())
+    listed = encode(model, IMAGES, labels=LABELS.tolist())
     assert torch.equal(listed.conditioning["class_labels"], LABELS)
 
 
