@@ -12,14 +12,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import resource
+import weakref
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, UNet2DConditionModel
 from torch._subclasses import FakeTensorMode
-from torch.distributed._tools.mem_tracker import MemTracker
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mucs.attribution import DiffusionModel, Items, Unlearning, mirrored_unlearning
 from mucs.attribution.null_loss import NullLoss
@@ -97,6 +99,33 @@ def sd15(settings: Unlearning) -> None:
     measure(model, {"encoder_hidden_states": torch.randn(2, 77, 768)}, settings)
 
 
+class Alive(TorchDispatchMode):
+    """Counts the bytes of all tensors that are made while it is on and not yet gone, and the most there were at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: Any = weakref.WeakKeyDictionary()
+        self.now = self.peak = 0
+
+    def add(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage not in self.known:
+            self.known[storage] = True
+            self.now += storage.nbytes()
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self.drop, storage.nbytes())
+
+    def drop(self, gone: int) -> None:
+        self.now -= gone
+
+    def __torch_dispatch__(self, operation: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        made = operation(*given, **(named or {}))
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, torch.Tensor):
+                self.add(leaf)
+        return made
+
+
 def sdxl(micro: int, precision: Any, checkpointing: bool, fused: bool) -> None:
     """The peak of one micro-batch, forward and backward, and of the optimizer's step after it."""
     settings = Unlearning(micro_batch_size=micro, precision=precision, gradient_checkpointing=checkpointing)
@@ -118,22 +147,23 @@ def sdxl(micro: int, precision: Any, checkpointing: bool, fused: bool) -> None:
             "text_embeds": torch.empty(micro, 1280),
             "time_ids": torch.empty(micro, 6),
         }
-        batch = Batch(torch.empty(shape), torch.empty(shape), torch.zeros(micro), given, micro // 2, torch.ones(micro // 2))
-        tracker = MemTracker()
-        tracker.track_external(model.network, unlearned.network, optimizer)
-        with tracker:
+        batch = Batch(
+            torch.empty(shape), torch.empty(shape), torch.zeros(micro), given, micro // 2, torch.ones(micro // 2)
+        )
+        with Alive() as alive:
+            for tensor in (*model.network.parameters(), *unlearned.network.parameters()):
+                alive.add(tensor)
             for _ in range(2):  # from the second on the optimizer's moments are there
                 Objective(NullLoss(1.0), settings).losses(unlearned, batch)
                 optimizer.step()
+                kept = alive.now
                 optimizer.zero_grad()
-        found = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]
-    of = {getattr(kind, "value", kind): number / GB for kind, number in found.items()}
     count = sum(p.numel() for p in model.network.parameters())
     trained = sum(p.numel() for p in parameters)
     print(
-        f"| {micro} | {precision} | {checkpointing} | {'fused' if fused else 'math'} | {of.pop('Total'):.1f} GB | "
-        + ", ".join(f"{kind} {number:.1f}" for kind, number in of.items() if number >= 0.05)
-        + f" | {count / 1e6:.0f} M, {trained / 1e6:.0f} M trained |"
+        f"| {micro} | {precision} | {checkpointing} | {'fused' if fused else 'math'} | {alive.peak / GB:.1f} GB"
+        f" | {kept / GB:.1f} GB | {count / 1e6:.0f} M, {trained / 1e6:.0f} M trained |",
+        flush=True,
     )
 
 

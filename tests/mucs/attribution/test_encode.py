@@ -5,8 +5,18 @@ import pytest
 import torch
 
 from mucs import InputError
-from mucs.attribution import DiffusionModel, Encoding, Items, LossStore, NoiseBank, Scoring, encode
-from tests.mucs.attribution.test_families import FAMILIES
+from mucs.attribution import (
+    DiffusionModel,
+    Encoding,
+    Items,
+    LossStore,
+    NoiseBank,
+    Scoring,
+    Unlearning,
+    attribute,
+    encode,
+)
+from tests.mucs.attribution.test_families import FAMILIES, train
 
 WORDS = [f"a {a} {b}" for a in ("bar", "box", "dot") for b in "abcdefghijklmnopqrstuvwxyz"]
 COUNT = 150
@@ -107,7 +117,7 @@ def test_pixels_of_a_model_without_a_vae_are_kept_as_bytes(world, tmp_path):
     assert model.digest == DiffusionModel.from_pretrained(world.checkpoint, digest="checkpoint").digest
     mean_square = found.mean_square
     again = encode(model, Source(pixels), labels=labels, cache=tmp_path, address="data")
-    again.__dict__["images"] = None  # nothing left to go through
+    again.__dict__["images"] = torch.zeros_like(again.images)  # were it gone through again
     assert again.mean_square == mean_square
 
 
@@ -124,3 +134,34 @@ def test_what_is_no_source_of_images_is_refused(model, pixels, tmp_path):
         encode(model, Source(pixels), cache=tmp_path, **given)
     with pytest.raises(InputError, match="encoding batch size is 0"):
         Encoding(batch_size=0)
+
+
+@pytest.mark.slow
+def test_ranks_hardly_move_with_half_precision_latents(folder):
+    """Its figures are in docs/benchmarks.md: `pytest -m slow -s tests/mucs/attribution/test_encode.py`."""
+    model, count = FAMILIES["stable-diffusion"].read(folder), 96
+    quarters = torch.rand((count, 3, 2, 2), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images = torch.nn.functional.interpolate(quarters, size=16)
+    prompts = [WORDS[k % len(WORDS)] for k in range(count)]
+    full, half = (
+        encode(model, images, prompts=prompts, encoding=Encoding(precision=precision))
+        for precision in ("float32", "bfloat16")
+    )
+    train(model, full, 400, 5e-3)
+    bank, settings = NoiseBank.draw(model, 16), Unlearning(learning_rate=1e-3, batch_size=8, max_steps=40)
+    scores = []
+    for items in (full, half):
+        found = attribute(model, items, full[torch.arange(8)], bank, settings, scoring=Scoring(batch_size=32))
+        scores.append(torch.stack([one.scores[one.items.argsort()] for one in found]))
+    ranks = [score.argsort(dim=1).argsort(dim=1).double() for score in scores]
+    rho = torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(*ranks, strict=True)])
+    same = sum(
+        len(set(a.topk(10).indices.tolist()) & set(b.topk(10).indices.tolist())) for a, b in zip(*scores, strict=True)
+    ) / (10 * len(rho))
+    first = sum(int(a.argmax() == b.argmax()) for a, b in zip(*scores, strict=True))
+    print(
+        f"Spearman {float(rho.mean()):.4f} (least {float(rho.min()):.4f}), of the best 10 {same:.3f} the same, the first"
+        f" the same for {first} of {len(rho)}, no score differs by more than {float((scores[0] - scores[1]).abs().max()):.4f}"
+    )
+    assert rho.min() > 0.9
+    assert first == len(rho)
