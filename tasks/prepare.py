@@ -40,7 +40,7 @@ def read_pixels(pulled: Pulled, rows: Manifest, cache: Path) -> torch.Tensor:
     """A folder's images, in the order of its manifest: (N, 3, H, W) uint8, decoded once into a file of the cache, and mapped from it."""
     import torch
 
-    from mucs.attribution.items import kept
+    from mucs.attribution.mapped import cached
     from mucs.attribution.version import code_sha256
 
     def decode(row: dict[str, str]) -> torch.Tensor:
@@ -51,7 +51,7 @@ def read_pixels(pulled: Pulled, rows: Manifest, cache: Path) -> torch.Tensor:
             pixel.copy_(decode(row))
 
     name = f"{pulled.digest}-{code_sha256(__file__, str(validate.__file__))[:16]}.u8"
-    return kept(cache / "pixels" / name, (len(rows), *decode(rows[0]).shape), fill, torch.uint8)
+    return cached(cache / "pixels" / name, (len(rows), *decode(rows[0]).shape), fill, torch.uint8)
 
 
 def read_items(model: DiffusionModel, pulled: Pulled, what: str, cache: Path) -> Items:

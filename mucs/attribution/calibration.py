@@ -17,8 +17,9 @@ from torch import Tensor
 from mucs import InputError
 from mucs.attribution.addresses import address
 from mucs.attribution.bank import NoiseBank
-from mucs.attribution.items import Items, as_items, kept
+from mucs.attribution.items import Items, as_items
 from mucs.attribution.losses import LossStore, Scoring, measure
+from mucs.attribution.mapped import cached
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
 from mucs.attribution.unlearning import Unlearning, mirrored_unlearning, with_null_loss
@@ -171,7 +172,7 @@ def calibrate(
             scores.copy_(scoring.compare(table.rows(candidates, entries), after).mean(dim=1))
 
         folder = store.folder and store.folder / "decoys" / place
-        return kept(folder and folder / f"{decoy.digest}.f32", (len(items),), fill)
+        return cached(folder and folder / f"{decoy.digest}.f32", (len(items),), fill)
 
     done = executor.map(one, different.values()) if executor else map(one, different.values())
     scores: dict[str, Tensor] = {}

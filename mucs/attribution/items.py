@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mucs import InputError
-from mucs.files import replacing, reserve
+from mucs.files import replacing
 
 BLOCK = 1024  # items read at once where all of them are gone through
 
@@ -106,22 +105,3 @@ def as_items(images: Tensor | Items) -> Items:
         if not isinstance(values, Tensor) or values.device.type != "cpu" or values.ndim == 0:
             raise InputError(f"The {name} are no tensor in the CPU's memory with a row for each item; give one.")
     return items
-
-
-def kept(
-    path: Path | None, shape: tuple[int, ...], fill: Callable[[Tensor], object], dtype: torch.dtype = torch.float32
-) -> Tensor:
-    """A tensor that `fill` writes once; with a path it is mapped from that file, where a later call finds it."""
-    if path is None:
-        values = torch.empty(shape, dtype=dtype)
-        fill(values)
-        return values
-    kind = torch.empty(0, dtype=dtype).numpy().dtype
-    size = int(np.prod(shape)) * kind.itemsize
-    if not path.exists() or path.stat().st_size != size:
-        with replacing(path) as partial:
-            reserve(partial, size)
-            writable = np.memmap(partial, kind, "r+", shape=shape)
-            fill(torch.from_numpy(writable))
-            writable.flush()
-    return torch.from_numpy(np.memmap(path, kind, "c", shape=shape))

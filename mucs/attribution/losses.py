@@ -17,7 +17,8 @@ from torch import Tensor
 from mucs import InputError
 from mucs.attribution.addresses import address
 from mucs.attribution.bank import NoiseBank
-from mucs.attribution.items import Items, as_items, kept
+from mucs.attribution.items import Items, as_items
+from mucs.attribution.mapped import cached
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import differences, skews
@@ -275,7 +276,7 @@ class LossStore:
         with self.lock:
             if place not in self.numbers:
                 path = self.folder and self.folder / f"{place}.f64"
-                value = kept(path, (1,), lambda blank: blank.fill_(compute()), torch.float64)
+                value = cached(path, (1,), lambda blank: blank.fill_(compute()), torch.float64)
                 self.numbers[place] = float(value)
             return self.numbers[place]
 

@@ -1,4 +1,4 @@
-"""A tensor in a file larger than memory, filled block by block; after a kill it goes on with the blocks that are missing."""
+"""Tensors in files, computed once and mapped from there: as a whole, or block by block."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mucs.files import creating, reserve
+from mucs.files import creating, replacing, reserve
 
 
 def mapped(
@@ -64,3 +65,22 @@ def mapped(
                 if done:
                     done(min(start + block, shape[0]), shape[0])
     return torch.from_file(str(path), shared=False, size=numbers, dtype=dtype).view(shape)
+
+
+def cached(
+    path: Path | None, shape: tuple[int, ...], fill: Callable[[Tensor], object], dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """A tensor that `fill` writes once; with a path it is mapped from that file, where a later call finds it."""
+    if path is None:
+        values = torch.empty(shape, dtype=dtype)
+        fill(values)
+        return values
+    kind = torch.empty(0, dtype=dtype).numpy().dtype
+    size = int(np.prod(shape)) * kind.itemsize
+    if not path.exists() or path.stat().st_size != size:
+        with replacing(path) as partial:
+            reserve(partial, size)
+            writable = np.memmap(partial, kind, "r+", shape=shape)
+            fill(torch.from_numpy(writable))
+            writable.flush()
+    return torch.from_numpy(np.memmap(path, kind, "c", shape=shape))

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mucs.attribution import Items, LossStore, NoiseBank, Scoring, Screening, Unlearning, mirrored_unlearning
 from mucs.attribution.addresses import address
-from mucs.attribution.items import kept
 from mucs.attribution.losses import machine, measure
+from mucs.attribution.mapped import cached
 from mucs.attribution.screening import successive_halving
 from mucs.attribution.unlearning import with_null_loss
 from mucs.attribution.version import METHOD_SHA256
@@ -78,7 +78,7 @@ class Mucs:
                 losses[-1] = float(done.converged)
 
             path = self.folder and self.folder / "unlearned" / place / f"{item.digest}.f32"
-            losses = kept(path, (len(candidates) + 1, len(self.bank)), fill)
+            losses = cached(path, (len(candidates) + 1, len(self.bank)), fill)
             return self.scoring.compare(before, losses[:-1]), bool(losses[-1].all())
 
         digests = [generated[k : k + 1].digest for k in range(len(generated))]

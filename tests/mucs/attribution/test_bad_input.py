@@ -343,11 +343,11 @@ def test_a_table_that_was_cut_short_is_measured_anew(model, tmp_path):
 NO_ROOM = """
 import resource, signal, sys, torch
 from mucs import InputError
-from mucs.attribution.items import kept
+from mucs.attribution.mapped import cached
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
-    kept(Path(sys.argv[1]) / "deep" / "losses", (1000,), torch.zero_)
+    cached(Path(sys.argv[1]) / "deep" / "losses", (1000,), torch.zero_)
 except InputError as error:
     print(error)
 """
