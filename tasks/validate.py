@@ -246,7 +246,8 @@ def validate_checkpoint(pulled: Pulled) -> tuple[list[Validation], Takes]:
     import pandas as pd
     import torch
 
-    from mucs.attribution.model import DiffusionModel, network_from_config, network_part, read_scheduler, read_weights
+    from mucs.attribution import DiffusionModel
+    from mucs.attribution.checkpoint import network_from_config, network_part, read_scheduler, read_weights
 
     names = sorted(p.relative_to(pulled.folder).as_posix() for p in pulled.folder.rglob("*") if not p.is_dir())
     files = pd.DataFrame(

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OUTER = {"prefect", "dvc", "boto3", "botocore", "great_expectations", "tasks", "flows"}
 ALONE = {"torch", "diffusers", "numpy", "safetensors"}
-FAMILIES = {"adapter.py": {"peft"}, "encode.py": {"transformers"}}  # imported only where a checkpoint needs them
+FAMILIES = {"adapter.py": {"peft"}, "prompts.py": {"transformers"}}  # imported only where a checkpoint needs them
 
 
 def imports(path: Path) -> set[str]:
