@@ -106,7 +106,7 @@ def audit(
     generated = pull(registry, revision, batch, cache)
     inputs = pull_inputs(registry, revision, checkpoint, training_set, held_out, licences, cache)
     training, reserve = inputs.training, inputs.held_out
-    validations = inputs.validations + validate_generated(generated, inputs.takes)
+    validations = inputs.validations + validate_generated(generated, inputs.takes, cache)
     log.info("validate  %d gates passed", len(validations))
 
     calibration = None

@@ -33,8 +33,8 @@ def pull_inputs(
     model = pull(registry, revision, checkpoint, cache)
     training = pull(registry, revision, training_set, cache)
     reserve = pull(registry, revision, held_out, cache) if held_out else None
-    validations, takes = validate_checkpoint(model)
-    validations += validate_training(training, "training set", takes, licences)
+    validations, takes = validate_checkpoint(model, cache)
+    validations += validate_training(training, "training set", takes, licences, cache)
     if reserve:
-        validations += validate_training(reserve, "held-out set", takes, licences)
+        validations += validate_training(reserve, "held-out set", takes, licences, cache)
     return Inputs(model, training, reserve, takes, validations)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mucs.images import ImageSet, decode, imageset
+from mucs.images import ImageSet
+from mucs.images.pixels import mapped_pixels
+from mucs.images.version import IMAGES_SHA256
 from tasks.pull import Pulled
 
 if TYPE_CHECKING:
@@ -59,15 +61,8 @@ def read_pixels(pulled: Pulled, images: ImageSet, cache: Path) -> torch.Tensor:
     """A pulled set's images: (N, 3, H, W) uint8, decoded once into a file of the cache, and mapped from it."""
     import torch
 
-    from mucs.attribution.items import kept
-    from mucs.attribution.version import code_sha256
-
-    def fill(pixels: torch.Tensor) -> None:
-        for k in range(len(images)):  # one by one: all of them may be larger than memory
-            pixels[k : k + 1] = torch.from_numpy(images[k : k + 1])
-
-    name = f"{pulled.digest}-{code_sha256(__file__, str(decode.__file__), str(imageset.__file__))[:16]}.u8"
-    return kept(cache / "pixels" / name, (len(images), *images[:1].shape[1:]), fill, torch.uint8)
+    path = cache / "pixels" / f"{pulled.digest}-{IMAGES_SHA256[:16]}.u8"
+    return torch.from_numpy(mapped_pixels(images, path))
 
 
 def read_items(model: DiffusionModel, pulled: Pulled, what: str, cache: Path) -> Items:
