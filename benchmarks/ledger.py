@@ -33,9 +33,13 @@ sys.path.insert(0, str(HERE.parent))
 
 from mucs import ledger as store  # noqa: E402
 from mucs.canonical import digest  # noqa: E402
-from mucs.ledger import EDGE_SCHEMA, Ledger, Run, first_fault, merkle  # noqa: E402
-from mucs.ledger.edges import DECIMALS, NUMBERS, PARQUET, hash_leaves, pack, raw_digests, rounded  # noqa: E402
-from mucs.ledger.load import file_sha256  # noqa: E402
+from mucs.evidence import EDGE_SCHEMA, merkle  # noqa: E402
+from mucs.evidence.edges import DECIMALS, NUMBERS, PARQUET, rounded  # noqa: E402
+from mucs.evidence.leaves import hash_leaves, pack  # noqa: E402
+from mucs.evidence.reading import raw_digests  # noqa: E402
+from mucs.evidence.rows import canonical_rows  # noqa: E402
+from mucs.files import file_sha256  # noqa: E402
+from mucs.ledger import Ledger, Run, first_fault  # noqa: E402
 from mucs.ledger.questions import names, question  # noqa: E402
 from mucs.royalties import Period, issue, read_contract, read_usage  # noqa: E402
 
@@ -109,7 +113,8 @@ class World:
             {"kind": kind, "sha256": given["sha256"], "files": 1, "bytes": 1} for kind, given in inputs.items()
         ]
         artifacts += [{"kind": kind, "sha256": sha256, "files": 1, "bytes": 1} for kind, sha256 in outputs.items()]
-        return Run(record, artifacts, self.training_rows(), rows, attributions, edges, [], f"s3://evidence/{number}")
+        training = canonical_rows(self.training_rows())
+        return Run(record, artifacts, training, canonical_rows(rows), edges, [], f"s3://evidence/{number}")
 
 
 def item(prefix: str, number: int) -> dict[str, str]:
@@ -146,7 +151,7 @@ def build_run(world: World, number: int) -> None:
     random = np.random.default_rng(number)
     training = world.training_rows()
     digests = [digest(row) for row in training]
-    raw = raw_digests(digests)
+    raw = raw_digests(pa.array(digests))
     ends = [
         pa.array(values) for values in (digests, [row["id"] for row in training], [row["sha256"] for row in training])
     ]
@@ -165,7 +170,7 @@ def build_run(world: World, number: int) -> None:
             if len(waiting) * world.training >= 2**20 or row is rows[-1]:
                 writer.write_table(pa.concat_tables(waiting).unify_dictionaries().combine_chunks())
                 waiting = []
-            leaves = pack(raw_digests([digest(row)]), raw[edges["item"]], edges["rank"], edges)
+            leaves = pack(raw_digests(pa.array([digest(row)])), raw[edges["item"]], edges["rank"], edges)
             tree.add(merkle.complete(hash_leaves(leaves), count))
             count += world.training
     built = {"root": tree.root().hex(), "edges": count, "sha256": file_sha256(path)}

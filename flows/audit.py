@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 
-from flows.checks import check_inputs
-from flows.inputs import pull_inputs
-from flows.narrate import narrate
+from flows.engine import Engine
+from flows.inputs import Job
+from flows.settings import GivenSettings
+from flows.units import NoneAttributed, measure_losses, raise_bad_input, reason, run_units
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.evidence.record import Failed
+from mucs.evidence.signing import read_private_key
 from mucs.files import check_writable
-from mucs.ledger import Ledger
-from mucs.ledger.signing import read_private_key
-from tasks.attribute import Settings, attribute
+from mucs.images import ImageSet
+from mucs.ledger import Ledger, Run
+from tasks.attribute import Unit, attribute, units
 from tasks.calibrate import find_calibration
+from tasks.collect import Outcome, collect
 from tasks.load import load
+from tasks.narrate import narrate
+from tasks.plan import Plan
 from tasks.prepare import opened
-from tasks.publish import check_retention, publish, stage_edges, stage_run
-from tasks.pull import Pulled, default_cache, pull
+from tasks.publish import publish
+from tasks.pull import Pulled, pull
+from tasks.put import check_retention
 from tasks.registry import recorded
 from tasks.report import page_path, report
 from tasks.s3 import split_url
-from tasks.validate import validate_edges, validate_generated
+from tasks.stage_edges import stage_edges
+from tasks.stage_run import stage_run
+from tasks.validate import Validation, validate_generated
+from tasks.validate_edges import validate_edges
 
 log = logging.getLogger("mucs.audit")
 
@@ -37,27 +48,18 @@ class Audit:
     """What an audit came to.
 
     run: the run's SHA-256, None if there was nothing to do. attributed: how many generated items it attributed.
-    held: how many the ledger held already. report: the page of the run.
+    held: how many the ledger held already. report: the page of the run. failed: how many items could not be attributed.
     """
 
     run: str | None
     attributed: int
     held: int
     report: Path | None
+    failed: int = 0
 
 
 def check_audit(
-    registry: str,
-    results: str,
-    revision: str = "main",
-    ledger: Path = Path("mucs.duckdb"),
-    reports: Path = Path("reports"),
-    settings: Settings = Settings(),
-    device: str = "auto",
-    cache: Path | None = None,
-    key: Path | None = None,
-    retention_days: int | None = None,
-    **_: Any,
+    job: Job, ledger: Path, reports: Path, key: Path | None = None, retention_days: int | None = None
 ) -> None:
     """InputError for what can be seen to be wrong with an audit before it begins; all are as `audit` takes them."""
     if not ledger.parent.is_dir():
@@ -68,9 +70,9 @@ def check_audit(
         read_private_key(key)
     if ledger.exists():
         Ledger.open(ledger).connection.close()
-    check_inputs(registry, revision, results, settings, device, cache or default_cache())
+    job.check()
     if retention_days is not None:
-        check_retention(split_url(results)[0], retention_days)
+        check_retention(split_url(job.results)[0], retention_days)
 
 
 @flow(name="audit")
@@ -85,88 +87,112 @@ def audit(
     batch: str = "generated",
     ledger: Path = Path("mucs.duckdb"),
     reports: Path = Path("reports"),
-    settings: Settings = Settings(),
+    settings: GivenSettings | None = None,
     device: str = "auto",
     cache: Path | None = None,
     key: Path | None = None,
     retention_days: int | None = None,
+    engine: Engine = Engine(),
+    work: str | None = None,
 ) -> Audit:
     """Attribute the generated items that the ledger does not hold yet for this checkpoint, data, calibration and settings.
 
-    registry: path or address of a Git repository whose DVC remote is on S3. revision: tag, branch or commit.
-    checkpoint, training_set, held_out, batch: DVC-tracked folders in it; held_out may be None.
-    results: `s3://bucket/prefix` for the evidence; a calibration is looked for there. licences: those that a training item may have.
-    key: a private key to sign the run with. retention_days: for how long S3 keeps the evidence under object lock.
-    Raises InputError for anything that cannot be used, with the ledger as it was.
+    Args:
+        registry: Path or address of a Git repository whose DVC remote is on S3.
+        results: `s3://bucket/prefix` for the evidence; a calibration is looked for there.
+        licences: Those that a training item may have.
+        revision: Tag, branch or commit of the registry.
+        checkpoint, training_set, held_out, batch: DVC-tracked folders in it; held_out may be None.
+        ledger: The ledger's file.
+        reports: The folder for the run's page.
+        settings: The method's; the paper's without.
+        device: "cpu", "cuda" or "auto".
+        cache: The folder for what is pulled; the user's cache folder without.
+        key: A private key to sign the run with.
+        retention_days: For how long S3 keeps the evidence under object lock.
+        engine: Where items are attributed: threads of this machine, processes, or a Ray cluster.
+        work: The work store, a folder or `s3://bucket/prefix`; without, one in the cache, or beside the results for a fleet.
+
+    Returns:
+        What it came to. An item that fails after all tries is named in the run's record, and left to the next audit.
+
+    Raises:
+        InputError: For anything that cannot be used, with the ledger as it was.
+        NoneAttributed: If no item could be.
     """
     narrate()
-    cache = cache or default_cache()
-    check_audit(registry, results, revision, ledger, reports, settings, device, cache, key, retention_days)
+    job = Job.given(locals())
+    check_audit(job, ledger, reports, key, retention_days)
 
-    generated = pull(registry, revision, batch, cache)
-    inputs = pull_inputs(registry, revision, checkpoint, training_set, held_out, licences, cache)
-    training, reserve = inputs.training, inputs.held_out
-    validations = inputs.validations + validate_generated(generated, inputs.takes, cache)
+    generated = pull(registry, revision, batch, job.cache)
+    inputs = job.pull()
+    validations = inputs.validations + validate_generated(generated, inputs.takes, job.cache)
     log.info("validate  %d gates passed", len(validations))
+    plan = job.plan(inputs, generated)
+    images = opened(generated, "generated batch")
 
-    calibration = None
-    if reserve:
-        calibration = find_calibration(inputs.checkpoint, training, reserve, settings, device, cache, results)
-        if not calibration:
-            log.info(
-                "calibrate first: there is no calibration for these inputs and settings, and so no p-value against decoys;"
-                " `mucs calibrate` makes it, and an audit after it adds them without unlearning anything again"
-            )
-    everything = opened(generated, "generated batch").to_rows()
-    pulled = {"checkpoint": inputs.checkpoint, "training_set": training, "held_out": reserve, "batch": generated}
-    holders, withdrawn = holding_runs(ledger, pulled, calibration, settings)
-    rows = [row for row in everything if digest(row) not in holders]
-    held = len(everything) - len(rows)
-    for run_held in sorted({holders[digest(row)] for row in everything if digest(row) in holders}):
-        if not page_path(reports, run_held).exists():  # lost, or never written because the audit was killed
-            log.info(
-                "report    %s", report(ledger, run_held, training, batch_of(ledger, run_held, registry, cache), reports)
-            )
+    calibration = find_calibration(plan, results) if inputs.held_out else None
+    if inputs.held_out and not calibration:
+        log.info(
+            "calibrate first: there is no calibration for these inputs and settings, and so no p-value against decoys;"
+            " `mucs calibrate` makes it, and an audit after it adds them without unlearning anything again"
+        )
+    rows, replaces = missing_rows(job, plan, calibration, ledger, reports, images)
+    held = len(images) - len(rows)
     if not rows:
         log.info("nothing to do: the ledger holds all %d items for these inputs and settings", held)
         return Audit(None, 0, held, None)
     if held:
         log.info("attribute %d items; the ledger holds the other %d already", len(rows), held)
 
-    replaces = sorted({withdrawn[digest(row)] for row in rows if digest(row) in withdrawn})
-    # what a withdrawn run rests on may be what was wrong with it: nothing that was kept is used again
-    kept = cache / "again" / digest(replaces)[:16] if replaces else cache
-    outcome = attribute(inputs.checkpoint, training, reserve, generated, rows, settings, device, kept, calibration)
-    edges, attributions, expected = stage_edges(outcome, training, rows)
-    decoys = outcome.calibration["decoys"] if outcome.calibration else None
-    validations += validate_edges(edges, expected, bounded=settings.score == "skew", decoys=decoys)
-    place = recorded(registry)
-    run = stage_run(edges, attributions, outcome, settings, pulled, place, rows, validations, results, replaces)
-    log.info("publish   %s", publish(run, outcome.bank, key, retention_days))
+    plan = dataclasses.replace(plan, replaces=tuple(replaces))
+    asked = units(plan, images, rows)
+    failed = attribute_all(job, plan, asked)
+    done = [k for k in rows if k not in failed]
+    given_up = [Failed(images.row(k), why) for k, why in failed.items()]
+    if not done:
+        raise NoneAttributed(f"None of {len(rows)} items could be attributed: {given_up[0].reason}.")
+
+    answered = [unit for unit in asked if unit.is_control or unit.row not in failed]
+    outcome = collect(plan, answered, calibration)
+    done_rows = [images.row(k) for k in done]
+    run = publish_run(job, outcome, done_rows, given_up, validations, key, retention_days)
     load(ledger, run)
-    log.info("load      %d edges of %d generated items", sum(expected.values()), len(rows))
-    page = report(ledger, run.sha256, training, generated, reports)
+    log.info("load      %d edges of %d generated items", run.record["results"]["edges"], len(done))
+    page = report(ledger, run.sha256, inputs.training, generated, reports)
     log.info("report    %s", page)
-    return Audit(run.sha256, len(rows), held, page)
+    return Audit(run.sha256, len(done), held, page, len(given_up))
 
 
-def holding_runs(
-    ledger: Path, inputs: dict[str, Pulled | None], calibration: Path | None, settings: Settings
-) -> tuple[dict[str, str], dict[str, str]]:
-    """The run that attributed each generated row (both by SHA-256) with these inputs, calibration and settings.
+def missing_rows(
+    job: Job, plan: Plan, calibration: Path | None, ledger: Path, reports: Path, images: ImageSet
+) -> tuple[list[int], list[str]]:
+    """The rows of the batch that the ledger lacks for these inputs, and the withdrawn runs that had attributed some of them.
+
+    Runs that hold the others get their pages where these are lost, or never were written because an audit was killed.
+    """
+    holding, withdrawn = holding_runs(ledger, plan, calibration)
+    row_sha256 = images.row_sha256.to_pylist()
+    for run in sorted({holding[row] for row in row_sha256 if row in holding}):
+        if not page_path(reports, run).exists():
+            batch = batch_of(ledger, run, job.registry, job.cache)
+            log.info("report    %s", report(ledger, run, plan.training, batch, reports))
+    rows = [k for k, row in enumerate(row_sha256) if row not in holding]
+    return rows, sorted({withdrawn[row_sha256[k]] for k in rows if row_sha256[k] in withdrawn})
+
+
+def holding_runs(ledger: Path, plan: Plan, calibration: Path | None) -> tuple[dict[str, str], dict[str, str]]:
+    """The run that attributed each generated row (both by SHA-256) with a plan's inputs and settings, and a calibration.
 
     Those of runs that were withdrawn come second.
     """
     if not ledger.exists():
         return {}, {}
-    asked = {
-        name: given.digest if given else ""
-        for name, given in inputs.items()
-        if name in ("checkpoint", "training_set", "held_out")
-    }
+    inputs = {"checkpoint": plan.checkpoint, "training_set": plan.training, "held_out": plan.held_out}
+    asked = {name: given.digest if given else "" for name, given in inputs.items()}
     sha256 = hashlib.sha256(calibration.read_bytes()).hexdigest() if calibration else ""
     with Ledger.open(ledger) as opened:
-        found = opened.ask("covered", **asked, calibration=sha256, settings=digest(settings.record()))
+        found = opened.ask("covered", **asked, calibration=sha256, settings=digest(plan.settings.record()))
     held, withdrawn = (
         {row["row_sha256"]: row["run"] for row in found if row["withdrawn"] is so} for so in (False, True)
     )
@@ -178,3 +204,38 @@ def batch_of(ledger: Path, run: str, registry: str, cache: Path) -> Pulled:
     with Ledger.open(ledger) as opened:
         given = opened.run(run)["record"]["inputs"]["batch"]
     return pull(registry, given["commit"], given["path"], cache)
+
+
+def attribute_all(job: Job, plan: Plan, asked: Sequence[Unit]) -> dict[int, str]:
+    """Attribute items side by side; gives why, by row, of those that failed after all tries.
+
+    Raises:
+        InputError: If what is wrong is wrong with all of them.
+    """
+    with job.engine.runner(job.device) as runner:
+        measure_losses(job, plan, runner)
+        different = list({unit.address: unit for unit in asked}.values())
+        failed = run_units(runner, attribute, job.for_workers(plan), different, "attribute", lambda unit: unit.name)
+    if len(failed) == len(different):
+        raise_bad_input(failed)
+    reasons = {unit.address: reason(error) for unit, error in failed.items()}
+    return {unit.row: reasons[unit.address] for unit in asked if unit.address in reasons and not unit.is_control}
+
+
+def publish_run(
+    job: Job,
+    outcome: Outcome,
+    rows: Sequence[Mapping[str, str]],
+    failed: Sequence[Failed],
+    validations: list[Validation],
+    key: Path | None,
+    retention_days: int | None,
+) -> Run:
+    """Stage a run's edges and record, gate them, and publish them."""
+    edges, attributions = stage_edges(outcome, rows)
+    decoys = outcome.calibration["decoys"] if outcome.calibration else None
+    bounded = job.settings.scoring.score == "skew"
+    validations = validations + validate_edges(edges, attributions, bounded=bounded, decoys=decoys)
+    run = stage_run(edges, attributions, outcome, recorded(job.registry), validations, job.results, failed)
+    log.info("publish   %s", publish(run, outcome.bank, key, retention_days))
+    return run

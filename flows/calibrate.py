@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 
-from flows.checks import check_inputs
-from flows.inputs import pull_inputs
-from flows.narrate import narrate
+from flows.engine import Engine
+from flows.inputs import Job
+from flows.settings import GivenSettings
+from flows.units import measure_losses, run_units
 from mucs import InputError
-from tasks.attribute import Settings
-from tasks.calibrate import calibrate as make_calibration
-from tasks.calibrate import find_calibration, publish_calibration
-from tasks.pull import default_cache
+from tasks.calibrate import assemble_calibration, decoys, find_calibration, publish_calibration, score_decoy
+from tasks.narrate import narrate
 
 log = logging.getLogger("mucs.calibrate")
 
@@ -34,20 +32,11 @@ class Calibrated:
     made: bool
 
 
-def check_calibrate(
-    registry: str,
-    results: str,
-    revision: str = "main",
-    held_out: str = "held_out",
-    settings: Settings = Settings(),
-    device: str = "auto",
-    cache: Path | None = None,
-    **_: Any,
-) -> None:
+def check_calibrate(job: Job) -> None:
     """InputError for what can be seen to be wrong with a calibration before it begins; all are as `calibrate` takes them."""
-    if not held_out:
+    if not job.held_out:
         raise InputError("A calibration is made of held-out images; give the folder of a held-out set.")
-    check_inputs(registry, revision, results, settings, device, cache or default_cache())
+    job.check()
 
 
 @flow(name="calibrate")
@@ -59,28 +48,39 @@ def calibrate(
     checkpoint: str = "checkpoint",
     training_set: str = "train",
     held_out: str = "held_out",
-    settings: Settings = Settings(),
+    settings: GivenSettings | None = None,
     device: str = "auto",
     cache: Path | None = None,
+    engine: Engine = Engine(),
+    work: str | None = None,
 ) -> Calibrated:
     """Make the calibration that audits with these inputs and settings look for, unless it is there; all are as `audit` takes them.
 
-    Raises InputError for anything that cannot be used.
+    Raises:
+        InputError: For anything that cannot be used.
     """
     from mucs.attribution import Calibration
 
     narrate()
-    cache = cache or default_cache()
-    check_calibrate(registry, results, revision, held_out, settings, device, cache)
-
-    inputs = pull_inputs(registry, revision, checkpoint, training_set, held_out, licences, cache)
-    assert inputs.held_out is not None
+    job = Job.given(locals())
+    check_calibrate(job)
+    inputs = job.pull()
     log.info("validate  %d gates passed", len(inputs.validations))
 
-    place = find_calibration(inputs.checkpoint, inputs.training, inputs.held_out, settings, device, cache, results)
+    plan = job.plan(inputs, None)
+    place = find_calibration(plan, results)
     made = place is None
     if place is None:
-        place = make_calibration(inputs.checkpoint, inputs.training, inputs.held_out, settings, device, cache)
+        chosen = decoys(plan)
+        with job.engine.runner(device) as runner:
+            measure_losses(job, plan, runner)
+            different = list({unit.address: unit for unit in chosen}.values())
+            failed = run_units(
+                runner, score_decoy, job.for_workers(plan), different, "calibrate", lambda unit: f"decoy {unit.name}"
+            )
+        for error in failed.values():
+            raise error
+        place = assemble_calibration(plan, chosen)
         log.info("publish   %s", publish_calibration(place, results))
     found = Calibration.read(place)
     return Calibrated(found.address, len(found.decoys), found.entries, made)

@@ -8,8 +8,8 @@ from pathlib import Path
 from flows.audit import Audit, audit
 from flows.prefect_server import prefect_server
 from mucs import InputError
+from mucs.attribution import Screening, Settings, Unlearning
 from mucs.royalties.export import Issued, state
-from tasks.attribute import Settings
 from tasks.calibrate import publish_calibration
 from tasks.register import register
 from tasks.s3 import client
@@ -29,12 +29,10 @@ BUCKETS = ("registry", "evidence")
 # and large ones; fewer noises; screened.
 SETTINGS = Settings(
     num_noises=16,
-    screening=((1, 0.2), (4, 0.08), (8, 0.05)),
-    learning_rate=2e-4,
-    unlearning_batch_size=8,
-    max_steps=150,
     controls=True,
     recall_sample=1,
+    unlearning=Unlearning(learning_rate=2e-4, batch_size=8, max_steps=150),
+    screening=Screening(((1, 0.2), (4, 0.08), (8, 0.05))),
 )
 CALIBRATION = DATA / "calibration.safetensors"  # made with SETTINGS, which takes longer than the demo
 RESULTS = "s3://evidence/runs"

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 
-from flows.narrate import narrate
 from mucs import InputError
 from mucs.files import check_writable, replacing
-from tasks.device import choose_device, deterministic, one_thread_each
+from tasks.device import choose_device, cores, deterministic
+from tasks.narrate import narrate
 from tasks.read import Source, read_images
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ def evaluate(name: str, folder: Path, device: str = "auto", **changed: Any) -> d
     narrate()
     check_evaluate(name, folder, device, **changed)
     spec, device = read_spec(name, **changed), choose_device(device)
-    with one_thread_each(device) as workers, deterministic(device):
+    workers = cores() if device == "cpu" else 1
+    with deterministic(device):
         study = prepare(spec, folder, workers, device)
         found: dict[str, Any] = {"plan": plain(spec.plan), "training_items": len(study.images)}
         for part in measured(study, spec, folder / name):

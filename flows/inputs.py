@@ -1,12 +1,101 @@
-"""Inputs: what an audit and a calibration are of, pulled and validated."""
+"""Inputs: what an audit and a calibration are of and where they run, checked, pulled and validated."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tasks.pull import Pulled, pull
+from flows.engine import Engine
+from mucs.attribution import Settings
+from mucs.files import check_writable
+from tasks.device import choose_device
+from tasks.plan import Plan
+from tasks.pull import Pulled, default_cache, pull
+from tasks.registry import open_registry
+from tasks.s3 import check_bucket
 from tasks.validate import Takes, Validation, validate_checkpoint, validate_training
+from tasks.work import work_store
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an audit and a calibration share; all are as `audit` takes them."""
+
+    registry: str
+    revision: str
+    checkpoint: str
+    training_set: str
+    held_out: str | None
+    licences: list[str]
+    results: str
+    settings: Settings
+    device: str
+    cache: Path
+    engine: Engine
+    work: str | None
+
+    @classmethod
+    def given(cls, parameters: Mapping[str, Any]) -> Job:
+        """A job from a flow's parameters; others than a job's are left alone."""
+        own = {each.name: parameters[each.name] for each in dataclasses.fields(cls) if each.name in parameters}
+        own["settings"] = own.get("settings") or Settings()
+        own["cache"] = own.get("cache") or default_cache()
+        return cls(**own)
+
+    @property
+    def work_store(self) -> str:
+        """The work store: the one that is given, or one in the cache, or beside the evidence where machines share it."""
+        return self.work or (f"{self.results.rstrip('/')}/work" if self.engine.is_fleet else str(self.cache / "work"))
+
+    def check(self) -> None:
+        """See whether the bucket answers, the registry has the revision, and so on; what is seen at once comes first.
+
+        Raises:
+            InputError: For the first that cannot be used.
+        """
+        check_bucket(self.results)
+        check_writable(self.cache, "the cache, MUCS_CACHE")
+        open_registry(self.registry, self.revision, "")
+        if not self.engine.is_fleet:  # the workers' devices are theirs
+            choose_device(self.device)
+        self.engine.check()
+        work_store(self.work_store).check()
+
+    def pull(self) -> Inputs:
+        """Bring the inputs here and through their gates.
+
+        Raises:
+            InputError: For what cannot be used.
+        """
+        checkpoint = pull(self.registry, self.revision, self.checkpoint, self.cache)
+        training = pull(self.registry, self.revision, self.training_set, self.cache)
+        held_out = pull(self.registry, self.revision, self.held_out, self.cache) if self.held_out else None
+        validations, takes = validate_checkpoint(checkpoint, self.cache)
+        validations += validate_training(training, "training set", takes, self.licences, self.cache)
+        if held_out:
+            validations += validate_training(held_out, "held-out set", takes, self.licences, self.cache)
+        return Inputs(checkpoint, training, held_out, takes, validations)
+
+    def plan(self, inputs: Inputs, batch: Pulled | None) -> Plan:
+        """The plan of the job's units, as this machine, which computes none of a fleet's, works with it."""
+        return Plan(
+            registry=str(Path(self.registry).resolve()) if Path(self.registry).is_dir() else self.registry,
+            checkpoint=inputs.checkpoint,
+            training=inputs.training,
+            held_out=inputs.held_out,
+            batch=batch,
+            settings=self.settings,
+            device="cpu" if self.engine.is_fleet else self.device,
+            cache=self.cache,
+            work=self.work_store,
+        )
+
+    def for_workers(self, plan: Plan) -> Plan:
+        """The same plan as the workers need it: those of a fleet have devices and caches of their own."""
+        return dataclasses.replace(plan, device=self.device, cache=None) if self.engine.is_fleet else plan
 
 
 @dataclass(frozen=True)
@@ -18,23 +107,3 @@ class Inputs:
     held_out: Pulled | None
     takes: Takes
     validations: list[Validation]
-
-
-def pull_inputs(
-    registry: str,
-    revision: str,
-    checkpoint: str,
-    training_set: str,
-    held_out: str | None,
-    licences: list[str],
-    cache: Path,
-) -> Inputs:
-    """Inputs from their folders in a registry; all are as `audit` takes them. Raises InputError for what cannot be used."""
-    model = pull(registry, revision, checkpoint, cache)
-    training = pull(registry, revision, training_set, cache)
-    reserve = pull(registry, revision, held_out, cache) if held_out else None
-    validations, takes = validate_checkpoint(model, cache)
-    validations += validate_training(training, "training set", takes, licences, cache)
-    if reserve:
-        validations += validate_training(reserve, "held-out set", takes, licences, cache)
-    return Inputs(model, training, reserve, takes, validations)

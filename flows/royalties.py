@@ -9,9 +9,9 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
-from flows.narrate import narrate
 from mucs.files import check_writable
 from mucs.royalties.export import state
+from tasks.narrate import narrate
 
 log = logging.getLogger("mucs.royalties")
 

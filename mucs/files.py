@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -60,6 +61,17 @@ def read_at_most(path: Path, most: int) -> bytes:
     if len(found) > most:
         raise ValueError(f"it has more than {most:,} bytes")
     return found
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal, read in blocks. Raises InputError if it cannot be read."""
+    try:
+        with path.open("rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({str(error.strerror).lower()}); put it back, or make it anew."
+        ) from None
 
 
 @contextlib.contextmanager

@@ -1,377 +1,205 @@
-"""Attribute: run MUCS over the pulled folders, one generated item at a time; killed, it goes on where it was."""
+"""Attribute: measure which training items caused one generated item, and keep the answer in the work store."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
-import mucs
 from mucs import InputError
 from mucs.canonical import digest
-from mucs.files import replacing
-from mucs.images import ImageSet
-from tasks.device import choose_device, deterministic, one_thread_each
-from tasks.prepare import Prepared, opened, prepare, read_items
-from tasks.pull import Pulled
+from tasks.device import choose_device, deterministic
+from tasks.measure import fetch_losses
+from tasks.narrate import narrate
+from tasks.plan import OF_A_RUN, UNIT, Plan
+from tasks.prepare import CONTENT, content_sha256, opened
+from tasks.prepared import Prepared, prepared
+from tasks.work import work_store
 
 if TYPE_CHECKING:
-    from mucs.attribution import Attribution, Calibration, Controls, Items, Scoring, Screening, Unlearning
+    from mucs.attribution import Attribution, Items
+    from mucs.images import ImageSet
 
 log = logging.getLogger("mucs.attribute")
 
-MOST_NOISES = 100_000
-OF_A_RUN = ("controls", "recall_sample", "decoys")  # settings that change nothing of what is kept for an item
+CONTROLS = ("control, a training item itself", "control, a near-duplicate")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The method's settings, as a run records them; the defaults are the paper's, and exact.
+class Unit:
+    """One item to attribute.
 
-    screening: (entries, keep) stages of successive halving; none scores every item on the full bank.
-    recall_sample: how many generated items are scored exactly as well, to say what screening lost.
-    batch_size: (item, noise) pairs a forward pass; unlearning_batch_size: training items a step of unlearning.
-    controls: attribute a training item, and a near-duplicate of it, with the generated ones.
-    calibration_noises: entries of the bank on which items are compared with their decoys. decoys: how many a
-    calibration is made of. All others are as `Unlearning`, `Scoring` and `attribute` of mucs.attribution have them.
+    Attributes:
+        name: What to call it: a generated item's id, or which control it is.
+        row: Its row in the batch's manifest, or its number among the controls.
+        is_control: Whether it is a control.
+        measures_recall: Whether it is scored exactly as well, to say what screening lost.
+        address: Where its result is in the work store.
     """
-
-    num_noises: int = 100
-    fraction: float = 0.7
-    screening: tuple[tuple[int, float], ...] = ()
-    recall_sample: int = 0
-    learning_rate: float = 1e-5
-    weight_decay: float = 0.01
-    forget_weight: float = 0.2
-    null_loss: float | Literal["auto"] = "auto"
-    tolerance: float = 0.05
-    stop: Literal["batch", "probe"] = "batch"
-    max_steps: int = 500
-    unlearning_batch_size: int = 100
-    unlearning_shared_noise: bool = False
-    augment: bool = False
-    down_weight: float = 0.0
-    trainable: str | tuple[str, ...] = "feedforward"
-    score: Literal["skew", "difference"] = "skew"
-    scoring_shared_noise: bool = True
-    batch_size: int = 64
-    precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = False
-    repeats: int = 1
-    controls: bool = False
-    calibration_noises: int = 8
-    decoys: int = 32
-    seed: int = 0
-
-    def check(self) -> None:
-        """InputError if a setting is out of range."""
-        for name, least in (
-            ("num_noises", 1),
-            ("recall_sample", 0),
-            ("repeats", 1),
-            ("calibration_noises", 1),
-            ("decoys", 1),
-        ):
-            if getattr(self, name) < least:
-                raise InputError(f"The setting {name} is {getattr(self, name)}; give at least {least}.")
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int) and abs(value) >= 2**53:  # which the run's record cannot hold
-                raise InputError(f"The setting {field.name} is {value}; give less than 2^53.")
-        if self.num_noises > MOST_NOISES or not 1e-6 <= self.fraction <= 1:
-            raise InputError(f"A noise bank has at most {MOST_NOISES} entries and a fraction in (0, 1]; change them.")
-        if not self.trainable:
-            raise InputError("No parameter is chosen by the setting trainable; name a policy, or parameters.")
-        self.unlearning(), self.scoring(), self.halving()
-
-    def record(self) -> dict[str, Any]:
-        """As JSON."""
-        lists: dict[str, Any] = {"screening": [list(stage) for stage in self.screening]}
-        if not isinstance(self.trainable, str):
-            lists["trainable"] = list(self.trainable)
-        return dataclasses.asdict(self) | lists
-
-    def unlearning(self) -> Unlearning:
-        """As the library takes them; InputError if one is out of range."""
-        from mucs.attribution import Unlearning
-
-        return Unlearning(
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            forget_weight=self.forget_weight,
-            null_loss=self.null_loss,
-            tolerance=self.tolerance,
-            stop=self.stop,
-            max_steps=self.max_steps,
-            batch_size=self.unlearning_batch_size,
-            shared_noise=self.unlearning_shared_noise,
-            augment=self.augment,
-            down_weight=self.down_weight,
-            trainable=self.trainable,
-        )
-
-    def scoring(self) -> Scoring:
-        """As the library takes them; InputError if one is out of range."""
-        from mucs.attribution import Scoring
-
-        return Scoring(
-            score=self.score,
-            shared_noise=self.scoring_shared_noise,
-            batch_size=self.batch_size,
-            precision=self.precision,
-            compile=self.compile,
-        )
-
-    def halving(self) -> Screening | None:
-        """The screening as the library takes it; None for exact. InputError if the stages are out of order."""
-        from mucs.attribution import Screening
-
-        return Screening(self.screening) if self.screening else None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Where an attribution's files lie, and what the run record says of it.
-
-    bank: the noise bank's file. items: one result file a generated item, in the order asked for, which no calibration
-    had a part in.
-    nondeterministic: operations that torch has no deterministic form of here. trained: names of the parameters that
-    unlearning trained, and how many numbers they hold. controls: what became of them, where they were asked for.
-    calibration: which one the decoys' p-values come from, and its file.
-    """
-
-    bank: Path
-    bank_sha256: str
-    items: tuple[Path, ...]
-    device: dict[str, Any]
-    code: dict[str, str]
-    nondeterministic: list[str]
-    trained: dict[str, Any]
-    controls: dict[str, Any] | None
-    calibration: dict[str, Any] | None
-    calibration_file: Path | None
-
-    def attributions(self) -> Iterator[Attribution]:
-        """Each item's, in the order asked for, with its standing among the decoys where there is a calibration."""
-        calibration = read_calibration(self.calibration_file)[0] if self.calibration_file else None
-        for path in self.items:
-            found, _ = read_item(path)
-            yield found.against(calibration) if calibration else found
-
-
-def code_version() -> dict[str, str]:
-    """The package's version, and a digest over the source of the method."""
-    from mucs.attribution.version import METHOD_SHA256
-
-    return {"version": mucs.__version__, "method_sha256": METHOD_SHA256}
-
-
-def save_item(attribution: Attribution, nondeterministic: list[str], path: Path) -> None:
-    """Keep one item's result, whole or not at all, with the operations on its way that were not deterministic."""
-    from safetensors.torch import save_file
-
-    values = dataclasses.asdict(attribution)
-    tensors = {name: value.contiguous() for name, value in values.items() if hasattr(value, "shape")}
-    numbers = {name: value for name, value in values.items() if name not in tensors}
-    about = json.dumps({"numbers": numbers, "nondeterministic": nondeterministic})
-    with replacing(path) as partial:
-        save_file(tensors, partial, {"about": about})  # a single entry: several come in any order
-
-
-def read_item(path: Path) -> tuple[Attribution, list[str]]:
-    """One item's result, as it was saved."""
-    from safetensors import safe_open
-
-    from mucs.attribution import Attribution
-
-    with safe_open(path, "pt") as f:
-        values: dict[str, Any] = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
-        about = json.loads(f.metadata()["about"])
-    for name, value in about["numbers"].items():
-        values[name] = tuple(value) if isinstance(value, list) else value
-    return Attribution(**values), about["nondeterministic"]
-
-
-def read_calibration(path: Path) -> tuple[Calibration, dict[str, Any]]:
-    """A calibration, and what the run record says of it."""
-    from mucs.attribution import Calibration
-
-    found = Calibration.read(path)
-    return found, {
-        "address": found.address,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "decoys": len(found.decoys),
-        "noises": found.entries,
-        "method_sha256": found.code,
-    }
-
-
-def calibration_record(path: Path, prepared: Prepared, settings: Settings) -> dict[str, Any]:
-    """What the run record says of a calibration; InputError unless it was made for these inputs and settings.
-
-    Whichever version of the code made it: a run is replayed with the calibration that it had.
-    """
-    found, about = read_calibration(path)
-    subject = (prepared.model, prepared.training, prepared.held_out, prepared.bank)
-    found.check(*subject, settings.unlearning(), settings.scoring(), settings.seed, code=found.code)
-    return about
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """One item to attribute: what to call it, item `at` of `among`, where its result is kept, and whether to measure recall."""
 
     name: str
-    among: Items
-    at: int
-    path: Path
-    measure_recall: bool
+    row: int
+    is_control: bool
+    measures_recall: bool
+    address: str
 
-    @property
-    def item(self) -> Items:
-        return self.among[self.at : self.at + 1]
-
-
-def subjects(
-    generated: Items,
-    batch: ImageSet,
-    rows: Sequence[dict[str, str]],
-    made: Controls | None,
-    settings: Settings,
-    folder: Path,
-) -> list[Subject]:
-    """The generated items of `rows`, and then the controls. Nothing of one depends on the others, but for who is in the recall sample."""
-    place = {name: k for k, name in enumerate(batch.column("id"))}
-    chosen = [(row["id"], generated, place[row["id"]]) for row in rows]
-    digests = [items[k : k + 1].digest for _, items, k in chosen]
-    sample = sorted(set(digests))[: settings.recall_sample] if settings.screening else []
-    if made:
-        chosen += [
-            ("control, a training item itself", made.generated, 0),
-            ("control, a near-duplicate", made.generated, 1),
-        ]
-        digests += [made.generated[k : k + 1].digest for k in (0, 1)]
-    return [
-        Subject(*which, folder / f"{content}{'-recall' if content in sample else ''}.safetensors", content in sample)
-        for which, content in zip(chosen, digests, strict=True)
-    ]
+    def item(self, given: Prepared, seed: int) -> Items:
+        """The item as the model takes it."""
+        among = given.controls(seed).generated if self.is_control else given.generated
+        assert among is not None
+        return among[self.row : self.row + 1]
 
 
-def controls_record(made: Controls, found: list[Attribution], training: ImageSet) -> dict[str, Any]:
-    """What became of the controls: the rank of the training item that both come from, None where screening dropped it."""
-    itself, near_duplicate = made.ranks(found)
-    return {
-        "source": training.row(made.source)["id"],
-        "self_rank": itself,
-        "near_duplicate_rank": near_duplicate,
-        "training_items": len(training),
-    }
+@dataclass(frozen=True)
+class Measured:
+    """One item's result.
 
-
-def in_words(controlled: dict[str, Any]) -> str:
-    """What became of the controls, for the log."""
-    ranks = (controlled["self_rank"], controlled["near_duplicate_rank"])
-    itself, near_duplicate = (f"is at rank {rank}" if rank else "was dropped by screening" for rank in ranks)
-    return (
-        f"of {controlled['training_items']} training items, {controlled['source']} {itself} behind itself,"
-        f" and {near_duplicate} behind a near-duplicate of it"
-    )
-
-
-@task(cache_policy=NO_CACHE)
-def attribute(
-    checkpoint: Pulled,
-    training: Pulled,
-    held_out: Pulled | None,
-    batch: Pulled,
-    rows: Sequence[dict[str, str]],
-    settings: Settings,
-    device: str,
-    cache: Path,
-    calibration: Path | None = None,
-) -> Outcome:
-    """Attribute the generated items of `rows` (manifest rows of `batch`); each result is kept in the cache as soon as it is there.
-
-    calibration: the file of one for these inputs and settings; what is kept does not depend on it. Raises InputError if settings do not fit the model.
+    Attributes:
+        attribution: Its scores and what unlearning came to; no calibration had a part in it.
+        device: What it was computed on.
+        nondeterministic: Operations on its way that torch has no deterministic form of there.
     """
-    from mucs.attribution import LossStore, controls
-    from mucs.attribution import attribute as attribute_items
-    from mucs.attribution.losses import machine
-    from mucs.attribution.unlearning import trainable_names
 
-    device = choose_device(device)
-    with one_thread_each(device) as workers, deterministic(device) as alerts:
-        prepared = prepare(checkpoint, training, held_out, settings, device, cache)
-        model, bank = prepared.model, prepared.bank
-        trained = trainable_names(model.network, settings.trainable)
-        about_decoys = calibration_record(calibration, prepared, settings) if calibration else None
-        code, computer = code_version(), machine(model.device)
-        inputs = {
-            "checkpoint": checkpoint.digest,
-            "training_set": training.digest,
-            "held_out": held_out.digest if held_out else None,
-        }
-        asked = {name: value for name, value in settings.record().items() if name not in OF_A_RUN}
-        work = cache / "work" / digest({"inputs": inputs, "settings": asked, "code": code, "device": computer})
-        with replacing(work / "noise_bank.safetensors") as partial:
-            partial.write_bytes(bank.to_bytes())
+    attribution: Attribution
+    device: dict[str, Any]
+    nondeterministic: tuple[str, ...]
 
-        generated = read_items(model, batch, "generated batch", cache)
-        made = controls(prepared.training, settings.seed) if settings.controls else None
-        everyone = subjects(generated, opened(batch, "generated batch"), rows, made, settings, work / "items")
-        store = LossStore(cache / "losses")
+    def to_bytes(self) -> bytes:
+        """As a safetensors file."""
+        import torch
+        from safetensors.torch import save
 
-        def attribute_one(subject: Subject) -> str:
-            if subject.path.exists():
-                return "kept from before"
-            (found,) = attribute_items(
-                model,
-                prepared.training,
-                subject.item,
-                bank,
-                settings.unlearning(),
-                screening=settings.halving(),
-                scoring=settings.scoring(),
-                held_out=prepared.held_out,
-                prefix=settings.calibration_noises,
-                repeats=settings.repeats,
-                measure_recall=subject.measure_recall,
-                seed=settings.seed,
-                store=store,
-            )
-            save_item(found, alerts.take(), subject.path)
-            return f"{'converged' if found.converged else 'not converged'} after {found.steps} steps"
+        values = dataclasses.asdict(self.attribution)
+        tensors = {name: value.contiguous() for name, value in values.items() if hasattr(value, "shape")}
+        numbers = {name: value for name, value in values.items() if name not in tensors}
+        about = {"numbers": numbers, "device": self.device, "nondeterministic": self.nondeterministic}
+        return save(tensors | {ABOUT: torch.tensor(list(json.dumps(about).encode()), dtype=torch.uint8)})
 
-        different = list({subject.path: subject for subject in everyone}.values())
-        with ThreadPoolExecutor(workers) as pool:
-            outcomes = pool.map(attribute_one, different)
-            for k, (subject, outcome) in enumerate(zip(different, outcomes, strict=True), start=1):
-                log.info("attribute %d of %d: %s, %s", k, len(different), subject.name, outcome)
-    paths = [subject.path for subject in everyone]
-    results = [read_item(path) for path in paths]
-    controlled = None
-    if made:
-        found = [found for found, _ in results[len(rows) :]]
-        controlled = controls_record(made, found, opened(training, "training set"))
-        log.info("control   %s", in_words(controlled))
-    return Outcome(
-        bank=work / "noise_bank.safetensors",
-        bank_sha256=bank.digest,
-        items=tuple(paths[: len(rows)]),
-        device=computer,
-        code=code,
-        nondeterministic=sorted({operation for _, operations in results for operation in operations}),
-        trained={"names": trained, "count": sum(model.network.get_parameter(name).numel() for name in trained)},
-        controls=controlled,
-        calibration=about_decoys,
-        calibration_file=calibration,
-    )
+    @classmethod
+    def from_bytes(cls, body: bytes) -> Measured:
+        """A result as `to_bytes` gives it.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        from mucs.attribution import Attribution
+
+        try:
+            values: dict[str, Any] = load(body)
+            about = json.loads(bytes(values.pop(ABOUT).tolist()))
+            values |= {n: tuple(v) if isinstance(v, list) else v for n, v in about["numbers"].items()}
+            return cls(Attribution(**values), about["device"], tuple(about["nondeterministic"]))
+        except (SafetensorError, KeyError, TypeError) as error:
+            raise ValueError(str(error)) from None
+
+
+ABOUT = "about"
+
+
+def units(plan: Plan, images: ImageSet, rows: Sequence[int]) -> list[Unit]:
+    """The generated items of a batch that are to be attributed, and then the controls where they are asked for.
+
+    Nothing of one depends on the others, but for who is in the recall sample: identical images with identical
+    conditions are one unit of work.
+
+    Args:
+        plan: The audit's.
+        images: Its generated batch.
+        rows: Rows of the batch's manifest.
+    """
+    contents = [content(images, k) for k in rows]
+    addresses = [address(plan, each) for each in contents]
+    size = plan.settings.recall_sample if plan.settings.screening else 0
+    sample = sorted(set(addresses))[:size]
+
+    def unit(name: str, row: int, is_control: bool, item: Any) -> Unit:
+        measures = not is_control and address(plan, item) in sample
+        return Unit(name, row, is_control, measures, address(plan, item, "recall" if measures else ""))
+
+    found = [unit(images.row(k)["id"], k, False, each) for k, each in zip(rows, contents, strict=True)]
+    if plan.settings.controls:
+        found += [unit(name, k, True, {"control": k}) for k, name in enumerate(CONTROLS)]
+    return found
+
+
+def content(images: ImageSet, k: int) -> dict[str, str | None]:
+    """What a model takes of image k: its bytes, by SHA-256, and its class or prompt."""
+    row = images.row(k)
+    return {name: row.get(name) for name in CONTENT}
+
+
+def address(plan: Plan, item: Any, more: str = "") -> str:
+    """Where the result of an item is kept: by all that it depends on but the device, which the result names itself."""
+    asked = {name: value for name, value in plan.settings.record().items() if name not in OF_A_RUN}
+    inputs = [plan.checkpoint.digest, content_sha256(opened(plan.training, "training set"))]
+    inputs += [content_sha256(opened(plan.held_out, "held-out set"))] if plan.held_out else []
+    about = {"inputs": inputs, "settings": asked, "method": plan.method_sha256, "item": item, "more": more}
+    return f"{plan.fresh}/items/{digest(about)}.safetensors".lstrip("/")
+
+
+@task(task_run_name="attribute {unit.name}", **UNIT)
+def attribute(plan: Plan, unit: Unit) -> str:
+    """Attribute one item, unless its result is in the work store.
+
+    Args:
+        plan: What it is attributed to, and how.
+        unit: Which item.
+
+    Returns:
+        What came of it, in words.
+
+    Raises:
+        InputError: If inputs, settings or the work store cannot be used.
+    """
+    narrate()
+    plan.check_code()
+    store = work_store(plan.work)
+    if store.has(unit.address):
+        return "computed before"
+    with deterministic(choose_device(plan.device)) as alerts:
+        from mucs.attribution import attribute as attribute_items
+        from mucs.attribution.losses import machine
+
+        given, settings = prepared(plan), plan.settings
+        fetch_losses(plan, given)
+        (found,) = attribute_items(
+            given.model,
+            given.training,
+            unit.item(given, settings.seed),
+            given.bank,
+            settings.unlearning,
+            screening=settings.screening,
+            scoring=settings.scoring,
+            held_out=given.held_out,
+            prefix=settings.calibration_noises,
+            repeats=settings.repeats,
+            measure_recall=unit.measures_recall,
+            seed=settings.seed,
+            store=given.losses,
+        )
+        measured = Measured(found, machine(given.model.device), tuple(alerts.take()))
+    store.put(unit.address, measured.to_bytes())
+    return f"{'converged' if found.converged else 'not converged'} after {found.steps} steps"
+
+
+def read_measured(plan: Plan, unit: Unit) -> Measured | None:
+    """An item's result from the work store; None if it is not there.
+
+    Raises:
+        InputError: If what is there is none, or the store does not answer.
+    """
+    body = work_store(plan.work).get(unit.address)
+    try:
+        return None if body is None else Measured.from_bytes(body)
+    except ValueError:
+        raise InputError(
+            f"{unit.address} in the work store {plan.work} is no result; remove it, and {unit.name} is attributed again."
+        ) from None

@@ -2,26 +2,142 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
+from mucs.attribution.version import METHOD_SHA256
 from mucs.canonical import digest
+from mucs.evidence.layout import calibration_url
 from mucs.files import replacing
-from tasks.attribute import Settings
-from tasks.device import choose_device, deterministic, one_thread_each
-from tasks.prepare import calibration_address, prepare
-from tasks.publish import put_once
-from tasks.pull import Pulled
+from tasks.attribute import content
+from tasks.collect import calibration_address
+from tasks.device import choose_device, deterministic
+from tasks.measure import fetch_losses
+from tasks.narrate import narrate
+from tasks.plan import UNIT, Plan
+from tasks.prepare import opened
+from tasks.prepared import cache_of, prepared
+from tasks.put import put_once
 from tasks.s3 import get, split_url
+from tasks.work import work_store
+
+log = logging.getLogger("mucs.calibrate")
 
 
-def location(results: str, address: str) -> str:
-    """Where a calibration lies beside the runs that use it."""
-    return f"{results.rstrip('/')}/calibrations/{address}.safetensors"
+@dataclass(frozen=True)
+class Decoy:
+    """A held-out item to unlearn as if it had been generated: its id, its row, and where its scores are in the work store."""
+
+    name: str
+    row: int
+    address: str
+
+
+def decoys(plan: Plan) -> list[Decoy]:
+    """The decoys of a plan; identical images with identical conditions share an address.
+
+    Raises:
+        InputError: If there are fewer held-out items than decoys.
+    """
+    from mucs.attribution.calibration import choose_decoys
+
+    assert plan.held_out is not None
+    images, of_plan = opened(plan.held_out, "held-out set"), calibration_address(plan, plan.method_sha256)
+    rows = choose_decoys(len(images), plan.settings.decoys).tolist()
+    return [Decoy(images.row(k)["id"], k, f"decoys/{of_plan}/{digest(content(images, k))}.f32") for k in rows]
+
+
+@task(task_run_name="decoy {unit.name}", **UNIT)
+def score_decoy(plan: Plan, unit: Decoy) -> str:
+    """Score all training items for one decoy, unless its scores are in the work store.
+
+    Args:
+        plan: Of a calibration.
+        unit: Which decoy.
+
+    Returns:
+        What came of it, in words.
+
+    Raises:
+        InputError: If inputs, settings or the work store cannot be used.
+    """
+    narrate()
+    plan.check_code()
+    store = work_store(plan.work)
+    if store.has(unit.address):
+        return "scored before"
+    with deterministic(choose_device(plan.device)):
+        from mucs.attribution.calibration import decoy_scores
+        from mucs.attribution.unlearning import with_null_loss
+
+        given, settings = prepared(plan), plan.settings
+        fetch_losses(plan, given)
+        assert given.held_out is not None
+        chosen = with_null_loss(settings.unlearning, given.model, given.training, given.losses, settings.seed)
+        decoy = given.held_out[unit.row : unit.row + 1]
+        scores = decoy_scores(given.table("decoys", settings), decoy, chosen, settings.seed)
+    store.put(unit.address, scores.numpy().astype("<f4").tobytes())
+    return f"{len(scores)} scores"
+
+
+@task(cache_policy=NO_CACHE)
+def assemble_calibration(plan: Plan, units: list[Decoy]) -> Path:
+    """Make a calibration of decoys whose scores are in the work store; gives its file in the cache.
+
+    Raises:
+        InputError: If the scores of one are not there.
+    """
+    import torch
+
+    from mucs.attribution import Calibration
+
+    columns = []
+    for unit in units:
+        body = work_store(plan.work).get(unit.address)
+        if body is None:
+            raise InputError(f"The scores of the decoy {unit.name} are gone from the work store; calibrate again.")
+        columns.append(torch.from_numpy(np.frombuffer(body, "<f4").astype(np.float32)))
+    entries = min(plan.settings.calibration_noises, plan.settings.num_noises)
+    rows = torch.tensor([unit.row for unit in units])
+    address = calibration_address(plan, plan.method_sha256)
+    made = Calibration(torch.stack(columns, dim=1), rows, entries, address, plan.method_sha256)
+    place = cache_of(plan) / "work" / "calibrations" / f"{address}.safetensors"
+    with replacing(place) as partial:
+        partial.write_bytes(made.to_bytes())
+    return place
+
+
+@task(cache_policy=NO_CACHE)
+def find_calibration(plan: Plan, results: str) -> Path | None:
+    """Look for the calibration of a plan's inputs and settings.
+
+    Args:
+        plan: With a held-out set.
+        results: `s3://bucket/prefix` of the evidence.
+
+    Returns:
+        Its file in the cache; None if there is none.
+
+    Raises:
+        InputError: If S3 does not answer or refuses, or what lies there is another's or no calibration.
+    """
+    address = calibration_address(plan, METHOD_SHA256)
+    url = calibration_url(results, address)
+    place = cache_of(plan) / "calibrations" / digest(url) / f"{address}.safetensors"
+    if not place.exists():
+        body = get(*split_url(url))
+        if body is None:
+            return None
+        with replacing(place) as partial:
+            partial.write_bytes(body)
+            check_calibration(partial, address, url)
+    return place
 
 
 def check_calibration(path: Path, address: str, url: str) -> None:
@@ -37,63 +153,6 @@ def check_calibration(path: Path, address: str, url: str) -> None:
 
 
 @task(cache_policy=NO_CACHE)
-def find_calibration(
-    checkpoint: Pulled, training: Pulled, held_out: Pulled, settings: Settings, device: str, cache: Path, results: str
-) -> Path | None:
-    """The calibration of these inputs and settings, from `results` on S3 into the cache; None if there is none.
-
-    Raises InputError if S3 does not answer or refuses, or what lies there is another's or no calibration.
-    """
-    device = choose_device(device)
-    with one_thread_each(device), deterministic(device):
-        prepared = prepare(checkpoint, training, held_out, settings, device, cache)
-    address = calibration_address(prepared, settings)
-    url = location(results, address)
-    place = cache / "calibrations" / digest(url) / f"{address}.safetensors"
-    if not place.exists():
-        body = get(*split_url(url))
-        if body is None:
-            return None
-        with replacing(place) as partial:
-            partial.write_bytes(body)
-            check_calibration(partial, address, url)
-    return place
-
-
-@task(cache_policy=NO_CACHE)
-def calibrate(
-    checkpoint: Pulled, training: Pulled, held_out: Pulled, settings: Settings, device: str, cache: Path
-) -> Path:
-    """Make the calibration of these inputs and settings; each decoy is kept in the cache as soon as it is there.
-
-    Raises InputError if settings do not fit the model, or there are fewer held-out items than decoys.
-    """
-    from mucs.attribution import LossStore
-    from mucs.attribution import calibrate as calibrate_model
-
-    device = choose_device(device)
-    with one_thread_each(device) as workers, deterministic(device), ThreadPoolExecutor(workers) as pool:
-        prepared = prepare(checkpoint, training, held_out, settings, device, cache)
-        assert prepared.held_out is not None
-        made = calibrate_model(
-            prepared.model,
-            prepared.training,
-            prepared.held_out,
-            prepared.bank.prefix(settings.calibration_noises),
-            settings.unlearning(),
-            settings.decoys,
-            scoring=settings.scoring(),
-            seed=settings.seed,
-            store=LossStore(cache / "losses"),
-            executor=pool,
-        )
-    place = cache / "work" / "calibrations" / f"{made.address}.safetensors"
-    with replacing(place) as partial:
-        partial.write_bytes(made.to_bytes())
-    return place
-
-
-@task(cache_policy=NO_CACHE)
 def publish_calibration(calibration: Path, results: str) -> str:
     """Put a calibration's file to S3 where audits look for it; gives its place.
 
@@ -101,6 +160,6 @@ def publish_calibration(calibration: Path, results: str) -> str:
     """
     from mucs.attribution import Calibration
 
-    url = location(results, Calibration.read(calibration).address)
+    url = calibration_url(results, Calibration.read(calibration).address)
     put_once(*split_url(url), calibration.read_bytes())
     return url

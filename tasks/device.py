@@ -29,20 +29,9 @@ def choose_device(device: str) -> str:
     return device
 
 
-@contextlib.contextmanager
-def one_thread_each(device: str) -> Iterator[int]:
-    """How many items to work on side by side. On a CPU each has one thread: faster, and the same bits on any number of cores."""
-    import torch
-
-    if device != "cpu":
-        yield 1
-        return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
+def cores() -> int:
+    """How many cores this process may use, for units of work that take one each."""
+    return len(os.sched_getaffinity(0))
 
 
 class Alerts:
@@ -59,44 +48,83 @@ class Alerts:
         return sorted(self.heard.pop(threading.get_ident(), set()))
 
 
+class Blocks:
+    """What blocks that overlap in several threads share: the first to begin changes torch, the last to end changes it back."""
+
+    def __init__(self) -> None:
+        self.lock, self.count, self.threads = threading.Lock(), 0, 1
+        self.stack, self.alerts, self.of_thread = contextlib.ExitStack(), Alerts(), threading.local()
+
+
+BLOCKS = Blocks()
+
+
 @contextlib.contextmanager
 def deterministic(device: str) -> Iterator[Alerts]:
-    """Have torch compute the same bits each time, and hear where it cannot; all is as it was when the block ends."""
+    """Have torch compute the same bits each time, with one thread a unit of work on a CPU, and hear where it cannot.
+
+    One thread each is faster for units side by side, and gives the same bits on any number of cores. Blocks may overlap
+    in several threads; all is as it was when the last has ended.
+
+    Args:
+        device: What the block computes on.
+
+    Yields:
+        What torch could not do deterministically.
+    """
     import torch
 
-    alerts = Alerts()
-    with contextlib.ExitStack() as stack:
+    blocks, depth = BLOCKS, getattr(BLOCKS.of_thread, "depth", 0)
+    with blocks.lock:
+        if not blocks.count:
+            blocks.threads = torch.get_num_threads()
+            change_torch(device, blocks.stack, blocks.alerts)
+        blocks.count += 1
+        blocks.of_thread.depth = depth + 1
+        if device == "cpu":
+            torch.set_num_threads(1)  # of this thread, and of those that begin from now on
+    try:
+        yield blocks.alerts
+    finally:
+        with blocks.lock:
+            blocks.of_thread.depth = depth
+            if not depth:
+                torch.set_num_threads(blocks.threads)
+            blocks.count -= 1
+            if not blocks.count:
+                blocks.stack.close()
 
-        def change(value: bool, now: bool, change_to: Callable[[bool], object]) -> None:
-            stack.callback(change_to, now)
-            change_to(value)
 
-        if device != "cpu":
-            stack.enter_context(cublas_workspace())
-            cudnn, sdp = torch.backends.cudnn, torch.backends.cuda
-            change(False, cudnn.benchmark, lambda value: setattr(cudnn, "benchmark", value))
-            # a warning is all that would keep this kernel from adding up in any order; torch has others for attention
-            now = sdp.mem_efficient_sdp_enabled()  # type: ignore[no-untyped-call]
-            change(False, now, sdp.enable_mem_efficient_sdp)
-        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-        stack.callback(
-            torch.use_deterministic_algorithms, torch.are_deterministic_algorithms_enabled(), warn_only=warn_only
-        )
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        change(True, torch.is_warn_always_enabled(), torch.set_warn_always)  # some alerts come once a process otherwise
-        stack.enter_context(warnings.catch_warnings())
-        show = warnings.showwarning
+def change_torch(device: str, stack: contextlib.ExitStack, alerts: Alerts) -> None:
+    """Have torch compute the same bits each time, and tell `alerts` where it cannot, until the stack is closed."""
+    import torch
 
-        def hear(message: Warning | str, *rest: Any, **more: Any) -> None:
-            operation = re.match(ALERT, str(message))
-            if operation:
-                alerts.hear(operation[1])
-            else:
-                show(message, *rest, **more)
+    def change(value: bool, now: bool, change_to: Callable[[bool], object]) -> None:
+        stack.callback(change_to, now)
+        change_to(value)
 
-        warnings.filterwarnings("always", ALERT)
-        warnings.showwarning = hear
-        yield alerts
+    if device != "cpu":
+        stack.enter_context(cublas_workspace())
+        cudnn = torch.backends.cudnn
+        change(False, cudnn.benchmark, lambda value: setattr(cudnn, "benchmark", value))
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    stack.callback(
+        torch.use_deterministic_algorithms, torch.are_deterministic_algorithms_enabled(), warn_only=warn_only
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    change(True, torch.is_warn_always_enabled(), torch.set_warn_always)  # some alerts come once a process otherwise
+    stack.enter_context(warnings.catch_warnings())
+    show = warnings.showwarning
+
+    def hear(message: Warning | str, *rest: Any, **more: Any) -> None:
+        operation = re.match(ALERT, str(message))
+        if operation:
+            alerts.hear(operation[1])
+        else:
+            show(message, *rest, **more)
+
+    warnings.filterwarnings("always", ALERT)
+    warnings.showwarning = hear
 
 
 @contextlib.contextmanager

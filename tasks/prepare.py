@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,20 +17,9 @@ from tasks.pull import Pulled
 if TYPE_CHECKING:
     import torch
 
-    from mucs.attribution import DiffusionModel, Items, NoiseBank
-    from tasks.attribute import Settings
+    from mucs.attribution import DiffusionModel, Items
 
 OPENED = 8  # sets kept open
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """What all generated items, and all decoys, share."""
-
-    model: DiffusionModel
-    bank: NoiseBank
-    training: Items
-    held_out: Items | None
 
 
 def opened(pulled: Pulled, name: str) -> ImageSet:
@@ -79,34 +69,22 @@ def read_items(model: DiffusionModel, pulled: Pulled, what: str, cache: Path) ->
     )
 
 
-def prepare(
-    checkpoint: Pulled, training: Pulled, held_out: Pulled | None, settings: Settings, device: str, cache: Path
-) -> Prepared:
-    """Read checkpoint and data, and draw the noise bank; InputError if they or the settings do not fit each other."""
-    from mucs.attribution import DiffusionModel, NoiseBank
-
-    model = DiffusionModel.from_pretrained(checkpoint.folder, device)
-    return Prepared(
-        model,
-        NoiseBank.draw(model, settings.num_noises, settings.fraction, settings.seed),
-        read_items(model, training, "training set", cache),
-        None if held_out is None else read_items(model, held_out, "held-out set", cache),
-    )
+CONTENT = ("sha256", "class", "prompt")  # columns that say what a model takes of an image
 
 
-def calibration_address(prepared: Prepared, settings: Settings) -> str:
-    """Where the calibration of these inputs and settings is kept, with a held-out set."""
-    from mucs.attribution.calibration import address
+def content_sha256(images: ImageSet) -> str:
+    """What a model takes of a set: a digest over its images' bytes, their classes and prompts, in order.
 
-    assert prepared.held_out is not None
-    bank = prepared.bank.prefix(settings.calibration_noises)
-    return address(
-        prepared.model,
-        prepared.training,
-        prepared.held_out,
-        bank,
-        settings.unlearning(),
-        settings.scoring(),
-        settings.decoys,
-        settings.seed,
-    )
+    Corrections of anything else in a manifest, such as a licence, leave it as it is.
+    """
+    with OPENING:
+        return _content_sha256(images)
+
+
+@functools.lru_cache(OPENED)
+def _content_sha256(images: ImageSet) -> str:
+    sha = hashlib.sha256()
+    columns = [images.column(name) for name in CONTENT]
+    for row in zip(*columns, strict=True):
+        sha.update(json.dumps(row).encode())
+    return sha.hexdigest()

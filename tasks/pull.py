@@ -90,6 +90,13 @@ def file_digests(path: Path) -> tuple[str, str]:
     return md5.hexdigest(), sha256.hexdigest()
 
 
+def as_pulled(folder: Path) -> Pulled:
+    """A folder that is here already, as if it had been pulled."""
+    sha256 = {p.relative_to(folder).as_posix(): file_digests(p)[1] for p in sorted(folder.rglob("*")) if p.is_file()}
+    size = sum((folder / name).stat().st_size for name in sha256)
+    return Pulled(folder.name, "", folder, len(sha256), size, digest(sha256), 0)
+
+
 def find(registry: Registry, path: str, listing: Callable[[str], bytes]) -> dict[str, str]:
     """MD5 by name of every file under a path of the registry; listing: the bytes of a folder's list, by its MD5."""
     names: dict[str, str] = {}

@@ -4,65 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mucs import InputError
+from mucs.attribution import Settings
 from mucs.canonical import digest
+from mucs.evidence.edges import as_published, item_edges
+from mucs.evidence.layout import NOISE_BANK, calibration_of
+from mucs.evidence.outcome import outcome as outcome_of
+from mucs.evidence.record import devices
+from mucs.evidence.replay import Replay, Replayed, changes, compare_item
+from mucs.files import file_sha256
+from mucs.images import ImageSet
 from mucs.ledger import Ledger
-from mucs.ledger.edges import NUMBERS, PUBLISHED
 from mucs.ledger.names import run_called
 from tasks import s3
-from tasks.attribute import Outcome, Settings, attribute
-from tasks.calibrate import location
+from tasks.attribute import attribute, units
+from tasks.collect import Outcome, collect
+from tasks.device import choose_device, cores
+from tasks.plan import Plan, code_version
 from tasks.prepare import opened
-from tasks.publish import stage_edges
+from tasks.prepared import loaded
 from tasks.pull import Altered, Pulled, pull
+from tasks.stage_edges import edge_ends
 
 log = logging.getLogger("mucs.replay")
-
-Verdict = Literal["identical", "equal", "different"]
-Edges = dict[str, list[dict[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """How one generated item came out.
-
-    verdict: identical if every number that was published came out the same; equal if each score that both have differs
-    by no more than the tolerance, and the first ten training items are the same. largest: difference of a score,
-    infinite if no training item has one in both. where: the first thing that differs.
-    """
-
-    generated: str
-    verdict: Verdict
-    largest: float
-    where: str | None
-
-
-@dataclass(frozen=True)
-class Replay:
-    """How a run came out, which is as its worst item did.
-
-    notes: what was not as it was when the run was made, such as another version of the code. fault: what of the run's
-    inputs is gone or altered, so that nothing was computed.
-    """
-
-    run: str
-    of: int
-    notes: tuple[str, ...]
-    fault: str | None
-    items: tuple[Replayed, ...]
-
-    @property
-    def verdict(self) -> Verdict:
-        if self.fault:
-            return "different"
-        order: tuple[Verdict, ...] = ("identical", "equal", "different")
-        return max((item.verdict for item in self.items), key=order.index)
 
 
 class Gone(Exception):
@@ -71,7 +41,7 @@ class Gone(Exception):
 
 def replay(
     ledger: Path,
-    run: str,
+    name: str,
     cache: Path,
     sample: int | None = None,
     seed: int = 0,
@@ -80,33 +50,30 @@ def replay(
 ) -> Replay:
     """Pull a run's inputs by digest and compute it again; nothing that was kept of the first time is used.
 
-    run: the start of its SHA-256. cache: where pulled inputs are kept. sample: how many generated items, which the seed
-    chooses; None for all. registry: where it is now, if it is no longer where the record says.
-    Raises InputError if there is not one such run, or S3, the registry or the device cannot be used.
+    Args:
+        ledger: the file of one that has the run.
+        name: the start of the run's SHA-256.
+        cache: where pulled inputs are kept.
+        sample: how many generated items, which the seed chooses; None for all.
+        seed: the same seed chooses the same items.
+        device: cpu, cuda or auto.
+        registry: where it is now, if it is no longer where the record says.
+
+    Raises:
+        InputError: if there is not one such run, or S3, the registry or the device cannot be used.
     """
-    kept = find_run(ledger, run)
-    record, settings = kept["record"], read_settings(kept["record"])
+    run = find_run(ledger, name)
+    settings, count = read_settings(run["record"]), len(run["record"]["generated"])
     try:
-        inputs = {
-            kind: pull_input(kind, given, registry or record["registry"], cache)
-            for kind, given in record["inputs"].items()
-        }
+        pulled = pull_inputs(run["record"], registry, cache)
+        check_bank(run)
+        rows = choose(run, opened(pulled["batch"], "generated batch"), sample, seed)
         with tempfile.TemporaryDirectory() as folder:
-            calibration = fetch_calibration(kept, Path(folder))
-            check_bank(kept)
-            checkpoint, training, batch = (_given(inputs, kind) for kind in ("checkpoint", "training_set", "batch"))
-            chosen = choose(kept, opened(batch, "generated batch").to_rows(), sample, seed)
-            again = dataclasses.replace(settings, controls=False, recall_sample=0)  # which change nothing of an item
-            outcome = attribute.fn(
-                *(checkpoint, training, inputs["held_out"], batch, chosen, again),
-                *(device, Path(folder), calibration),
-            )
-            if outcome.bank_sha256 != record["noise_bank"]:
-                raise Gone("the noise bank that these settings draw is not the one that the run recorded")
-            items = compare_all(kept, ledger, outcome, training, chosen)
+            outcome = attribute_again(run, pulled, rows, settings, device, Path(folder))
+            items, devices_now = compare_all(run, ledger, outcome)
     except (Gone, Altered) as error:
-        return Replay(kept["sha256"], len(record["generated"]), (), str(error).removesuffix("."), ())
-    return Replay(kept["sha256"], len(record["generated"]), tuple(notes(record, outcome)), None, items)
+        return Replay(run["sha256"], count, (), str(error).removesuffix("."), ())
+    return Replay(run["sha256"], count, notes(run["record"], devices_now), None, items)
 
 
 def find_run(ledger: Path, name: str) -> dict[str, Any]:
@@ -122,11 +89,9 @@ def find_run(ledger: Path, name: str) -> dict[str, Any]:
 
 def read_settings(record: dict[str, Any]) -> Settings:
     """The settings that a run recorded; InputError if this version of the program does not know them."""
-    from pydantic import TypeAdapter, ValidationError
-
     try:
-        settings = TypeAdapter(Settings).validate_python(record["settings"])
-    except ValidationError:
+        settings = Settings.from_record(record["settings"])
+    except InputError:
         settings = None
     if settings is None or settings.record() != record["settings"]:
         raise InputError(
@@ -135,138 +100,99 @@ def read_settings(record: dict[str, Any]) -> Settings:
     return settings
 
 
-def pull_input(kind: str, given: dict[str, str] | None, registry: str, cache: Path) -> Pulled | None:
-    """An input of a run, with the run's digest; Gone if it has another."""
-    if given is None:
-        return None
-    pulled = pull.fn(registry, given["commit"], given["path"], cache)
-    if pulled.digest != given["sha256"]:
-        raise Gone(
-            f"the {kind.replace('_', ' ')} at {given['path']} of {registry} is not what the run used:"
-            f" its SHA-256 is {pulled.digest[:12]}, the run recorded {given['sha256'][:12]}"
-        )
-    return pulled
-
-
-def _given(inputs: dict[str, Pulled | None], kind: str) -> Pulled:
-    """An input that every run has."""
-    found = inputs[kind]
-    assert found is not None
-    return found
+def pull_inputs(record: dict[str, Any], registry: str | None, cache: Path) -> dict[str, Pulled]:
+    """The inputs of a run by kind, with the run's digests; Gone if one has another."""
+    registry = registry or str(record["registry"])
+    inputs = {}
+    for kind, given in record["inputs"].items():
+        if given is None:
+            continue
+        pulled = inputs[kind] = pull.fn(registry, given["commit"], given["path"], cache)
+        if pulled.digest != given["sha256"]:
+            raise Gone(
+                f"the {kind.replace('_', ' ')} at {given['path']} of {registry} is not what the run used:"
+                f" its SHA-256 is {pulled.digest[:12]}, the run recorded {given['sha256'][:12]}"
+            )
+    return inputs
 
 
 def fetch_calibration(run: dict[str, Any], folder: Path) -> Path | None:
     """The calibration that a run used, from S3; Gone if it is not there as it was."""
-    used = run["record"]["calibration"]
-    if used is None:
+    url = calibration_of(run)
+    if url is None:
         return None
-    url = location(run["location"].removesuffix(f"/{run['sha256']}"), used["address"])
-    body = s3.get(*s3.split_url(url))
     place = folder / "calibration.safetensors"
-    place.write_bytes(body or b"")
-    if body is None or s3.sha256(*s3.split_url(url)) != used["sha256"]:
+    there = s3.save(s3.client(), *s3.split_url(url), place)
+    if not there or file_sha256(place) != run["record"]["calibration"]["sha256"]:
         raise Gone(f"the calibration {url} is gone or altered")
     return place
 
 
 def check_bank(run: dict[str, Any]) -> None:
     """Gone if the published noise bank is not the one that the run recorded."""
-    url = f"{run['location']}/noise_bank.safetensors"
+    url = f"{run['location']}/{NOISE_BANK}"
     if s3.sha256(*s3.split_url(url)) != run["record"]["noise_bank"]:
         raise Gone(f"the noise bank {url} is gone or altered")
 
 
-def choose(run: dict[str, Any], rows: list[dict[str, str]], sample: int | None, seed: int) -> list[dict[str, str]]:
+def choose(run: dict[str, Any], batch: ImageSet, sample: int | None, seed: int) -> list[int]:
     """The rows of a run's generated items, or of some of them: always the same for one seed, whatever their order."""
-    made = {outcome["row_sha256"] for outcome in run["record"]["results"]["attributions"]}
-    mine = [row for row in rows if digest(row) in made]
-    chosen = sorted(mine, key=lambda row: digest([seed, run["sha256"], digest(row)]))[:sample]
-    return [row for row in mine if row in chosen]
+    made = {item["row_sha256"] for item in run["record"]["results"]["attributions"]}
+    mine = {row_sha256: k for k, row_sha256 in enumerate(batch.row_sha256.to_pylist()) if row_sha256 in made}
+    chosen = sorted(mine, key=lambda row_sha256: digest([seed, run["sha256"], row_sha256]))[:sample]
+    return sorted(mine[row_sha256] for row_sha256 in chosen)
 
 
-def notes(record: dict[str, Any], outcome: Outcome) -> list[str]:
-    """What was not as it was when the run was made."""
-    found = []
-    if outcome.code["method_sha256"] != record["code"]["method_sha256"]:
-        found.append(
-            f"The code of the method is another: {outcome.code['method_sha256'][:12]} (version {outcome.code['version']}),"
-            f" the run recorded {record['code']['method_sha256'][:12]} (version {record['code']['version']})."
-        )
-    if outcome.device != record["device"]:
-        now, then = (", ".join(f"{k} {v}" for k, v in device.items()) for device in (outcome.device, record["device"]))
-        found.append(f"The machine is another: {now}; the run recorded {then}.")
-    return found
+def attribute_again(
+    run: dict[str, Any], pulled: dict[str, Pulled], rows: list[int], settings: Settings, device: str, folder: Path
+) -> Outcome:
+    """What comes out for some of a run's items; Gone if the calibration or the noise bank is not the run's."""
+    plan = Plan(
+        registry=str(run["record"]["registry"]),
+        checkpoint=pulled["checkpoint"],
+        training=pulled["training_set"],
+        held_out=pulled.get("held_out"),
+        batch=pulled["batch"],
+        settings=dataclasses.replace(settings, controls=False, recall_sample=0),  # which change nothing of an item
+        device=device,
+        cache=folder,
+        work=str(folder / "work"),
+    )
+    calibration = fetch_calibration(run, folder)
+    if loaded(plan).bank.digest != run["record"]["noise_bank"]:
+        raise Gone("the noise bank that these settings draw is not the one that the run recorded")
+    asked = units(plan, opened(pulled["batch"], "generated batch"), rows)
+    different = list({unit.address: unit for unit in asked}.values())
+    with ThreadPoolExecutor(cores() if choose_device(device) == "cpu" else 1) as pool:
+        for k, came in enumerate(pool.map(lambda unit: attribute.fn(plan, unit), different), start=1):
+            log.info("replay    %d of %d: %s, %s", k, len(different), different[k - 1].name, came)
+    return collect.fn(plan, asked, calibration)
+
+
+def notes(record: dict[str, Any], devices_now: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """What was not as it was when the run was made. devices_now: of each item that was attributed again, by its row's SHA-256."""
+    items = [item["row_sha256"] for item in record["results"]["attributions"]]
+    device_of = dict(zip(items, devices(record), strict=True))
+    recorded = [device_of[row_sha256] for row_sha256 in devices_now]
+    return tuple(changes(record, code_version(), recorded, devices_now.values()))
 
 
 def compare_all(
-    run: dict[str, Any], ledger: Path, outcome: Outcome, training: Pulled, rows: list[dict[str, str]]
-) -> tuple[Replayed, ...]:
-    """Each item's numbers as they would be published, against those in the ledger."""
-    import pyarrow.parquet as pq
-
-    staged, attributions, _ = stage_edges.fn(outcome, training, rows)
-    second = by_item(pq.read_table(staged).to_pylist())
-    with Ledger.open(ledger) as opened:
-        recorded = opened.rows(
-            f"SELECT g.row_sha256 AS generated_row_sha256, t.row_sha256 AS training_row_sha256, rank,"
-            f" {PUBLISHED}"
-            " FROM edges JOIN runs r USING (run_id)"
-            " JOIN generated_items g USING (generated_id) JOIN training_items t USING (training_id)"
-            " WHERE r.sha256 = ? AND g.row_sha256 IN (SELECT unnest(?))",
-            [run["sha256"], [attribution["row_sha256"] for attribution in attributions]],
-        )
-    first = by_item(recorded)
-    outcomes = {o["row_sha256"]: o for o in run["record"]["results"]["attributions"]}
-    found = []
-    for row, attribution in zip(rows, attributions, strict=True):
-        name = attribution["row_sha256"]
-        found.append(compare(row["id"], first.get(name, []), second[name], outcomes[name], attribution))
-    return tuple(found)
-
-
-def by_item(edges: list[dict[str, Any]]) -> Edges:
-    """Edges by their generated item's row, best first."""
-    found: Edges = {}
-    for edge in sorted(edges, key=lambda edge: edge["rank"]):
-        found.setdefault(edge["generated_row_sha256"], []).append(edge)
-    return found
-
-
-def compare(
-    name: str,
-    first: list[dict[str, Any]],
-    second: list[dict[str, Any]],
-    outcome: dict[str, Any],
-    again: dict[str, Any],
-) -> Replayed:
-    """How an item came out: its edges and its outcome, the first time and again."""
-    from mucs.attribution.replay import TOLERANCE, TOP
-
-    where = difference(first, second, outcome, again)
-    scores = {edge["training_row_sha256"]: edge["score"] for edge in second}
-    gaps = [abs(e["score"] - scores[e["training_row_sha256"]]) for e in first if e["training_row_sha256"] in scores]
-    largest = max(gaps, default=0.0 if not first and not second else math.inf)
-    if where is None:
-        return Replayed(name, "identical", 0.0, None)
-    top, top_again = ([edge["training_row_sha256"] for edge in edges[:TOP]] for edges in (first, second))
-    close = largest <= TOLERANCE and top == top_again
-    return Replayed(name, "equal" if close else "different", largest, where)
-
-
-def difference(
-    first: list[dict[str, Any]], second: list[dict[str, Any]], outcome: dict[str, Any], again: dict[str, Any]
-) -> str | None:
-    """The first thing that differs between an item's edges and outcome and those of another time."""
-    for one, other in zip(first, second, strict=False):
-        if one["training_row_sha256"] != other["training_row_sha256"]:
-            return f"rank {one['rank']}: another training item"
-        for number in NUMBERS:
-            if one[number] != other[number]:
-                return f"rank {one['rank']}: {number.replace('_', ' ')} {one[number]} was recorded, {other[number]} came out"
-    if len(first) != len(second):
-        return f"{len(first)} edges were recorded, {len(second)} came out"
-    for number in outcome | again:
-        # which items recall is measured of depends on who else is in the run; 1 and 1.0 are one number, as in JSON
-        if number != "recall" and outcome.get(number) != again.get(number):
-            return f"{number.replace('_', ' ')}: {outcome.get(number)} was recorded, {again.get(number)} came out"
-    return None
+    run: dict[str, Any], ledger: Path, outcome: Outcome
+) -> tuple[tuple[Replayed, ...], dict[str, Mapping[str, Any]]]:
+    """Each item's numbers as they would be published, against those in the ledger, and its device now; one item's are held at a time."""
+    assert outcome.plan.batch is not None
+    batch, training = opened(outcome.plan.batch, "generated batch"), opened(outcome.plan.training, "training set")
+    ends, rows = edge_ends(training), [batch.row(unit.row) for unit in outcome.units]
+    recorded = {item["row_sha256"]: item for item in run["record"]["results"]["attributions"]}
+    compared, device_of = [], {}
+    with Ledger.open(ledger) as held:
+        for item in outcome.items(rows):
+            row_sha256 = digest(dict(item.row))
+            generated = {"row_sha256": row_sha256, "id": item.row["id"], "sha256": item.row["sha256"]}
+            edges = as_published([item_edges(generated, item.attribution, ends)])
+            measured = outcome_of(item.attribution, len(training))
+            before = held.item_edges(run["sha256"], row_sha256)
+            compared.append(compare_item(item.row["id"], before, edges, recorded[row_sha256], measured))
+            device_of[row_sha256] = item.device
+    return tuple(compared), device_of

@@ -233,6 +233,20 @@ def get(bucket: str, key: str) -> bytes | None:
     return None if blocks is None else b"".join(blocks)
 
 
+def exists(bucket: str, key: str) -> bool:
+    """Whether there is an object. InputError if S3 does not answer or refuses."""
+    from botocore.exceptions import ClientError
+
+    with plain_errors(f"looking for s3://{bucket}/{key}"):
+        try:
+            client().head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+                return False
+            raise
+    return True
+
+
 def sha256(bucket: str, key: str) -> str | None:
     """SHA-256 of an object's bytes, in hexadecimal, with as little memory for a large one; otherwise as `get`."""
     blocks = read(bucket, key)

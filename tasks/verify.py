@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mucs.canonical import digest
+from mucs.evidence.layout import ENVELOPE, RECORD, published_files
+from mucs.evidence.signing import open_envelope, read_public_key
 from mucs.ledger import Ledger
-from mucs.ledger.signing import open_envelope, read_public_key
 from mucs.parse import load_json
 from tasks import s3
-from tasks.calibrate import location
-from tasks.publish import ENVELOPE, RECORD
 from tasks.pull import Altered, pull
 
 log = logging.getLogger("mucs.verify")
@@ -37,21 +34,6 @@ def published_fault(ledger: Ledger, key: Path | None = None, registry: str | Non
         if fault:
             return fault
     return None
-
-
-def published_files(run: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The address of each file that a run published or used, and its SHA-256.
-
-    run: as `Ledger.run` gives it.
-    """
-    record = run["record"]
-    yield f"{run['location']}/{RECORD}", run["sha256"]
-    yield f"{run['location']}/noise_bank.safetensors", record["noise_bank"]
-    yield f"{run['location']}/edges.parquet", record["results"]["edges_sha256"]
-    yield f"{run['location']}/validations.json", digest(run["validations"])
-    if record["calibration"]:
-        results = run["location"].removesuffix(f"/{run['sha256']}")
-        yield location(results, record["calibration"]["address"]), record["calibration"]["sha256"]
 
 
 def _file_fault(run: dict[str, Any]) -> str | None:

@@ -84,15 +84,6 @@ def write_shards(folder: Path, images: Path, shards: int, **options) -> Path:
     return folder
 
 
-def pulled(folder: Path):
-    """A folder as if it came from a registry."""
-    from mucs.canonical import digest
-    from tasks.pull import Pulled, file_digests
-
-    files = {str(p.relative_to(folder)): file_digests(p)[1] for p in sorted(folder.rglob("*")) if p.is_file()}
-    return Pulled("path", "commit", folder, len(files), 0, digest(files), 0)
-
-
 def training_rows(prefix: str, count: int) -> list[dict]:
     return [
         {

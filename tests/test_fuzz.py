@@ -22,12 +22,13 @@ from mucs import InputError
 from mucs.attribution import Calibration, NoiseBank
 from mucs.attribution.bounds import check_config
 from mucs.attribution.model import read_scheduler, weight_files
+from mucs.evidence import holds
+from mucs.evidence.signing import open_envelope, read_private_key, read_public_key
 from mucs.images import ImageSet
 from mucs.images.decode import read_image
-from mucs.ledger import Ledger, holds
+from mucs.ledger import Ledger
 from mucs.ledger.questions import question
 from mucs.ledger.rights import read_rights
-from mucs.ledger.signing import open_envelope, read_private_key, read_public_key
 from mucs.parse import compose_yaml, load_json
 from mucs.royalties import Period, read_contract, read_usage
 from tasks.pull import read_listing
@@ -202,7 +203,7 @@ def parameters(world, content):
 
 
 def one_setting(world, content):
-    read_settings((content.decode(errors="replace"),)).check()
+    read_settings((content.decode(errors="replace"),))
 
 
 def yaml_node(world, content):

@@ -144,6 +144,9 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         return None if ours else (2, f"The package {error.name} is missing; run: pip install 'mucs[service]'.")
     if isinstance(error, OSError) and error.errno in SURROUNDINGS and error.filename is not None:
         return 2, f"{error.filename} cannot be used ({error.strerror}); mend that, or give another place."
+    units = sys.modules.get("flows.units")
+    if units is not None and isinstance(error, units.NoneAttributed):
+        return 1, str(error)
     duckdb = sys.modules.get("duckdb")
     if duckdb is not None and isinstance(error, duckdb.Error):
         first = str(error).splitlines()[0].rstrip(".")

@@ -55,7 +55,7 @@ def prove(generated: str, training: str, output: Path, ledger: Path) -> None:
 
 def verify_proof(path: Path, root: str, as_json: bool) -> None:
     """Check a proof against a root; exit status 1 if it does not hold."""
-    from mucs.ledger import holds
+    from mucs.evidence import holds
 
     try:
         proof = load_json(read_at_most(path, MOST_BYTES))
@@ -78,7 +78,7 @@ def verify_proof(path: Path, root: str, as_json: bool) -> None:
 
 def verify_envelope(path: Path, key: Path, as_json: bool) -> None:
     """Check a signed statement, and the files that it is about where they lie beside it; exit status 1 if one is another."""
-    from mucs.ledger.signing import open_envelope, subjects_beside
+    from mucs.evidence.signing import open_envelope, subjects_beside
 
     try:
         envelope = load_json(read_at_most(path, MOST_BYTES))
@@ -178,7 +178,7 @@ def verify(
 @click.argument("key", type=PLACE)
 def keygen(key: Path) -> None:
     """Make a pair of keys to sign with: KEY, to be kept secret, and KEY.pub, to be given to whoever checks."""
-    from mucs.ledger import signing
+    from mucs.evidence import signing
 
     public = signing.keygen(key)
     click.echo(f"{key} signs: keep it secret, and a copy of it. {public} checks what was signed: publish it.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import sys
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.shared import JSON, LEDGER, PLACE, Whole, print_json
+from flows.cli.shared import JSON, LEDGER, PLACE, Number, Whole, print_json
+from flows.engine import Engine
 from flows.prefect_server import prefect_server
 from mucs import InputError
 from mucs.files import check_writable
@@ -21,7 +21,7 @@ from mucs.parse import load_json
 from mucs.text import for_terminal
 
 if TYPE_CHECKING:
-    from tasks.attribute import Settings
+    from mucs.attribution import Settings
 
 
 class Lines(logging.Formatter):
@@ -99,27 +99,18 @@ def demo(folder: Path) -> None:
 
 def read_settings(assignments: tuple[str, ...]) -> Settings:
     """Settings from `name=value` words, values in JSON or plain; InputError for an unknown name or a value of another kind."""
-    from pydantic import TypeAdapter, ValidationError
+    from mucs.attribution.settings import DEFAULTS, Settings
 
-    from tasks.attribute import Settings
-
-    names = [field.name for field in dataclasses.fields(Settings)]
     given: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
-        if not equals or name not in names:
-            raise InputError(f"{assignment!r} is not a setting; write name=value with one of: {', '.join(names)}.")
+        if not equals or name not in DEFAULTS:
+            raise InputError(f"{assignment!r} is not a setting; write name=value with one of: {', '.join(DEFAULTS)}.")
         try:
             given[name] = load_json(value)
         except ValueError:
             given[name] = value
-    try:
-        return TypeAdapter(Settings).validate_json(json.dumps(given), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(
-            f"The setting {first['loc'][0] if first['loc'] else '?'} cannot be {first['input']!r}; give a value of the kind of its default."
-        ) from None
+    return Settings.from_record(given)
 
 
 def inputs(command: Callable[..., None]) -> Callable[..., None]:
@@ -151,7 +142,39 @@ INPUTS = [
         help="A setting of the method, such as learning_rate=1e-4.",
     ),
     click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto."),
+    click.option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Work on a Ray cluster, HOST:PORT or ray://HOST:PORT, or on one of the command's own: local.",
+    ),
+    click.option("--processes", is_flag=True, help="Work in processes of this machine, in place of threads."),
+    click.option("--workers", type=Whole(), help="How many items side by side on this machine; one a core without."),
+    click.option(
+        "--gpus", type=Number(), default=1.0, show_default=True, help="GPUs that an item takes; 0.5 puts two on one."
+    ),
+    click.option(
+        "--work",
+        metavar="PLACE",
+        help="Where results of items are kept until the run is published, a folder or s3://bucket/prefix."
+        " Without it, in the cache, or beside the results for a Ray cluster.",
+    ),
 ]
+
+
+def job(
+    licences: tuple[str, ...],
+    assignments: tuple[str, ...],
+    ray: str | None,
+    processes: bool,
+    workers: int | None,
+    gpus: float,
+    **parameters: Any,
+) -> dict[str, Any]:
+    """The parameters of a flow, from a command's options. Raises InputError for an engine that cannot be used."""
+    engine = Engine(ray, processes, workers, gpus)
+    engine.check()
+    parameters["held_out"] = parameters["held_out"] or None
+    return parameters | {"licences": list(licences), "settings": read_settings(assignments), "engine": engine}
 
 
 @click.command()
@@ -177,21 +200,21 @@ INPUTS = [
 )
 @LEDGER
 @JSON
-def audit(
-    licences: tuple[str, ...], assignments: tuple[str, ...], held_out: str, as_json: bool, **parameters: Any
-) -> None:
+def audit(as_json: bool, **options: Any) -> None:
     """Attribute the generated items that the ledger does not hold yet.
 
     Credentials and endpoint of S3 come from the usual AWS_* variables.
     """
     quiet_tools()
-    parameters |= {"licences": list(licences), "settings": read_settings(assignments), "held_out": held_out or None}
+    parameters = job(**options)
     with prefect_server() as wait_for_prefect:
         from flows.audit import audit as run_audit
         from flows.audit import check_audit
+        from flows.inputs import Job
 
         quiet_loggers()
-        check_audit(**parameters)
+        of_page = {name: parameters[name] for name in ("ledger", "reports", "key", "retention_days")}
+        check_audit(Job.given(parameters), **of_page)
         wait_for_prefect()
         done = run_audit(**parameters)
     if as_json:
@@ -200,24 +223,28 @@ def audit(
         click.echo(f"Attributed {done.attributed} generated items in run {done.run[:16]}.")
     else:
         click.echo(f"Nothing to do: the ledger holds all {done.held} items for these inputs and settings.")
+    if done.failed:
+        click.echo(f"{done.failed} generated items could not be attributed; the page says why.", err=True)
+        sys.exit(1)
 
 
 @click.command()
 @inputs
 @JSON
-def calibrate(licences: tuple[str, ...], assignments: tuple[str, ...], as_json: bool, **parameters: Any) -> None:
+def calibrate(as_json: bool, **options: Any) -> None:
     """Measure what the training items score for images that they have nothing to do with.
 
     Audits with the same inputs and settings find it under the results, and compare every edge with it.
     """
     quiet_tools()
-    parameters |= {"licences": list(licences), "settings": read_settings(assignments)}
+    parameters = job(**options)
     with prefect_server() as wait_for_prefect:
         from flows.calibrate import calibrate as run_calibrate
         from flows.calibrate import check_calibrate
+        from flows.inputs import Job
 
         quiet_loggers()
-        check_calibrate(**parameters)
+        check_calibrate(Job.given(parameters))
         wait_for_prefect()
         done = run_calibrate(**parameters)
     if as_json:

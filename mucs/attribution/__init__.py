@@ -13,6 +13,7 @@ from mucs.attribution.losses import LossStore, Scoring, denoising_losses
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.null_loss import NullLoss, estimate_null_loss, null_loss_by_level
 from mucs.attribution.replay import replay_verdict
+from mucs.attribution.settings import Settings
 from mucs.attribution.skew import noise_consistent_skew
 from mucs.attribution.unlearning import Unlearned, Unlearning, mirrored_unlearning
 
@@ -27,6 +28,7 @@ __all__ = [
     "NullLoss",
     "Scoring",
     "Screening",
+    "Settings",
     "Unlearned",
     "Unlearning",
     "attribute",

@@ -18,7 +18,7 @@ from torch import Tensor
 from mucs import InputError
 from mucs.attribution.bank import NoiseBank
 from mucs.attribution.items import Items, as_items, kept
-from mucs.attribution.losses import LossStore, Scoring, measure
+from mucs.attribution.losses import LossStore, LossTable, Scoring, measure
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
 from mucs.attribution.unlearning import Unlearning, mirrored_unlearning, with_null_loss
@@ -27,27 +27,39 @@ from mucs.parse import load_json
 
 log = logging.getLogger("mucs.attribution")
 
+OF_MEMORY = ("micro_batch_size", "gradient_checkpointing", "efficient_attention")  # change nothing beyond rounding
+
 
 def address(
-    model: DiffusionModel,
-    images: Items,
-    held_out: Items,
-    bank: NoiseBank,
+    model: str,
+    images: str,
+    held_out: str,
+    bank: str,
     settings: Unlearning,
     scoring: Scoring,
     decoys: int,
     seed: int,
     code: str = METHOD_SHA256,
 ) -> str:
-    """SHA-256 of what a calibration depends on, in hexadecimal; micro-batches and precision are left out."""
+    """Name what a calibration depends on; micro-batches and precision of scoring are left out.
+
+    Args:
+        model, images, held_out, bank: Digests.
+        settings, scoring, seed: As `calibrate` takes them.
+        decoys: How many.
+        code: Digest of the method's source.
+
+    Returns:
+        SHA-256 in hexadecimal.
+    """
     return hashlib.sha256(
         json.dumps(
             {
-                "model": model.digest,
-                "images": images.digest,
-                "held_out": held_out.digest,
-                "bank": bank.digest,
-                "settings": dataclasses.asdict(settings),
+                "model": model,
+                "images": images,
+                "held_out": held_out,
+                "bank": bank,
+                "settings": {k: v for k, v in dataclasses.asdict(settings).items() if k not in OF_MEMORY},
                 "score": [scoring.score, scoring.eps, scoring.shared_noise],
                 "decoys": decoys,
                 "seed": seed,
@@ -84,8 +96,10 @@ class Calibration:
         code: str = METHOD_SHA256,
     ) -> None:
         """InputError unless it was made for these, its bank being the first entries of `bank`, by that code."""
-        about = (bank.prefix(self.entries), settings, scoring, len(self.decoys), seed, code)
-        fits = held_out is not None and self.address == address(model, images, held_out, *about)
+        about = (settings, scoring, len(self.decoys), seed, code)
+        fits = held_out is not None and self.address == address(
+            model.digest, images.digest, held_out.digest, bank.prefix(self.entries).digest, *about
+        )
         if not fits or len(self.null_scores) != len(images):
             raise InputError(
                 "The calibration was made for another model, training set, held-out set, bank or settings, or by another"
@@ -126,13 +140,41 @@ class Calibration:
             raise InputError(f"{path} is not a calibration; make it anew with `mucs calibrate`.") from None
 
 
-def choose_decoys(held_out: Items, count: int) -> Tensor:
-    """Indices of `count` held-out items, the same for every model; InputError if there are not as many."""
-    if not isinstance(count, int) or not 1 <= count <= len(held_out):
-        raise InputError(
-            f"{count!r} decoys are asked of {len(held_out)} held-out images; ask for 1 to {len(held_out)}."
-        )
-    return torch.randperm(len(held_out), generator=stream(0, "decoys"))[:count].sort().values
+def choose_decoys(held_out: int, count: int) -> Tensor:
+    """Choose decoys, the same for every model.
+
+    Args:
+        held_out: How many held-out items there are.
+        count: How many of them to choose.
+
+    Returns:
+        Their indices (count,), int64, rising.
+
+    Raises:
+        InputError: If there are not as many.
+    """
+    if not isinstance(count, int) or not 1 <= count <= held_out:
+        raise InputError(f"{count!r} decoys are asked of {held_out} held-out images; ask for 1 to {held_out}.")
+    return torch.randperm(held_out, generator=stream(0, "decoys"))[:count].sort().values
+
+
+def decoy_scores(original: LossTable, decoy: Items, settings: Unlearning, seed: int) -> Tensor:
+    """Score all training items for one decoy, under all of a bank.
+
+    Args:
+        original: The original model's losses of the training items.
+        decoy: One held-out item, unlearned as if it had been generated.
+        settings: Of unlearning, L₀ as `with_null_loss` gives it.
+        seed: Of the draws.
+
+    Returns:
+        Scores (N,) float32.
+    """
+    items, bank, scoring = original.items, original.bank, original.scoring
+    unlearned = mirrored_unlearning(original.model, decoy, items, settings, seed=seed)
+    which, entries = torch.arange(len(items)), range(len(bank))
+    after = measure(unlearned.model, items, scoring.second_bank(bank), which, entries, scoring)
+    return scoring.compare(original.rows(which, entries), after).mean(dim=1)
 
 
 def calibrate(
@@ -158,20 +200,18 @@ def calibrate(
     store = store or LossStore()
     table = store.table(model, items, bank, scoring)
     model.check(reserve, "held-out images")
-    chosen = choose_decoys(reserve, decoys)
-    place = address(model, items, reserve, bank, settings, scoring, decoys, seed)
+    chosen = choose_decoys(len(reserve), decoys)
+    digests = (model.digest, items.digest, reserve.digest, bank.digest)
+    place = address(*digests, settings, scoring, decoys, seed)
     settings = with_null_loss(settings, model, items, store, seed)
-    everyone, entries = torch.arange(len(items)), range(len(bank))
-    digests = [reserve[chosen[d : d + 1]].digest for d in range(decoys)]
-    different = dict(zip(digests, chosen.tolist(), strict=True))  # identical images are one decoy
+    contents = [reserve[chosen[d : d + 1]].digest for d in range(decoys)]
+    different = dict(zip(contents, chosen.tolist(), strict=True))  # identical images are one decoy
 
     def one(h: int) -> Tensor:
         decoy = reserve[h : h + 1]
 
         def fill(scores: Tensor) -> None:
-            unlearned = mirrored_unlearning(model, decoy, items, settings, seed=seed)
-            after = measure(unlearned.model, items, scoring.second_bank(bank), everyone, entries, scoring)
-            scores.copy_(scoring.compare(table.rows(everyone, entries), after).mean(dim=1))
+            scores.copy_(decoy_scores(table, decoy, settings, seed))
 
         folder = store.folder and store.folder / "decoys" / place
         return kept(folder and folder / f"{decoy.digest}.f32", (len(items),), fill)
@@ -181,5 +221,5 @@ def calibrate(
     for content, found in zip(different, done, strict=True):
         scores[content] = found
         log.info("decoy %d of %d", len(scores), len(different))
-    null_scores = torch.stack([scores[content] for content in digests], dim=1)
+    null_scores = torch.stack([scores[content] for content in contents], dim=1)
     return Calibration(null_scores, chosen, len(bank), place, METHOD_SHA256)

@@ -26,9 +26,19 @@ class Controls:
 
     def ranks(self, attributions: list[Attribution]) -> tuple[int | None, int | None]:
         """The source's rank, from 1, for each of the two; None if screening dropped it."""
-        ranks = [(found.items == self.source).nonzero() for found in attributions]
-        first, second = (int(rank[0, 0]) + 1 if len(rank) else None for rank in ranks)
+        first, second = (rank_of(self.source, found) for found in attributions)
         return first, second
+
+
+def rank_of(item: int, attribution: Attribution) -> int | None:
+    """The rank, from 1, of a training item in an answer; None if screening dropped it."""
+    place = (attribution.items == item).nonzero()
+    return int(place[0, 0]) + 1 if len(place) else None
+
+
+def control_source(count: int, seed: int = 0) -> int:
+    """Index of the training item, of so many, that the controls of a seed are made from."""
+    return int(torch.randint(count, (1,), generator=stream(seed, "controls")))
 
 
 def controls(images: Tensor | Items, seed: int = 0) -> Controls:

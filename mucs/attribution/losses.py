@@ -177,24 +177,33 @@ class LossTable:
     Several threads may ask at once, and where the values are mapped from a file, several processes.
     """
 
-    def __init__(self, model: DiffusionModel, items: Items, bank: NoiseBank, scoring: Scoring, values: Tensor) -> None:
+    def __init__(
+        self, model: DiffusionModel, items: Items, bank: NoiseBank, scoring: Scoring, values: Tensor, address: str
+    ) -> None:
         self.model, self.items, self.bank, self.scoring, self.values = model, items, bank, scoring, values
-        self.lock = threading.Lock()
+        self.address = address
 
     def rows(self, which: Tensor, entries: range) -> Tensor:
         """Losses of the items `which` (K,) under a range of bank entries: (K, len(entries)) float32."""
 
         def part(chosen: Tensor, columns: range) -> Tensor:
-            with self.lock:
-                known = self.values[columns.start : columns.stop][:, chosen]
-                column, row = known.isnan().nonzero(as_tuple=True)
-                if len(row):
-                    i, j = chosen[row], columns.start + column
-                    found = pair_losses(self.model, self.items, self.bank, i, j, self.scoring)
-                    known[column, row] = self.values[j, i] = found
-                return known
+            known = self.values[columns.start : columns.stop][:, chosen]
+            column, row = known.isnan().nonzero(as_tuple=True)
+            if len(row):
+                i, j = chosen[row], columns.start + column
+                found = pair_losses(self.model, self.items, self.bank, i, j, self.scoring)
+                known[column, row] = self.values[j, i] = found
+            return known
 
         return in_parts(which, entries, part)
+
+    def missing(self, entries: range, items: range) -> int:
+        """How many pairs of these bank entries and items are not known yet."""
+        return int(self.values[entries.start : entries.stop, items.start : items.stop].isnan().sum())
+
+    def fill(self, entries: range, items: range, values: Tensor) -> None:
+        """Take losses that were measured elsewhere."""
+        self.values[entries.start : entries.stop, items.start : items.stop] = values.T
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -235,7 +244,7 @@ class LossStore:
         with self.lock:
             if address not in self.tables:
                 values = self._values(address, (len(bank), len(items)))
-                self.tables[address] = LossTable(model, items, bank, scoring, values)
+                self.tables[address] = LossTable(model, items, bank, scoring, values, address)
             return self.tables[address]
 
     def number(self, model: DiffusionModel, items: Items, compute: Callable[[], float], **about: Any) -> float:

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -403,12 +403,21 @@ class DiffusionModel:
         twin.shape = self.shape
         return twin
 
-    def copy(self) -> DiffusionModel:
-        """The same model with weights of its own."""
+    def copy(self, names: Iterable[str] | None = None) -> DiffusionModel:
+        """The same model with weights of its own.
+
+        Args:
+            names: Parameters that are copied; all others, and buffers, are shared with this model. None copies all.
+        """
         twin = copy.copy(self)
         for name in ("digest", "compiled"):
             twin.__dict__.pop(name, None)
-        twin.network = copy.deepcopy(self.network)
+        shared: dict[int, Any] = {}
+        if names is not None:
+            copied = set(names)
+            tensors = (*self.network.named_parameters(), *self.network.named_buffers())
+            shared = {id(tensor): tensor for name, tensor in tensors if name not in copied}
+        twin.network = copy.deepcopy(self.network, shared)
         return twin
 
 

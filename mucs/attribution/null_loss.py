@@ -33,7 +33,7 @@ class NullLoss:
             return losses.clamp(max=self.value)
         return losses.clamp(max=self.by_level(levels).to(losses))
 
-    def climbed(self, losses: Tensor, levels: Tensor) -> float:
+    def bounded_mean(self, losses: Tensor, levels: Tensor) -> float:
         """Mean of min(ℓ, L₀) over samples, or of min(ℓ / L₀, 1), which weighs all levels alike as the former does."""
         if self.by_level is None:
             return float(self.bound(losses, levels).mean())

@@ -21,9 +21,9 @@ import pyarrow as pa
 
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.evidence.edges import PUBLISHED
 from mucs.ledger import catalogue, names
 from mucs.ledger.chain import GENESIS, Entry, link
-from mucs.ledger.edges import PUBLISHED
 from mucs.ledger.questions import question
 from mucs.parse import load_json
 
@@ -265,6 +265,21 @@ class Ledger:
             " JOIN generated_items g USING (generated_id) JOIN training_items t USING (training_id)"
             " WHERE run_id = ? ORDER BY g.row_sha256, e.rank",
             [run_id],
+        ).to_arrow_table()
+
+    def item_edges(self, run: str, row_sha256: str) -> pa.Table:
+        """The edges of one generated item of a run, best first: `training_row_sha256` and the numbers as they were published.
+
+        Args:
+            run: the run's SHA-256.
+            row_sha256: that of the item's row.
+        """
+        return self.connection.execute(
+            f"SELECT t.row_sha256 AS training_row_sha256, e.rank, {PUBLISHED}"
+            " FROM edges e JOIN training_items t USING (training_id)"
+            " WHERE run_id = (SELECT run_id FROM runs WHERE sha256 = ?)"
+            " AND generated_id = (SELECT generated_id FROM generated_items WHERE row_sha256 = ?) ORDER BY e.rank",
+            [run, row_sha256],
         ).to_arrow_table()
 
 

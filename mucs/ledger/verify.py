@@ -19,13 +19,18 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 
 from mucs import InputError
 from mucs.canonical import digest
-from mucs.ledger import catalogue, chain, merkle
-from mucs.ledger.edges import NUMBERS, PUBLISHED, hash_leaves, pack, raw_digests
+from mucs.evidence import merkle
+from mucs.evidence.edges import NUMBERS, PUBLISHED
+from mucs.evidence.leaves import hash_leaves, pack
+from mucs.evidence.outcome import OUTCOME
+from mucs.evidence.reading import raw_digests
+from mucs.ledger import catalogue, chain
 from mucs.ledger.ledger import SCHEMA_VERSION, Ledger
-from mucs.ledger.load import OUTCOME
+from mucs.ledger.load import MEMBERS
 
 log = logging.getLogger("mucs.verify")
 
@@ -169,24 +174,23 @@ def _row_holds(run: Mapping[str, Any], body: Mapping[str, Any], artifacts: Mappi
 
 
 def _members_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
-    found = ledger.rows(
+    rows = (
         "SELECT row_sha256 FROM members JOIN training_items USING (training_id)"
-        " WHERE training_set_id = (SELECT training_set_id FROM runs WHERE run_id = ?) ORDER BY ALL",
-        [run_id],
+        " WHERE training_set_id = (SELECT training_set_id FROM runs WHERE run_id = ?)"
     )
-    return digest([row["row_sha256"] for row in found]) == body.get("members")
+    return bool(ledger.one(MEMBERS.format(rows), run_id) == body.get("members"))
 
 
 def _outcomes_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
     found = ledger.rows(
-        f"SELECT row_sha256, {', '.join(OUTCOME)} FROM attributions JOIN generated_items USING (generated_id)"
+        f"SELECT row_sha256, {', '.join(OUTCOME.names)} FROM attributions JOIN generated_items USING (generated_id)"
         " WHERE run_id = ? ORDER BY row_sha256",
         [run_id],
     )
     for row in found:
         row["recall"] = row["recall"] and json.loads(row["recall"])
     said = body["record"]["results"]["attributions"]
-    return found == sorted(({name: a[name] for name in ("row_sha256", *OUTCOME)} for a in said), key=_by_row)
+    return found == sorted(({name: a[name] for name in ("row_sha256", *OUTCOME.names)} for a in said), key=_by_row)
 
 
 def _by_row(outcome: Mapping[str, Any]) -> str:
@@ -228,10 +232,10 @@ def edges_root(ledger: Ledger, run_id: int, items: Sequence[tuple[str, int, int]
 
     items: SHA-256 of row, number and edge count of each generated item, in the order of the first.
     """
-    training = ledger.connection.execute("SELECT training_id, row_sha256 FROM training_items").fetchall()
-    digests = np.zeros(max((number for number, _ in training), default=0) + 1, "V32")
-    if training:
-        digests[[number for number, _ in training]] = raw_digests([row_sha256 for _, row_sha256 in training])
+    training = ledger.connection.execute("SELECT training_id, row_sha256 FROM training_items").to_arrow_table()
+    numbers = training["training_id"].to_numpy()
+    digests = np.zeros(numbers.max(initial=0) + 1, "V32")
+    digests[numbers] = raw_digests(training["row_sha256"].combine_chunks())
     tree, total, done, told = merkle.Growing(), sum(count for *_, count in items), 0, time.monotonic()
     with _hashers(total) as submit:
         waiting: deque[Future[Subtrees]] = deque()
@@ -298,7 +302,7 @@ def _leaves(ledger: Ledger, run_id: int, batch: Sequence[tuple[str, int, int]], 
     place = by_number[np.searchsorted(np.sort(numbers), generated)]
     order = np.argsort(place * 2**32 + rank, kind="stable")  # mostly sorted already, which this kind is quick with
     training = np.where((training < 1) | (training >= len(digests)), 0, training)
-    rows = raw_digests([row_sha256 for row_sha256, *_ in batch])
+    rows = raw_digests(pa.array([row_sha256 for row_sha256, *_ in batch], pa.string()))
     values = {name: found[name].to_numpy()[order] for name in NUMBERS}
     return pack(rows[place[order]], digests[training[order]], rank[order], values)
 

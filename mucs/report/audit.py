@@ -3,13 +3,123 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
+from mucs.evidence.record import devices
+from mucs.ledger import Ledger
+from mucs.parse import load_json
 from mucs.report.page import page
 
+TOP = 5  # training images shown behind each generated one
+READ = 500  # edges that are read at a time
 
-def what_screening_kept(recall: Mapping[str, float], survivors: int, candidates: int) -> str:
+EDGES = """
+SELECT g.row_sha256 AS generated, t.manifest_row, t.rights_holder, t.licence, e.score::DOUBLE AS score,
+    e.standard_error::DOUBLE AS standard_error, e.seed_spread::DOUBLE AS seed_spread, e.p_value::DOUBLE AS p_value,
+    e.decoy_p_value::DOUBLE AS decoy_p_value, e.decoy_z::DOUBLE AS decoy_z
+FROM edges e JOIN generated_items g USING (generated_id) JOIN training_items t USING (training_id)
+JOIN (SELECT unnest($items) AS row_sha256, generate_subscripts($items, 1) AS place) asked ON asked.row_sha256 = g.row_sha256
+WHERE run_id = $run AND rank <= $top ORDER BY place, rank
+"""
+GENERATED = """
+SELECT g.row_sha256, g.manifest_row, v.verdict
+FROM attributions a JOIN generated_items g USING (generated_id) JOIN verdicts v USING (run_id, generated_id)
+WHERE run_id = $run
+"""
+TRAINING = """
+SELECT count(*) AS images, count(DISTINCT rights_holder) AS holders, list_sort(list(DISTINCT licence)) AS licences
+FROM members m JOIN training_items t USING (training_id) JOIN runs r USING (training_set_id)
+WHERE run_id = $run
+"""
+
+Picture = Callable[[Mapping[str, str]], str]
+
+
+def audit_page(
+    ledger: Ledger,
+    sha256: str,
+    shares: Sequence[Mapping[str, Any]],
+    counted: int,
+    training_picture: Picture,
+    generated_picture: Picture,
+) -> Iterator[str]:
+    """The page of a loaded run, piece by piece, as HTML that needs no other file.
+
+    Args:
+        ledger: it is asked while the page is made.
+        sha256: the run's.
+        shares: the answer of the question `shares` over the first `counted` edges of each generated item.
+        counted: see there.
+        training_picture: gives an image as a `data:` address, from its manifest row; asked for what is shown, and no other.
+        generated_picture: the same of the generated images.
+    """
+    run = ledger.run(sha256)
+    number = {"run": ledger.one("SELECT run_id FROM runs WHERE sha256 = ?", sha256)}
+    (training,) = ledger.rows(TRAINING, number)
+    generated = {row["row_sha256"]: row for row in ledger.rows(GENERATED, number)}
+    outcomes = run["record"]["results"]["attributions"]
+    # validated rows: a folder can hold files that its manifest does not list
+    held_out = next((v["rows"] for v in run["validations"] if v["suite"] == "held-out set"), 0)
+    calibration = run["record"]["calibration"]
+
+    def items() -> Iterator[dict[str, Any]]:
+        asked = {"items": [outcome["row_sha256"] for outcome in outcomes], "top": TOP}
+        for outcome, edges in zip(outcomes, _by_item(ledger, number | asked), strict=True):
+            item = generated[outcome["row_sha256"]]
+            row = load_json(item["manifest_row"])
+            shown = [_shown(edge, training_picture) for edge in edges]
+            yield outcome | {"row": row, "picture": generated_picture(row), "verdict": item["verdict"], "edges": shown}
+
+    return page(
+        "audit.html",
+        run=run,
+        training=training,
+        items=items(),
+        outcomes=outcomes,
+        failed=run["record"].get("failed", []),
+        shares=shares,
+        counted=counted,
+        held_out=held_out,
+        decoys=calibration["decoys"] if calibration else 0,
+        results=run["record"]["results"],
+        screened=screened,
+        machines=_machines(run["record"]),
+        # the mean distance of two samples of half as many each from the same distribution (Kolmogorov 1933)
+        chance_ks=0.87 * math.sqrt(4 / held_out) if held_out else None,
+        converged=sum(outcome["converged"] for outcome in outcomes),
+        above=sum(item["verdict"] == "above chance" for item in generated.values()),
+    )
+
+
+def _by_item(ledger: Ledger, asked: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    """The best edges of each generated item that is asked for, in that order, a few hundred read at a time."""
+    found = ledger.connection.cursor().execute(EDGES, asked)
+    names = [column[0] for column in found.description]
+    rows = (dict(zip(names, row, strict=True)) for many in iter(lambda: found.fetchmany(READ), []) for row in many)
+    groups = groupby(rows, key=itemgetter("generated"))
+    group = next(groups, None)
+    for item in asked["items"]:
+        yield list(group[1]) if group and group[0] == item else []
+        if group and group[0] == item:
+            group = next(groups, None)
+
+
+def _shown(edge: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
+    row = load_json(edge["manifest_row"])
+    return {**edge, "picture": picture(row), "title": row.get("annotation") or row["id"]}
+
+
+def _machines(record: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """On what the generated images were attributed, in words, and how many of them on each."""
+    words = (f"torch {each['torch']} on {each['type']} ({each['name']})" for each in devices(record))
+    return list(Counter(words).items())
+
+
+def screened(recall: Mapping[str, float], survivors: int, candidates: int) -> str:
     """Recall of screening, by K, in words, with the most that so many survivors could reach."""
     counts = {k: math.ceil(float(k[:-1]) / 100 * candidates) if k.endswith("%") else int(k) for k in recall}
     parts = []
@@ -17,39 +127,3 @@ def what_screening_kept(recall: Mapping[str, float], survivors: int, candidates:
         most = f" (at most {survivors / count:.0%})" if survivors < count else ""
         parts.append(f"{recall[k]:.0%}{most} of the best {k}")
     return ", ".join(parts).replace("%", " %")
-
-
-def audit_page(
-    run: Mapping[str, Any],
-    training: Sequence[Mapping[str, str]],
-    items: Sequence[Mapping[str, Any]],
-    shares: Sequence[Mapping[str, Any]],
-    counted: int,
-) -> str:
-    """The page of a run as one HTML text that needs no other file.
-
-    run: as `Ledger.run` gives it. training: the training set's manifest rows. items: each generated row with its
-    `picture`, outcome, verdict and best `edges`. shares: the answer of the question `shares` over the first `counted` edges
-    of each generated item.
-    """
-    # validated rows: a folder can hold files that its manifest does not list
-    held_out = next((v["rows"] for v in run["validations"] if v["suite"] == "held-out set"), 0)
-    calibration = run["record"]["calibration"]
-    return page(
-        "audit.html",
-        run=run,
-        training=training,
-        items=items,
-        shares=shares,
-        counted=counted,
-        held_out=held_out,
-        decoys=calibration["decoys"] if calibration else 0,
-        results=run["record"]["results"],
-        kept=what_screening_kept,
-        # the mean distance of two samples of half as many each from the same distribution (Kolmogorov 1933)
-        chance_ks=0.87 * math.sqrt(4 / held_out) if held_out else None,
-        converged=sum(item["converged"] for item in items),
-        above=sum(item["verdict"] == "above chance" for item in items),
-        holders=len({row["rights_holder"] for row in training}),
-        licences=sorted({row["licence"] for row in training}),
-    )

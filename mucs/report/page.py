@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+PIECES = 200  # of a template that are put together before they are given on
 
-def page(template: str, **given: Any) -> str:
-    """A page as one text, from a template that extends `page.html`; a name that is not given is an error."""
+
+def page(template: str, **given: Any) -> Iterator[str]:
+    """A page, piece by piece, from a template that extends `page.html`; a name that is not given is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     pages = Environment(
@@ -16,4 +19,6 @@ def page(template: str, **given: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return pages.get_template(template).render(given)
+    stream = pages.get_template(template).stream(given)
+    stream.enable_buffering(PIECES)
+    return iter(stream)

@@ -12,6 +12,7 @@ from mucs import InputError
 from mucs.ledger import Ledger
 from mucs.royalties.allocation import spelt
 from mucs.royalties.contract import is_unknown
+from mucs.royalties.statement import find
 from mucs.written import nearest, read_reason
 
 STEPS = {"open": ("under review",), "under review": ("upheld", "rejected"), "upheld": (), "rejected": ()}
@@ -23,8 +24,6 @@ def open_dispute(ledger: Ledger, statement: str, rights_holder: str, reason: str
 
     Raises InputError if there is no such statement, or the ledger knows nobody of that name.
     """
-    from mucs.royalties.statement import find
-
     found = find(ledger, statement)
     reason, header = read_reason(reason), found.content["header"]
     accounts = {balance["holder"] for balance in found.content["balances"]}

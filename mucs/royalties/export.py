@@ -13,13 +13,14 @@ from typing import Any
 
 from mucs import InputError
 from mucs.canonical import canonical
-from mucs.files import replacing
-from mucs.ledger import Ledger, signing
-from mucs.ledger.load import file_sha256
+from mucs.evidence import signing
+from mucs.files import file_sha256, replacing
+from mucs.ledger import Ledger
 from mucs.report.page import page
 from mucs.royalties.contract import read_contract
+from mucs.royalties.issue import issue, preview
 from mucs.royalties.remarks import remarks
-from mucs.royalties.statement import Statement, issue, preview
+from mucs.royalties.statement import Statement
 from mucs.royalties.usage import Period, read_usage
 from mucs.text import for_spreadsheet
 
@@ -174,7 +175,7 @@ def _party_id(party: Mapping[str, Any]) -> str:
 def html_file(statement: Statement) -> bytes:
     """One HTML text to print, that needs no other file."""
     content = statement.content
-    return page(
+    pieces = page(
         "statement.html",
         sha256=statement.sha256,
         header=content["header"],
@@ -188,7 +189,8 @@ def html_file(statement: Statement) -> bytes:
         shown=SHOWN_WORKS,
         deducted=sum((Decimal(line["deducted"]) for line in content["lines"]), Decimal(0)),
         total=lambda name: sum((Decimal(balance[name]) for balance in content["balances"]), Decimal(0)),
-    ).encode()
+    )
+    return "".join(pieces).encode()
 
 
 FILES: dict[str, Callable[[Statement], bytes]] = {

@@ -1,7 +1,6 @@
-"""Validate: gates over manifests, images, checkpoint and edges; the first failure stops the run."""
+"""Validate: gates over manifests, images and checkpoint; the first failure stops the run."""
 
 from tasks.validate.checkpoint import try_out, validate_checkpoint
-from tasks.validate.edges import validate_edges
 from tasks.validate.images import validate_generated, validate_training
 from tasks.validate.suite import GateFailed, Validation, to_json
 from tasks.validate.takes import Takes
@@ -13,7 +12,6 @@ __all__ = [
     "to_json",
     "try_out",
     "validate_checkpoint",
-    "validate_edges",
     "validate_generated",
     "validate_training",
 ]

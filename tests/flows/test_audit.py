@@ -19,14 +19,14 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.audit import audit
 from flows.calibrate import calibrate
+from mucs.attribution import Settings
 from mucs.attribution.version import METHOD_SHA256
-from tasks.attribute import Settings
 from tasks.s3 import client
 from tests.conftest import FAST
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-SETTINGS = Settings(**FAST, screening=((2, 0.5),), decoys=3, calibration_noises=4)
+SETTINGS = Settings.from_record(FAST | {"screening": [[2, 0.5]], "decoys": 3, "calibration_noises": 4})
 CONTROLLED = replace(SETTINGS, controls=True, recall_sample=1)
 FILES = {"run.json", "noise_bank.safetensors", "edges.parquet", "validations.json"}
 
@@ -110,7 +110,7 @@ def test_a_run_records_its_controls_recall_and_the_way_it_was_computed(audited):
     assert results["recall"] == {"items": 1, "mean": measured}
     assert (record["calibration"], record["nondeterministic"]) == (None, [])
     assert len(record["trained"]["names"]) == 16
-    assert record["device"]["type"] == "cpu"
+    assert {item["device"]["type"] for item in results["attributions"]} == {"cpu"}
     with duckdb.connect(str(folder / "ledger.duckdb"), read_only=True) as ledger:
         query = "SELECT count(*) FROM attributions WHERE probe_after > probe_before AND seen_auc BETWEEN 0 AND 1"
         assert ledger.sql(query).fetchone() == (3,)
@@ -150,7 +150,7 @@ def test_a_second_identical_audit_is_a_no_op_that_brings_back_a_lost_page(audite
 
 def test_other_settings_are_another_run(audited, registry):
     folder, first = audited
-    other = run_audit(registry, folder, "other", settings=Settings(**FAST | {"max_steps": 2}), held_out=None)
+    other = run_audit(registry, folder, "other", settings=Settings.from_record(FAST | {"max_steps": 2}), held_out=None)
     assert other.attributed == 3
     assert other.run != first.run
     with duckdb.connect(str(folder / "ledger.duckdb"), read_only=True) as ledger:
@@ -182,7 +182,7 @@ def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bytes(audite
     command = [sys.executable, "-m", "flows.cli", *words(registry, tmp_path, "killed")]
     environment = os.environ | {"MUCS_CACHE": str(tmp_path / "cache"), "PREFECT_API_URL": PREFECT_API_URL.value()}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    while not list((tmp_path / "cache").glob("work/*/items/*")):
+    while not list((tmp_path / "cache").glob("work/items/*.safetensors")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -191,7 +191,7 @@ def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bytes(audite
     assert evidence("killed") == {}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "kept from before" in done.stderr
+    assert "computed before" in done.stderr
     assert "calibrate first: there is no calibration" in done.stderr
     assert first.run[:16] in done.stdout
     assert evidence("killed") == evidence("once")
@@ -202,7 +202,7 @@ def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, re
     shutil.copy(folder / "ledger.duckdb", tmp_path)
     inputs = {"registry": str(registry), "revision": "v1", "results": "s3://evidence/calibrated"}
     inputs |= {"licences": ["CC-BY-4.0"], "settings": CONTROLLED, "device": "cpu", "cache": folder / "cache"}
-    kept = {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("work/*/items/*")}
+    kept = {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("work/items/*.safetensors")}
     made = calibrate(**inputs)
     assert (made.decoys, made.noises, made.made) == (3, 4, True)
 
@@ -220,7 +220,7 @@ def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, re
         "noises": 4,
         "method_sha256": METHOD_SHA256,
     }
-    assert {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("work/*/items/*")} == kept
+    assert {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("work/items/*.safetensors")} == kept
     assert kept
     (tmp_path / "anew").mkdir()
     assert run_audit(registry, tmp_path / "anew", "calibrated", settings=CONTROLLED).run == audits[0].run
@@ -263,7 +263,7 @@ def test_what_a_withdrawn_run_attributed_is_attributed_again_from_nothing(audite
         again = run_audit(registry, tmp_path, "again", settings=CONTROLLED, cache=folder / "cache")
     assert (again.attributed, again.held) == (3, 0)
     assert again.run != first.run
-    assert "kept from before" not in caplog.text
+    assert "computed before" not in caplog.text
     record = json.loads(evidence("again")[f"{again.run}/run.json"])
     assert record.pop("replaces") == [first.run]
     assert record == json.loads(evidence("once")[f"{first.run}/run.json"])  # the same came out

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from mucs.attribution import Settings
 from tasks.pull import file_digests
 from tests.conftest import read_rows, write_manifest
 from tests.flows.test_audit import run_audit, words
@@ -306,7 +307,12 @@ def test_prefect_deployments_name_flows_with_their_parameters():
         assert (path, name) == (f"flows/{flow.fn.__name__}.py", flow.fn.__name__)
         assert set(deployment["parameters"]) <= set(inspect.signature(flow.fn).parameters)
         taken = flow.validate_parameters(deployment["parameters"])
-        assert deployment is monthly or taken["settings"].learning_rate == 1e-4
+        if deployment is not monthly:
+            assert taken["settings"].unlearning.learning_rate == 1e-4
+            flat = flow.parameters.properties["settings"]["anyOf"][0][
+                "properties"
+            ]  # what Prefect's form of a run shows
+            assert Settings.from_record({name: setting["default"] for name, setting in flat.items()}) == Settings()
     # an audit finds the calibration of its own inputs, settings and results
     assert calibration["parameters"].items() <= nightly["parameters"].items()
     assert nightly["schedules"][0]["cron"]

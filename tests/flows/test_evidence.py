@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from flows.calibrate import calibrate
+from mucs.attribution import Settings
 from tasks.s3 import client
 from tests.flows.test_audit import SETTINGS, evidence, run_audit
 from tests.flows.test_cli import refused, words
@@ -25,12 +25,14 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 @pytest.fixture(scope="module")
 def signed(registry, prefect_server, tmp_path_factory):
     """One calibrated audit, signed, under object lock for three days: (its folder, its run, the settings)."""
-    from mucs.ledger.signing import keygen
+    from mucs.evidence.signing import keygen
 
     client().create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
     folder = tmp_path_factory.mktemp("signed")
     keygen(folder / "key")
-    settings = replace(SETTINGS, controls=True, recall_sample=1, null_loss=1.0)  # which JSON writes as 1
+    settings = Settings.from_record(
+        SETTINGS.record() | {"controls": True, "recall_sample": 1, "null_loss": 1}
+    )  # which JSON writes as 1
     inputs = {"registry": str(registry), "revision": "v1", "results": "s3://locked/runs", "licences": ["CC-BY-4.0"]}
     calibrate(**inputs, settings=settings, device="cpu", cache=folder / "cache")
     done = run_audit(

@@ -16,7 +16,8 @@ from flows.demo import DATA, sample_statement
 from flows.royalties import royalties
 from mucs import ledger as store
 from mucs.canonical import canonical, digest
-from mucs.ledger import Ledger, first_fault, signing
+from mucs.evidence import signing
+from mucs.ledger import Ledger, first_fault
 from tests.conftest import read_rows
 from tests.mucs.ledger import test_ledger
 from tests.mucs.royalties.test_statement import CONTRACT, USAGE, World

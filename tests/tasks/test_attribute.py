@@ -1,10 +1,8 @@
 """Attribution of pulled folders: for each item the same, whatever runs beside it or ran before."""
 
-import dataclasses
 import os
 import warnings
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -12,50 +10,75 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mucs import InputError
-from tasks.attribute import Settings, attribute, read_item
-from tasks.calibrate import calibrate, find_calibration, publish_calibration
+from mucs.attribution import Settings
+from tasks.attribute import attribute, read_measured, units
+from tasks.calibrate import assemble_calibration, decoys, find_calibration, publish_calibration, score_decoy
+from tasks.collect import collect
 from tasks.device import deterministic
+from tasks.measure import measure, shards
+from tasks.plan import Plan
 from tasks.prepare import opened, read_pixels
+from tasks.pull import as_pulled
 from tasks.s3 import client
-from tests.conftest import FAST, draw, pulled
+from tests.conftest import FAST, draw
 
-SETTINGS = Settings(**FAST | {"max_steps": 3}, screening=((2, 0.5),), recall_sample=1, decoys=3, calibration_noises=4)
+FEW = {"max_steps": 3, "screening": [[2, 0.5]], "recall_sample": 1, "decoys": 3, "calibration_noises": 4}
+
+
+def with_settings(**changed):
+    return Settings.from_record(FAST | FEW | changed)
+
+
+SETTINGS = with_settings()
 
 
 @pytest.fixture(scope="module")
 def folders(world):
     """Checkpoint, training set, held-out set and generated batch."""
-    return [pulled(getattr(world, name)) for name in ("checkpoint", "train", "held_out", "generated")]
+    return [as_pulled(getattr(world, name)) for name in ("checkpoint", "train", "held_out", "generated")]
+
+
+def plan_of(folders, cache, **changes):
+    checkpoint, training, held_out, batch = folders
+    given = {"settings": SETTINGS, "device": "cpu", "cache": cache, "work": str(cache / "work")} | changes
+    return Plan("registry", checkpoint, training, held_out, batch, **given)
+
+
+def attributed(plan, rows=(0, 1, 2)):
+    """What was measured of some rows of the batch, one after the other, as plain values."""
+    asked = units(plan, opened(plan.batch, "generated batch"), rows)
+    for unit in asked:
+        attribute.fn(plan, unit)
+    return [values(read_measured(plan, unit)) for unit in asked]
+
+
+def values(measured, but=()):
+    return {
+        name: str(value.tolist() if hasattr(value, "shape") else value)
+        for name, value in vars(measured.attribution).items()
+    }
+
+
+def without(results, name):
+    return [{k: v for k, v in one.items() if k != name} for one in results]
+
+
+def calibrated(plan):
+    chosen = decoys(plan)
+    for unit in chosen:
+        score_decoy.fn(plan, unit)
+    return assemble_calibration.fn(plan, chosen)
 
 
 @pytest.fixture(scope="module")
-def rows(folders):
-    return opened(folders[3], "generated batch").to_rows()
-
-
-@pytest.fixture(scope="module")
-def whole(folders, rows, tmp_path_factory):
-    """All three items at once: (the cache, the outcome)."""
-    cache = tmp_path_factory.mktemp("whole")
-    return cache, attribute.fn(*folders, rows, SETTINGS, "cpu", cache)
-
-
-def results(outcome, but=()) -> list[dict]:
-    """What was found of each item, as plain values."""
-    found = [vars(read_item(path)[0]) for path in outcome.items]
-    return [
-        {
-            name: str(value.tolist() if hasattr(value, "shape") else value)
-            for name, value in f.items()
-            if name not in but
-        }
-        for f in found
-    ]
+def whole(folders, tmp_path_factory):
+    """All three items: (the plan, what was measured)."""
+    plan = plan_of(folders, tmp_path_factory.mktemp("whole"))
+    return plan, attributed(plan)
 
 
 def test_images_are_decoded_once_into_a_file(folders, whole):
-    cache, _ = whole
-    training = folders[1]
+    cache, training = whole[0].cache, folders[1]
     (path,) = (cache / "pixels").glob(f"{training.digest}*")
     when = path.stat().st_mtime_ns
     pixels = read_pixels(training, opened(training, "training set"), cache)
@@ -64,83 +87,109 @@ def test_images_are_decoded_once_into_a_file(folders, whole):
     assert np.array_equal(pixels[5].permute(1, 2, 0), draw(5, 1))
 
 
-def test_order_and_shards_do_not_matter(folders, rows, whole, tmp_path):
+def test_order_and_company_do_not_matter(folders, whole, tmp_path):
     _, together = whole
-    shards = [attribute.fn(*folders, part, SETTINGS, "cpu", tmp_path) for part in (rows[2:], rows[:2])]
-    backwards = attribute.fn(*folders, rows[::-1], SETTINGS, "cpu", tmp_path)
-    assert results(shards[1], "recall") + results(shards[0], "recall") == results(together, "recall")
-    assert results(backwards)[::-1] == results(together)
-    assert [item["recall"] == "None" for item in results(together)].count(False) == 1
+    parts = [attributed(plan_of(folders, tmp_path), rows) for rows in ((2,), (0, 1))]
+    backwards = attributed(plan_of(folders, tmp_path / "backwards"), (2, 1, 0))
+    assert without(parts[1] + parts[0], "recall") == without(together, "recall")
+    assert backwards[::-1] == together
+    assert [item["recall"] == "None" for item in together].count(False) == 1
 
 
-def test_losses_of_another_model_are_never_used(folders, rows, whole, world, tmp_path):
-    cache, before = whole
+def test_original_losses_that_were_measured_elsewhere_are_the_same(folders, whole, tmp_path):
+    elsewhere = plan_of(folders, tmp_path / "elsewhere", work=str(tmp_path / "work"))
+    for shard in shards(elsewhere, 24, 8):
+        assert measure.fn(elsewhere, shard).endswith("losses")
+        assert measure.fn(elsewhere, shard) == "measured before"
+    here = plan_of(folders, tmp_path / "here", work=str(tmp_path / "work"))
+    assert attributed(here) == whole[1]
+
+
+def test_a_result_in_the_work_store_is_not_computed_again(folders, whole):
+    plan, _ = whole
+    (unit,) = units(plan, opened(plan.batch, "generated batch"), (0,))
+    assert attribute.fn(plan, unit) == "computed before"
+    again = replace(plan, replaces=("a" * 64,))
+    assert units(again, opened(plan.batch, "generated batch"), (0,))[0].address.startswith("again/")
+
+
+def test_a_spoiled_result_is_named(folders, tmp_path):
+    plan = plan_of(folders, tmp_path)
+    (unit,) = units(plan, opened(plan.batch, "generated batch"), (0,))
+    (tmp_path / "work" / unit.address).parent.mkdir(parents=True)
+    (tmp_path / "work" / unit.address).write_bytes(b"x")
+    with pytest.raises(InputError, match=r"is no result; remove it, and g0 is attributed again"):
+        read_measured(plan, unit)
+
+
+def test_another_version_of_the_code_is_refused(folders, whole):
+    plan, _ = whole
+    (unit,) = units(plan, opened(plan.batch, "generated batch"), (0,))
+    with pytest.raises(InputError, match="install the same version on both"):
+        attribute.fn(replace(plan, method_sha256="0" * 64), unit)
+
+
+def test_losses_of_another_model_are_never_used(folders, whole, world, tmp_path):
+    plan, before = whole
     other = world.copy("checkpoint", tmp_path / "checkpoint")
     path = other / "unet" / "diffusion_pytorch_model.safetensors"
     save_file({name: tensor * 1.01 for name, tensor in load_file(path).items()}, path)
-    folders = [pulled(other), *folders[1:]]
-    in_a_used_cache = attribute.fn(*folders, rows[:1], SETTINGS, "cpu", cache)
-    in_a_fresh_one = attribute.fn(*folders, rows[:1], SETTINGS, "cpu", tmp_path / "cache")
-    assert results(in_a_used_cache) == results(in_a_fresh_one)
-    assert results(in_a_used_cache)[0]["scores"] != results(before)[0]["scores"]
+    folders = [as_pulled(other), *folders[1:]]
+    in_a_used_cache = attributed(plan_of(folders, plan.cache), (0,))
+    in_a_fresh_one = attributed(plan_of(folders, tmp_path / "cache"), (0,))
+    assert in_a_used_cache == in_a_fresh_one
+    assert in_a_used_cache[0]["scores"] != before[0]["scores"]
 
 
-def test_a_calibration_goes_on_where_it_was_and_serves_its_own_settings_alone(folders, rows, whole):
-    cache, _ = whole
-    path = calibrate.fn(*folders[:3], SETTINGS, "cpu", cache)
-    first, (kept, *lost) = load_file(path), sorted(cache.glob("losses/decoys/*/*"))
+def test_a_calibration_goes_on_where_it_was_and_serves_its_own_settings_alone(folders, whole):
+    plan, _ = whole
+    path = calibrated(plan)
+    first, (kept, *lost) = load_file(path), sorted((plan.cache / "work" / "decoys").glob("*/*"))
     when = kept.stat().st_mtime_ns
     for decoy in (path, *lost):
         decoy.unlink()
-    again = load_file(calibrate.fn(*folders[:3], SETTINGS, "cpu", cache))
+    again = load_file(calibrated(plan))
     assert len(lost) == 2
     assert kept.stat().st_mtime_ns == when
     assert all(torch.equal(again[name], first[name]) for name in first)
-    outcome = attribute.fn(*folders, rows[:1], SETTINGS, "cpu", cache, path)
+    images = opened(plan.batch, "generated batch")
+    outcome = collect.fn(plan, units(plan, images, (0,)), path)
     assert (outcome.calibration["decoys"], outcome.calibration["noises"]) == (3, 4)
-    (found,) = outcome.attributions()
-    assert found.decoy_p_values.min() >= 1 / 4
+    (item,) = outcome.items([images.row(0)])
+    assert item.attribution.decoy_p_values.min() >= 1 / 4
     with pytest.raises(InputError, match="9 decoys are asked of 8 held-out images"):
-        calibrate.fn(*folders[:3], replace(SETTINGS, decoys=9), "cpu", cache)
-    with pytest.raises(InputError, match="made for another model"):
-        attribute.fn(*folders, rows, replace(SETTINGS, learning_rate=1e-4), "cpu", cache, path)
+        calibrated(replace(plan, settings=with_settings(decoys=9)))
+    with pytest.raises(InputError, match="made for other inputs or settings"):
+        collect.fn(replace(plan, settings=with_settings(learning_rate=1e-4)), [], path)
 
 
 def test_a_calibration_is_found_by_its_address_alone(folders, whole, s3):
-    cache, _ = whole
-    path, results = calibrate.fn(*folders[:3], SETTINGS, "cpu", cache), "s3://evidence/found"
-    find = partial(find_calibration.fn, *folders[:3], SETTINGS, "cpu", cache)
-    assert find(results) is None
+    plan, _ = whole
+    path, results = calibrated(plan), "s3://evidence/found"
+    assert find_calibration.fn(plan, results) is None
     url = publish_calibration.fn(path, results)
-    assert find(results).read_bytes() == path.read_bytes()
+    assert find_calibration.fn(plan, results).read_bytes() == path.read_bytes()
     client().put_object(Bucket="evidence", Key=url.removeprefix("s3://evidence/").replace("found", "wrong"), Body=b"x")
     with pytest.raises(InputError, match="not the calibration that belongs there"):
-        find("s3://evidence/wrong")
+        find_calibration.fn(plan, "s3://evidence/wrong")
 
 
-def test_the_librarys_options_reach_it(folders, rows, whole):
-    cache, _ = whole
-    settings = replace(SETTINGS, score="difference", repeats=2, trainable=("mid_block*conv1.weight",), stop="probe")
-    checkpoint, training, _, batch = folders
-    outcome = attribute.fn(checkpoint, training, None, batch, rows[:1], settings, "cpu", cache)
-    (found, _) = read_item(outcome.items[0])
-    assert found.seed_spread.isfinite().all()
-    assert found.p_values.isnan().all()
-    assert found.seen_auc is None
+def test_the_librarys_options_reach_it(folders, whole):
+    settings = with_settings(score="difference", repeats=2, trainable=["mid_block*conv1.weight"], stop="probe")
+    plan = plan_of(folders, whole[0].cache, settings=settings)
+    plan = replace(plan, held_out=None)
+    images = opened(plan.batch, "generated batch")
+    asked = units(plan, images, (0,))
+    attribute.fn(plan, asked[0])
+    outcome = collect.fn(plan, asked, None)
+    (item,) = outcome.items([images.row(0)])
+    assert item.attribution.seed_spread.isfinite().all()
+    assert item.attribution.p_values.isnan().all()
+    assert item.attribution.seen_auc is None
+    assert item.device["type"] == "cpu"
     assert outcome.trained["names"] == [f"mid_block.resnets.{k}.conv1.weight" for k in (0, 1)]
     assert outcome.trained["count"] == 2 * 32 * 32 * 9
-    assert outcome.nondeterministic == []
-
-
-def test_settings_have_the_librarys_defaults():
-    from mucs.attribution import Scoring, Unlearning
-
-    assert Settings().unlearning() == Unlearning()
-    assert Settings().scoring() == Scoring()
-    assert Settings().halving() is None
-    record = Settings(screening=((1, 0.5),), trainable=("a*", "b")).record()
-    assert (record["screening"], record["trainable"]) == ([[1, 0.5]], ["a*", "b"])
-    assert list(record) == [field.name for field in dataclasses.fields(Settings)]
+    assert outcome.nondeterministic == set()
 
 
 def global_settings():
@@ -150,7 +199,6 @@ def global_settings():
         torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.is_warn_always_enabled(),
         torch.backends.cudnn.benchmark,
-        torch.backends.cuda.mem_efficient_sdp_enabled(),
         os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
         warnings.showwarning,
         list(warnings.filters),
@@ -171,7 +219,7 @@ def test_torchs_global_settings_are_as_they_were_however_it_ends(device, changed
         with deterministic(device):
             inside = global_settings()
             assert inside[:3] == (True, True, True)
-            assert device == "cpu" or inside[3:5] == (False, False)
+            assert device == "cpu" or not inside[3]
             with pytest.raises(KeyError), deterministic(device):
                 raise KeyError
             assert global_settings() == inside

@@ -1,7 +1,6 @@
 """Each gate stops what it must, and says which expectation failed on which rows."""
 
 import json
-import math
 import struct
 import zlib
 from dataclasses import replace
@@ -17,19 +16,16 @@ from safetensors.torch import load_file, save_file
 
 from mucs import InputError
 from mucs.images import ImageSet, blocks, manifest
-from mucs.ledger import EDGE_SCHEMA, write_edges
-from mucs.ledger.edges import NUMBERS
-from tasks.pull import file_digests
+from tasks.pull import as_pulled, file_digests
 from tasks.validate import (
     GateFailed,
     Takes,
     to_json,
     validate_checkpoint,
-    validate_edges,
     validate_generated,
     validate_training,
 )
-from tests.conftest import pulled, read_rows, write_manifest
+from tests.conftest import read_rows, write_manifest
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
@@ -38,20 +34,20 @@ TAKES = Takes(8, 8, 2, prompts=False)
 
 
 def check_training(folder, licences=("CC-BY-4.0",), cache=None):
-    return validate_training.fn(pulled(folder), "training set", TAKES, licences, cache or folder.parent / "cache")
+    return validate_training.fn(as_pulled(folder), "training set", TAKES, licences, cache or folder.parent / "cache")
 
 
 def test_good_data_pass_and_the_result_is_the_same_twice(world, tmp_path):
     first, again = (check_training(world.train, cache=tmp_path / name) for name in "ab")
     assert all(v["success"] for v in first)
     assert to_json(first) == to_json(again)
-    assert validate_checkpoint.fn(pulled(world.checkpoint), tmp_path)[1] == TAKES
-    assert all(v["success"] for v in validate_generated.fn(pulled(world.generated), TAKES, tmp_path))
+    assert validate_checkpoint.fn(as_pulled(world.checkpoint), tmp_path)[1] == TAKES
+    assert all(v["success"] for v in validate_generated.fn(as_pulled(world.generated), TAKES, tmp_path))
 
 
 def test_what_passed_is_not_looked_at_again(world, tmp_path, said):
     folder, checkpoint = world.copy("train", tmp_path / "train"), world.copy("checkpoint", tmp_path / "checkpoint")
-    data, model = pulled(folder), pulled(checkpoint)
+    data, model = as_pulled(folder), as_pulled(checkpoint)
 
     def gate(takes=TAKES, licences=("CC-BY-4.0",)):
         return validate_training.fn(data, "training set", takes, licences, tmp_path)
@@ -71,7 +67,7 @@ def test_blocks_of_images_that_were_looked_at_are_not_again(world, tmp_path, mon
     monkeypatch.setattr(blocks, "BLOCK", 8)
     monkeypatch.setattr(blocks, "SECONDS_ALONE", 0)
     folder = world.copy("train", tmp_path / "train")
-    data, good = pulled(folder), (folder / "t20.png").read_bytes()
+    data, good = as_pulled(folder), (folder / "t20.png").read_bytes()
     (folder / "t20.png").write_bytes(b"")
     validate = partial(validate_training.fn, data, "training set", TAKES, ["CC-BY-4.0"], tmp_path)
     with pytest.raises(GateFailed, match="'image decodes': 1 of 24 rows: t20"):
@@ -262,69 +258,7 @@ def test_images_of_8_bits_pass(world, tmp_path, mode):
 
 def test_a_model_that_takes_prompts_needs_their_column(world, tmp_path):
     with pytest.raises(GateFailed, match="expect_column_to_exist on column 'prompt'"):
-        validate_generated.fn(pulled(world.generated), Takes(8, 8, None, prompts=True), tmp_path)
-
-
-EDGES = {
-    "p_value": (0.0, "on column 'p_value': 1 of 3 rows: g/t1 (0.0)"),
-    "decoy_p_value": (1.5, "on column 'decoy_p_value': 1 of 3"),
-    "seed_spread": (-1.0, "on column 'seed_spread': 1 of 3"),
-    "decoy_z": (math.inf, "'numbers are finite': 1 of 3"),
-    "score": (1.0, "on column 'score': 2 of 3"),
-}
-# as no other program may have written them: 3 decoys give p-values of quarters
-ROUNDED = {
-    "score": 0.1234567,
-    "standard_error": 0.10000001,
-    "decoy_z": 1.0001,
-    "decoy_p_value": 0.3,
-    "p_value": 0.50000001,
-}
-
-
-def edge_file(folder, **spoiled):
-    """Three edges of one generated item, values of the second changed."""
-    numbers = dict.fromkeys(NUMBERS, math.nan) | {"standard_error": 0.1, "p_value": 0.5}
-    columns = {name: ["g" if "generated" in name else f"t{k}" for k in range(3)] for name in EDGE_SCHEMA.names}
-    columns |= {
-        name: [spoiled.get(name, value) if k == 1 else value for k in range(3)] for name, value in numbers.items()
-    }
-    columns |= {"rank": [1, 2, 3], "score": [1.0, 1.0, 0.2] if "score" in spoiled else [0.3, 0.2, 0.1]}
-    write_edges(columns, folder / "edges.parquet")
-    return folder / "edges.parquet"
-
-
-def test_edges_may_lack_what_was_not_measured(tmp_path):
-    assert validate_edges.fn(edge_file(tmp_path), {"g": 3}, bounded=True)[0]["success"]
-
-
-@pytest.mark.parametrize("column", EDGES)
-def test_edges_out_of_range_are_stopped(tmp_path, column):
-    value, message = EDGES[column]
-    with pytest.raises(GateFailed) as stopped:
-        validate_edges.fn(edge_file(tmp_path, **{column: value}), {"g": 3}, bounded=True)
-    assert message in str(stopped.value)
-
-
-@pytest.mark.parametrize("column", ROUNDED)
-def test_edges_that_the_ledger_would_round_are_stopped(tmp_path, column):
-    path = edge_file(tmp_path, decoy_p_value=0.25)
-    assert validate_edges.fn(path, {"g": 3}, bounded=True, decoys=3)[0]["success"]
-    table = pq.read_table(path)
-    place, values = table.column_names.index(column), table[column].to_pylist()
-    values[1] = ROUNDED[column]
-    pq.write_table(table.set_column(place, column, pa.array(values, table.schema.types[place])), path)
-    with pytest.raises(GateFailed, match="'decimals are right': 1 of 3"):
-        validate_edges.fn(path, {"g": 3}, bounded=True, decoys=3)
-
-
-def test_decoy_p_values_need_decoys(tmp_path):
-    with pytest.raises(GateFailed, match="'decimals are right': 1 of 3"):
-        validate_edges.fn(edge_file(tmp_path, decoy_p_value=0.25), {"g": 3}, bounded=True)
-
-
-def test_differences_are_not_bounded(tmp_path):
-    assert validate_edges.fn(edge_file(tmp_path, score=1.0), {"g": 3}, bounded=False)[0]["success"]
+        validate_generated.fn(as_pulled(world.generated), Takes(8, 8, None, prompts=True), tmp_path)
 
 
 def test_at_most_ten_rows_are_shown(world, tmp_path):
@@ -349,7 +283,7 @@ def test_a_generated_image_of_another_size_is_stopped(world, tmp_path):
     Image.fromarray(np.zeros((16, 8, 3), np.uint8)).save(folder / "g1.png")
     write_manifest(folder, edit(read_rows(folder), 1, sha256=file_digests(folder / "g1.png")[1]))
     with pytest.raises(GateFailed, match=r"'height': 1 of 3 rows: g1 \(16\)"):
-        validate_generated.fn(pulled(folder), TAKES, tmp_path)
+        validate_generated.fn(as_pulled(folder), TAKES, tmp_path)
 
 
 def spoil_tensors(change):
@@ -406,5 +340,5 @@ def test_a_bad_checkpoint_is_stopped(world, tmp_path, spoil, message):
     folder = world.copy("checkpoint", tmp_path / "checkpoint")
     spoil(folder)
     with pytest.raises(InputError) as stopped:
-        validate_checkpoint.fn(pulled(folder), tmp_path)
+        validate_checkpoint.fn(as_pulled(folder), tmp_path)
     assert message in str(stopped.value)

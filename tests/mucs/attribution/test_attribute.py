@@ -370,7 +370,7 @@ def test_too_little_memory_names_the_setting_to_lower(model, data, bank):
     with pytest.raises(InputError, match=r"batch_size = 64; lower batch_size"):
         denoising_losses(greedy, data[0], bank)
     small = Unlearning(null_loss=1.0, batch_size=7)
-    with pytest.raises(InputError, match=r"unlearning batch size = 7; lower the unlearning batch size"):
+    with pytest.raises(InputError, match=r"micro_batch_size = 14; lower micro_batch_size"):
         mirrored_unlearning(greedy, data[2][:1], data[0], replace(small, trainable=["conv_out.bias"]))
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -16,8 +17,10 @@ from hypothesis import strategies as st
 from mucs import InputError
 from mucs import ledger as store
 from mucs.canonical import digest
-from mucs.ledger import EDGE_SCHEMA, Ledger, Run, edges_root, first_fault, holds, prove, write_edges
-from mucs.ledger.edges import NUMBERS
+from mucs.evidence import EDGE_SCHEMA, edges_root, holds, write_edges
+from mucs.evidence.edges import NUMBERS
+from mucs.evidence.rows import canonical_rows
+from mucs.ledger import Ledger, Run, first_fault, prove
 
 TRAINING = [
     {
@@ -40,9 +43,8 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), chance=(0.5, 0.2
         for rank, (t, score) in enumerate(zip(TRAINING, scores, strict=True), start=1)
     ]
     path = tmp_path / f"{name}.parquet"
-    write_edges(
-        {column: list(values) for column, values in zip(EDGE_SCHEMA.names, zip(*edges, strict=True), strict=True)}, path
-    )
+    columns = [list(values) for values in zip(*edges, strict=True)]
+    write_edges([pa.table(columns, EDGE_SCHEMA.names)], path)
     kinds = ("checkpoint", "training_set", "held_out", "batch")
     outcome = {
         "converged": True,
@@ -71,7 +73,7 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), chance=(0.5, 0.2
         "generated": [{"id": g["id"], "sha256": g["sha256"]} for g in GENERATED],
         "settings": {"num_noises": 2},
         "results": {
-            "edges_root": edges_root(pq.read_table(path)),
+            "edges_root": edges_root(path),
             "edges_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "edges": len(edges),
             "attributions": attributions,
@@ -83,9 +85,8 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), chance=(0.5, 0.2
             *({"kind": kind, "sha256": f"{kind:f<64}", "files": 1, "bytes": 2} for kind in kinds),
             {"kind": "calibration", "sha256": "calibration", "files": 1, "bytes": 2},
         ],
-        "training": TRAINING,
-        "generated": GENERATED,
-        "attributions": attributions,
+        "training": canonical_rows(TRAINING),
+        "generated": canonical_rows(GENERATED),
         "edges": path,
         "validations": [{"suite": "edges", "success": True, "results": []}],
         "location": "s3://evidence/x",
@@ -348,9 +349,8 @@ def test_what_is_published_has_six_decimals_and_no_p_value_is_understated(tmp_pa
     numbers = {"rank": 1, "score": 0.12345678, "standard_error": 0.1, "seed_spread": math.nan, "decoy_z": 1.23456}
     path = tmp_path / "edges.parquet"
     for p, kept in ((1 / 82, 0.012196), (0.05, 0.05), (2 / 3, 0.666667), (1.0, 1.0), (0.010000001, 0.010001)):
-        write_edges(
-            {**one, **{name: [v] for name, v in numbers.items()}, "p_value": [p], "decoy_p_value": [math.nan]}, path
-        )
+        columns = {**one, **{name: [v] for name, v in numbers.items()}, "p_value": [p], "decoy_p_value": [math.nan]}
+        write_edges([pa.table(columns)], path)
         (row,) = pq.read_table(path).to_pylist()
         assert (row["p_value"], row["decoy_p_value"], row["seed_spread"]) == (kept, None, None)
         assert row["p_value"] >= p - 1e-12

@@ -19,7 +19,7 @@ from mucs.ledger.verify import INVARIANTS
 from mucs.royalties import Period, Usage, issue
 from mucs.royalties.contract import Contract, Evidence, Party, Pot
 from mucs.royalties.dispute import move_dispute, open_dispute
-from mucs.royalties.statement import OF_THE_ISSUE
+from mucs.royalties.issue import OF_THE_ISSUE
 from mucs.royalties.usage import Use
 
 HOLDERS = ("Ada", "Ben", "Cleo", "unknown")

@@ -181,7 +181,7 @@ def test_unlearning_that_did_not_converge_is_no_evidence_unless_the_contract_tak
     outcomes = [a | {"converged": False} for a in run.attributions]
     run.record["results"]["attributions"] = outcomes
     with Ledger.open(world.path, read_only=False) as ledger:
-        store.load(ledger, make_run(tmp_path, "c", record=run.record, attributions=outcomes))
+        store.load(ledger, make_run(tmp_path, "c", record=run.record))
     assert ("output", "Ada", "attribution") not in lines(world.issue())
     taken = world.issue(contract=CONTRACT.replace("top: 3", "top: 3, converged: false"))
     assert ("output", "Ada", "attribution") in lines(taken)
@@ -197,7 +197,7 @@ def test_an_exact_duplicate_of_a_work_adds_nothing_to_its_holder(world, tmp_path
     other = World.__new__(World)
     other.folder, other.path = tmp_path, tmp_path / "other.duckdb"
     with Ledger.open(other.path, read_only=False) as ledger:
-        store.load(ledger, store.Run(**vars(run) | {"artifacts": artifacts}))
+        store.load(ledger, dataclasses.replace(run, artifacts=artifacts))
     doubled = lines(other.issue(contract=CONTRACT.replace("top: 3", "top: 2")))
     for holder in ("Ada", "Ben"):
         key = ("output", holder, "attribution")
@@ -519,7 +519,7 @@ def test_used_items_are_counted_by_verdict(world, tmp_path):
     outcomes = [run.attributions[0], run.attributions[1] | {"converged": False}]
     run.record["results"]["attributions"] = outcomes
     with Ledger.open(world.path, read_only=False) as ledger:
-        store.load(ledger, make_run(tmp_path, "c", record=run.record, attributions=outcomes))
+        store.load(ledger, make_run(tmp_path, "c", record=run.record))
     assert counted() == {"within chance": 1, "not converged": 1}
 
 

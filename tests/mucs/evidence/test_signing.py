@@ -8,7 +8,7 @@ import pytest
 
 from mucs import InputError
 from mucs.canonical import canonical
-from mucs.ledger.signing import PAYLOAD, keygen, open_envelope, run_statement, sign, statement, subjects_beside
+from mucs.evidence.signing import PAYLOAD, keygen, open_envelope, run_statement, sign, statement, subjects_beside
 
 SAID = statement({"b.csv": "b" * 64, "a.json": "a" * 64}, "https://example.org/statement/v1", {"total": "12.30"})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,32 +10,11 @@ import pyarrow as pa
 
 from mucs import InputError
 from mucs.canonical import digest
-from mucs.ledger import merkle
-from mucs.ledger.edges import EDGE_SCHEMA, LEAF, NUMBERS, leaf_hashes
-from mucs.ledger.ledger import Ledger
+from mucs.evidence import merkle
+from mucs.evidence.edges import EDGE_SCHEMA, NUMBERS
+from mucs.evidence.leaves import LEAF, leaf_hashes
 
 SHA256 = re.compile("[0-9a-fA-F]{64}")
-
-
-def prove(ledger: Ledger, generated: str, training: str) -> dict[str, Any]:
-    """The proof of the edge between two items (each its id, or the start of its SHA-256), in the run that speaks.
-
-    Raises InputError unless there is exactly one such edge.
-    """
-    found = ledger.ask("edge", generated=generated, training=training)
-    if not found:
-        raise InputError(
-            f"The ledger has no edges between {generated!r} and {training!r}; see those of a generated item with `mucs why`."
-        )
-    if len(found) > 1:
-        raise InputError(
-            f"The ledger has {len(found)} edges between items called {generated!r} and {training!r}; name them by the start of their SHA-256."
-        )
-    (edge,) = found
-    edges = ledger.edges(edge["run_id"])
-    pairs = zip(edges["generated_row_sha256"].to_pylist(), edges["training_row_sha256"].to_pylist(), strict=True)
-    index = list(pairs).index((edge["generated_row_sha256"], edge["training_row_sha256"]))
-    return make_proof(edges, index, json.loads(edge["generated"]), json.loads(edge["training"]), edge["run"])
 
 
 def make_proof(

@@ -11,7 +11,7 @@ from typing import Any
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
-from mucs.files import read_at_most
+from mucs.files import file_sha256, read_at_most
 from mucs.parse import load_json
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -78,6 +78,7 @@ def run_statement(record: Mapping[str, Any], files: Mapping[str, str]) -> dict[s
         "run": digest(dict(record)),
         "settings_sha256": digest(record["settings"]),
         "generated_items": len(record["generated"]),
+        **({"failed_items": len(record["failed"])} if "failed" in record else {}),
         **{name: record["results"][name] for name in results},
     }
     return statement(files, RUN, predicate)
@@ -165,8 +166,6 @@ def open_envelope(envelope: Mapping[str, Any], public_key: Path) -> dict[str, An
 
 def subjects_beside(statement: Mapping[str, Any], folder: Path) -> dict[str, bool | None]:
     """Of each file that a statement is about: whether the one of that name in `folder` is it; None if there is none."""
-    from mucs.ledger.load import file_sha256
-
     found: dict[str, bool | None] = {}
     for subject in statement["subject"]:
         place = folder / Path(subject["name"]).name

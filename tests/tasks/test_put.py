@@ -4,7 +4,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mucs import InputError
-from tasks.publish import check_retention, put_once, until_days
+from tasks.put import check_retention, put_once, until_days
 from tasks.s3 import client
 
 

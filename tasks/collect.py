@@ -1,0 +1,163 @@
+"""Collect: what the units of an audit came to, from the work store, as the run's record and edges need it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from mucs.evidence.record import Attributed
+from mucs.files import replacing
+from tasks.attribute import Unit, read_measured
+from tasks.plan import Plan
+from tasks.prepare import content_sha256, opened
+from tasks.prepared import cache_of, loaded
+
+if TYPE_CHECKING:
+    pass
+
+log = logging.getLogger("mucs.collect")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the record of a run says of how its items were attributed, and where their results are.
+
+    Attributes:
+        plan: What they were attributed to, and how.
+        units: The items that have a result.
+        bank: The noise bank's file, and its SHA-256.
+        trained: Names of the parameters that unlearning trained, and how many numbers they hold.
+        controls: What became of them, where they were asked for.
+        calibration: Which one the p-values of decoys come from, and its file; None without one.
+        nondeterministic: Operations that torch had no deterministic form of, complete once `items` has been gone through.
+    """
+
+    plan: Plan
+    units: tuple[Unit, ...]
+    bank: Path
+    bank_sha256: str
+    trained: dict[str, Any]
+    controls: dict[str, Any] | None
+    calibration: dict[str, Any] | None
+    calibration_file: Path | None
+    nondeterministic: set[str] = field(default_factory=set)
+
+    def items(self, rows: Sequence[Mapping[str, str]]) -> Iterator[Attributed]:
+        """Each item's result, one after the other, with its standing among the decoys where there is a calibration.
+
+        Args:
+            rows: Manifest rows of the units, in order.
+        """
+        from mucs.attribution import Calibration
+
+        decoys = Calibration.read(self.calibration_file) if self.calibration_file else None
+        for unit, row in zip(self.units, rows, strict=True):
+            measured = read_measured(self.plan, unit)
+            assert measured is not None
+            self.nondeterministic.update(measured.nondeterministic)
+            attribution = measured.attribution.against(decoys) if decoys else measured.attribution
+            yield Attributed(row, attribution, measured.device)
+
+
+@task(cache_policy=NO_CACHE)
+def collect(plan: Plan, units: Sequence[Unit], calibration: Path | None) -> Outcome:
+    """Collect what the run record says of an audit's items.
+
+    Args:
+        plan: The audit's.
+        units: Those that have a result, controls among them.
+        calibration: The file of the calibration that the items are held against, if there is one.
+
+    Raises:
+        InputError: If the calibration is of other inputs or settings, or the work store does not answer.
+    """
+    from mucs.attribution.unlearning import trainable_names
+
+    given = loaded(plan)
+    names = trainable_names(given.model.network, plan.settings.unlearning.trainable)
+    bank = cache_of(plan) / "banks" / f"{given.bank.digest}.safetensors"
+    with replacing(bank) as partial:
+        partial.write_bytes(given.bank.to_bytes())
+    return Outcome(
+        plan=plan,
+        units=tuple(unit for unit in units if not unit.is_control),
+        bank=bank,
+        bank_sha256=given.bank.digest,
+        trained={"names": names, "count": sum(given.model.network.get_parameter(name).numel() for name in names)},
+        controls=controls_record(plan, [unit for unit in units if unit.is_control]),
+        calibration=calibration_record(plan, calibration) if calibration else None,
+        calibration_file=calibration,
+    )
+
+
+def controls_record(plan: Plan, controls: Sequence[Unit]) -> dict[str, Any] | None:
+    """What became of the controls: the rank of the training item that both come from; None unless both were attributed.
+
+    A rank is None where screening dropped the item.
+    """
+    from mucs.attribution.controls import control_source, rank_of
+
+    results = [read_measured(plan, unit) for unit in controls]
+    if len(results) != 2 or None in results:
+        return None
+    training = opened(plan.training, "training set")
+    source = control_source(len(training), plan.settings.seed)
+    itself, near_duplicate = (rank_of(source, measured.attribution) for measured in results if measured)
+    said = (f"is at rank {rank}" if rank else "was dropped by screening" for rank in (itself, near_duplicate))
+    log.info(
+        "control   of %d training items, %s %s behind itself, and %s behind a near-duplicate of it",
+        *(len(training), training.row(source)["id"], *said),
+    )
+    return {
+        "source": training.row(source)["id"],
+        "self_rank": itself,
+        "near_duplicate_rank": near_duplicate,
+        "training_items": len(training),
+    }
+
+
+def calibration_record(plan: Plan, path: Path) -> dict[str, Any]:
+    """What the run record says of a calibration, by whichever version of the code it was made.
+
+    A run is replayed with the calibration that it had.
+
+    Raises:
+        InputError: Unless it was made for the plan's inputs and settings.
+    """
+    from mucs import InputError
+    from mucs.attribution import Calibration
+
+    found = Calibration.read(path)
+    if found.address != calibration_address(plan, found.code):
+        raise InputError(
+            f"The calibration {path} was made for other inputs or settings than the job's; make it anew with `mucs calibrate`."
+        )
+    return {
+        "address": found.address,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "decoys": len(found.decoys),
+        "noises": found.entries,
+        "method_sha256": found.code,
+    }
+
+
+def calibration_address(plan: Plan, code: str) -> str:
+    """Where the calibration of a plan's inputs and settings is kept, made by the code of that digest."""
+    from mucs.attribution.calibration import address
+
+    assert plan.held_out is not None
+    settings = plan.settings
+    return address(
+        plan.checkpoint.digest,
+        content_sha256(opened(plan.training, "training set")),
+        content_sha256(opened(plan.held_out, "held-out set")),
+        loaded(plan).bank.prefix(settings.calibration_noises).digest,
+        *(settings.unlearning, settings.scoring, settings.decoys, settings.seed, code),
+    )

@@ -1,0 +1,90 @@
+"""Stage a run: its record, and with it everything that the ledger loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from mucs.canonical import digest
+from mucs.evidence.layout import run_url
+from mucs.evidence.record import Failed, artifact, run_record
+from mucs.ledger import Run
+from tasks.collect import Outcome
+from tasks.plan import code_version
+from tasks.prepare import opened
+from tasks.pull import Pulled
+from tasks.validate import Validation
+
+
+@task(cache_policy=NO_CACHE)
+def stage_run(
+    edges: Path,
+    attributions: Sequence[Mapping[str, Any]],
+    outcome: Outcome,
+    registry: str,
+    validations: Sequence[Validation],
+    results: str,
+    failed: Sequence[Failed] = (),
+) -> Run:
+    """The run, with all that the ledger loads.
+
+    Args:
+        edges: The edge file, with `attributions` as `stage_edges` gives them.
+        attributions: What the record says of each item.
+        outcome: What was computed.
+        registry: Where the inputs come from.
+        validations: Results of the gates.
+        results: The `s3://bucket/prefix` that evidence goes to.
+        failed: Generated items that could not be attributed.
+    """
+    plan = outcome.plan
+    assert plan.batch is not None
+    batch, rows = opened(plan.batch, "generated batch"), [unit.row for unit in outcome.units]
+    inputs = {
+        "checkpoint": plan.checkpoint,
+        "training_set": plan.training,
+        "held_out": plan.held_out,
+        "batch": plan.batch,
+    }
+    record = run_record(
+        code=code_version(),
+        trained=outcome.trained,
+        nondeterministic=sorted(outcome.nondeterministic),
+        registry=registry,
+        inputs={kind: _named(each) if each else None for kind, each in inputs.items()},
+        calibration=outcome.calibration,
+        noise_bank=outcome.bank_sha256,
+        settings=plan.settings.record(),
+        generated=[batch.row(k) for k in rows],
+        failed=failed,
+        edges=edges,
+        attributions=attributions,
+        controls=outcome.controls,
+        validations=validations,
+        replaces=plan.replaces,
+    )
+    files = {"calibration": outcome.calibration_file, "noise_bank": outcome.bank, "edges": edges}
+    return Run(
+        record=record,
+        artifacts=[
+            *(_artifact(kind, each) for kind, each in inputs.items() if each),
+            *(artifact(kind, path) for kind, path in files.items() if path),
+        ],
+        training=opened(plan.training, "training set").canonical_rows,
+        generated=batch.canonical_rows.take(rows),
+        edges=edges,
+        validations=validations,
+        location=run_url(results, digest(record)),
+    )
+
+
+def _named(pulled: Pulled) -> dict[str, str]:
+    return {"path": pulled.path, "commit": pulled.commit, "sha256": pulled.digest}
+
+
+def _artifact(kind: str, pulled: Pulled) -> dict[str, Any]:
+    return {"kind": kind, "sha256": pulled.digest, "files": pulled.files, "bytes": pulled.bytes}

@@ -1,0 +1,101 @@
+"""Runs without a model: made-up attributions, staged as an audit stages them."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from mucs.attribution import Attribution
+from mucs.canonical import digest
+from mucs.evidence.record import Attributed, Failed, run_record, stage_items
+from mucs.evidence.rows import canonical_rows
+from mucs.ledger import Run
+
+CPU = {"type": "cpu", "name": "a processor", "torch": "2.13.0"}
+
+
+def item_row(prefix: str, number: int, **more: str) -> dict[str, str]:
+    """A manifest row of an item, such as t7."""
+    name = f"{prefix}{number}"
+    return {"id": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "file_name": f"{name}.png", **more}
+
+
+def training_row(number: int) -> dict[str, str]:
+    """A training item of one of three rights holders."""
+    holder = ["Ada", "Ben", "Cleo"][number % 3]
+    return item_row("t", number, rights_holder=holder, licence="CC0", date="2024-01-01", annotation=f"drawing {number}")
+
+
+def training_ends(rows: list[dict[str, str]]) -> pa.Table:
+    """What edges say of training items."""
+    columns = {name: [row[name] for row in rows] for name in ("id", "sha256")}
+    return pa.table({"row_sha256": [digest(row) for row in rows], **columns})
+
+
+def attribution(training: int, edges: int, seed: int = 0, **changed: object) -> Attribution:
+    """One that was not screened for so many of the training items, with random numbers."""
+    random = torch.Generator().manual_seed(seed)
+    unknown = torch.full((edges,), float("nan"))
+    made = Attribution(
+        items=torch.randperm(training, generator=random)[:edges],
+        scores=(torch.rand(edges, generator=random) * 1.8 - 0.9).sort(descending=True).values,
+        standard_errors=torch.rand(edges, generator=random) / 10,
+        seed_spread=unknown,
+        prefix_scores=unknown,
+        p_values=(torch.randint(1, 21, (edges,), generator=random) / 20).double(),
+        decoy_p_values=unknown.double(),
+        decoy_z=unknown,
+        held_out_scores=torch.zeros(0),
+        prefix=0,
+        survivors=(edges,),
+        recall=None,
+        seen_auc=(0.7, 0.6, 0.8),
+        held_out_ks=float("nan"),
+        discoveries=1,
+        decoy_discoveries=None,
+        steps=20 + seed,
+        converged=True,
+        null_loss=1.0,
+        forget_loss=0.96,
+        retain_loss=0.1,
+        probe_before=0.2,
+        probe_after=0.9,
+    )
+    return dataclasses.replace(made, **changed)
+
+
+def staged_run(folder: Path, generated: int = 3, training: int = 6, edges: int = 4, failed: int = 0, **changed) -> Run:
+    """A run of so many items g0, g1, …, and then so many that failed. changed: arguments of `run_record`."""
+    rows = [training_row(k) for k in range(training)]
+    made = [item_row("g", k, seed=str(k)) for k in range(generated + failed)]
+    path = folder / "edges.parquet"
+    attributions = stage_items(
+        (Attributed(row, attribution(training, edges, k), CPU) for k, row in enumerate(made[:generated])),
+        *(training_ends(rows), path),
+    )
+    kinds = ("checkpoint", "training_set", "held_out", "batch")
+    given = {
+        "code": {"version": "0", "method_sha256": "0" * 64},
+        "trained": {"names": ["weight"], "count": 8},
+        "nondeterministic": [],
+        "registry": "registry",
+        "inputs": {kind: {"path": kind, "commit": "c" * 40, "sha256": f"{kind:f<64}"} for kind in kinds},
+        "calibration": None,
+        "noise_bank": "0" * 64,
+        "settings": {"num_noises": 100, "score": "skew", "screening": []},
+        "generated": made[:generated],
+        "failed": [Failed(row, "The GPU ran out of memory three times.") for row in made[generated:]],
+        "edges": path,
+        "attributions": attributions,
+        "controls": None,
+        "validations": [],
+        "replaces": [],
+    }
+    record = run_record(**given | changed)
+    files = {"noise_bank": record["noise_bank"], "edges": record["results"]["edges_sha256"]}
+    files |= {kind: each["sha256"] for kind, each in record["inputs"].items()}
+    artifacts = [{"kind": kind, "sha256": sha256, "files": 1, "bytes": 2} for kind, sha256 in files.items()]
+    run = (canonical_rows(rows), canonical_rows(made[:generated]), path, [], f"s3://evidence/{digest(record)}")
+    return Run(record, artifacts, *run)
