@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mucs.canonical import digest
-from mucs.images import ImageSet, decode, imageset
+from mucs.images import ImageSet
+from mucs.images.pixels import mapped_pixels
+from mucs.images.version import IMAGES_SHA256
 from tasks.pull import Pulled
 
 if TYPE_CHECKING:
@@ -50,15 +52,8 @@ def read_pixels(pulled: Pulled, images: ImageSet, cache: Path) -> torch.Tensor:
     """A pulled set's images: (N, 3, H, W) uint8, decoded once into a file of the cache, and mapped from it."""
     import torch
 
-    from mucs.attribution.mapped import cached
-    from mucs.attribution.version import code_sha256
-
-    def fill(pixels: torch.Tensor) -> None:
-        for k in range(len(images)):  # one by one: all of them may be larger than memory
-            pixels[k : k + 1] = torch.from_numpy(images[k : k + 1])
-
-    name = f"{pulled.digest}-{code_sha256(__file__, str(decode.__file__), str(imageset.__file__))[:16]}.u8"
-    return cached(cache / "pixels" / name, (len(images), *images[:1].shape[1:]), fill, torch.uint8)
+    path = cache / "pixels" / f"{pulled.digest}-{IMAGES_SHA256[:16]}.u8"
+    return torch.from_numpy(mapped_pixels(images, path))
 
 
 def read_items(model: DiffusionModel, pulled: Pulled, what: str, cache: Path) -> Items:

@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mucs.evidence.checks import edge_checks
-from tasks.validate import Validation, between, holds, present, run_suite
+from tasks.validate.suite import Validation, between, holds, present, run_suite
 
 
 @task(cache_policy=NO_CACHE)
@@ -51,4 +51,4 @@ def validate_edges(
         *between("decoy_p_value", 0, 1, strict_min=True),
         *holds(*(name for name in checks.column_names if checks.schema.field(name).type == "bool")),
     ]
-    return [run_suite("edges", frame, expectations, "edge")]
+    return [run_suite("edges", frame, expectations, lambda k: str(frame["edge"].iloc[k]))]
