@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mucs.evidence.record import Attributed
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from mucs.evidence.record import Attributed
 from mucs.files import replacing
 from tasks.attribute import Unit, read_measured
 from tasks.plan import Plan
