@@ -212,7 +212,7 @@ def attribute(
         with replacing(work / "noise_bank.safetensors") as partial:
             partial.write_bytes(bank.to_bytes())
 
-        generated = read_items(model, batch, "generated batch", cache)
+        generated = read_items(model, batch, "generated batch", settings.encoding, cache)
         made = controls(prepared.training, settings.seed) if settings.controls else None
         everyone = subjects(generated, manifest(batch, "generated batch"), rows, made, settings, work / "items")
         store = LossStore(cache / "losses")

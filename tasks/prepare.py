@@ -13,7 +13,7 @@ from tasks.validate import read_image, read_manifest
 if TYPE_CHECKING:
     import torch
 
-    from mucs.attribution import DiffusionModel, Items, NoiseBank, Settings
+    from mucs.attribution import DiffusionModel, Encoding, Items, NoiseBank, Settings
 
 Manifest = list[dict[str, str]]
 
@@ -54,7 +54,7 @@ def read_pixels(pulled: Pulled, rows: Manifest, cache: Path) -> torch.Tensor:
     return cached(cache / "pixels" / name, (len(rows), *decode(rows[0]).shape), fill, torch.uint8)
 
 
-def read_items(model: DiffusionModel, pulled: Pulled, what: str, cache: Path) -> Items:
+def read_items(model: DiffusionModel, pulled: Pulled, what: str, encoding: Encoding, cache: Path) -> Items:
     """A folder's images as items of the model, with the classes or prompts of its manifest where the model takes them."""
     import torch
 
@@ -68,6 +68,7 @@ def read_items(model: DiffusionModel, pulled: Pulled, what: str, cache: Path) ->
         labels=torch.tensor([int(row["class"]) for row in rows]) if "class_labels" in takes else None,
         prompts=[row.get("prompt", "") for row in rows] if "encoder_hidden_states" in takes else None,
         cache=cache / "encoded",
+        encoding=encoding,
     )
 
 
@@ -81,8 +82,8 @@ def prepare(
     return Prepared(
         model,
         NoiseBank.draw(model, settings.num_noises, settings.fraction, settings.seed),
-        read_items(model, training, "training set", cache),
-        None if held_out is None else read_items(model, held_out, "held-out set", cache),
+        read_items(model, training, "training set", settings.encoding, cache),
+        None if held_out is None else read_items(model, held_out, "held-out set", settings.encoding, cache),
     )
 
 

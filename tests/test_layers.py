@@ -47,6 +47,16 @@ def test_arrows_run_one_way(package, forbidden):
     assert violations(package, forbidden) == []
 
 
+def test_no_files_of_the_method_import_each_other_in_a_circle():
+    package = "mucs.attribution"
+    names = {path.stem: imports(path) for path in (ROOT / "mucs/attribution").glob("*.py") if path.stem != "__init__"}
+    left = {one: {other for other in names if f"{package}.{other}" in found} for one, found in names.items()}
+    while free := [one for one, needed in left.items() if not needed & left.keys()]:
+        for one in free:
+            del left[one]
+    assert left == {}
+
+
 def test_the_library_needs_only_its_four_packages():
     for path in (ROOT / "mucs/attribution").glob("*.py"):
         direct = {name.split(".")[0] for name in imports(path)}
