@@ -18,7 +18,7 @@ from tasks.pull import Pulled
 if TYPE_CHECKING:
     import torch
 
-    from mucs.attribution import DiffusionModel, Items
+    from mucs.attribution import DiffusionModel, Encoding, Items
 
 OPENED = 8  # sets kept open
 
@@ -56,7 +56,7 @@ def read_pixels(pulled: Pulled, images: ImageSet, cache: Path) -> torch.Tensor:
     return torch.from_numpy(mapped_pixels(images, path))
 
 
-def read_items(model: DiffusionModel, pulled: Pulled, what: str, cache: Path) -> Items:
+def read_items(model: DiffusionModel, pulled: Pulled, what: str, encoding: Encoding, cache: Path) -> Items:
     """A folder's images as items of the model, with the classes or prompts of its manifest where the model takes them."""
     import torch
 
@@ -71,6 +71,7 @@ def read_items(model: DiffusionModel, pulled: Pulled, what: str, cache: Path) ->
         prompts=[prompt or "" for prompt in images.column("prompt")] if "encoder_hidden_states" in takes else None,
         cache=cache / "encoded",
         address=digest([model.digest, content_sha256(images)]),
+        encoding=encoding,
     )
 
 
