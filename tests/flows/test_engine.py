@@ -49,7 +49,6 @@ def test_an_item_that_fails_leaves_the_others_and_the_next_audit_takes_it_up(reg
     once = {"settings": CONTROLLED, "cache": tmp_path / "cache", "work": str(work), "engine": Engine(workers=1)}
     run_audit(registry, tmp_path / "before", "before", **once)
     g1 = sorted(work.glob("items/*"), key=lambda place: place.stat().st_mtime_ns)[1]
-    body = g1.read_bytes()
     g1.unlink()
     g1.mkdir()  # where no result can be kept
     command = [*words(registry, tmp_path, "failing"), "--work", work]
@@ -66,10 +65,8 @@ def test_an_item_that_fails_leaves_the_others_and_the_next_audit_takes_it_up(reg
     assert mucs("verify", "--ledger", ledger)[0] == 0
 
     g1.rmdir()
-    g1.write_bytes(body)
     status, out, err = mucs(*command)
     assert (status, out) == (0, f"Attributed 1 generated items in run {out.split()[-1]}\n")
-    assert "g1, computed before" in err
     assert mucs("verify", "--ledger", ledger)[0] == 0
 
 
