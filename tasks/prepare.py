@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mucs.canonical import digest
 from mucs.images import ImageSet
 from mucs.images.pixels import mapped_pixels
 from mucs.images.version import IMAGES_SHA256
@@ -17,7 +18,7 @@ from tasks.pull import Pulled
 if TYPE_CHECKING:
     import torch
 
-    from mucs.attribution import DiffusionModel, Items
+    from mucs.attribution import DiffusionModel, Encoding, Items
 
 OPENED = 8  # sets kept open
 
@@ -55,17 +56,22 @@ def read_pixels(pulled: Pulled, images: ImageSet, cache: Path) -> torch.Tensor:
     return torch.from_numpy(mapped_pixels(images, path))
 
 
-def read_items(model: DiffusionModel, pulled: Pulled, what: str, cache: Path) -> Items:
+def read_items(model: DiffusionModel, pulled: Pulled, what: str, encoding: Encoding, cache: Path) -> Items:
     """A folder's images as items of the model, with the classes or prompts of its manifest where the model takes them."""
     import torch
 
+    from mucs.attribution import encode
+
     images, takes = opened(pulled, what), model.conditioning
     labels = [int(label or 0) for label in images.column("class")] if "class_labels" in takes else None
-    return model.encode(
-        read_pixels(pulled, images, cache),
+    return encode(
+        model,
+        images if model.pixels_per_latent > 1 else read_pixels(pulled, images, cache),
         labels=None if labels is None else torch.tensor(labels),
         prompts=[prompt or "" for prompt in images.column("prompt")] if "encoder_hidden_states" in takes else None,
         cache=cache / "encoded",
+        address=digest([model.digest, content_sha256(images)]),
+        encoding=encoding,
     )
 
 

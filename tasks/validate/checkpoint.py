@@ -49,7 +49,8 @@ def _gate(folder: Path) -> tuple[list[Validation], Takes]:
     import pandas as pd
     import torch
 
-    from mucs.attribution.model import DiffusionModel, network_from_config, network_part, read_scheduler, read_weights
+    from mucs.attribution import DiffusionModel
+    from mucs.attribution.checkpoint import network_from_config, network_part, read_scheduler, read_weights
 
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
     files = pd.DataFrame(
