@@ -7,7 +7,6 @@ played over these scores. Forwards are those of scoring alone, original losses k
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from attribution import FAST, SCREENING, WORK, Case, case, entry_skews, side_by_
 from torch import Tensor
 
 from mucs.attribution import Screening
-from mucs.attribution.attribute import best, recall
+from mucs.attribution.screening import best, halving_pairs, recall, successive_halving
 from mucs.attribution.unlearning import mirrored_unlearning
 
 FIXED = [
@@ -46,13 +45,9 @@ def fixed(screening: Screening) -> Play:
     """Successive halving: survivors (K,), and what it cost."""
 
     def play(values: Tensor) -> tuple[Tensor, int]:
-        items, done, cost = torch.arange(len(values)), 0, 0
-        for entries, keep in screening.stages:
-            cost += len(items) * (entries - done)
-            done = entries
-            left = best(values[items, :done].mean(dim=1), math.ceil(keep * len(values)))
-            items = items[left].sort().values
-        return items, cost + len(items) * (values.shape[1] - done)
+        count, full = values.shape
+        rounds = successive_halving(screening, count, full, lambda which, seen: values[which, seen.start : seen.stop])
+        return rounds[-1].candidates, halving_pairs(screening, count, full)
 
     return play
 

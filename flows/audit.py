@@ -126,7 +126,7 @@ def audit(
 
     generated = pull(registry, revision, batch, job.cache)
     inputs = job.pull()
-    validations = inputs.validations + validate_generated(generated, inputs.takes)
+    validations = inputs.validations + validate_generated(generated, inputs.takes, job.cache)
     log.info("validate  %d gates passed", len(validations))
     plan = job.plan(inputs, generated)
     images = opened(generated, "generated batch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import socket
 import subprocess
@@ -63,10 +64,8 @@ class Engine:
         """
         if self.ray is None:
             return
-        try:
-            import prefect_ray  # noqa: F401
-        except ImportError:
-            raise InputError(f"A Ray cluster needs the extra fleet; run: {NEEDED}.") from None
+        if importlib.util.find_spec("prefect_ray") is None:
+            raise InputError(f"A Ray cluster needs the extra fleet; run: {NEEDED}.")
         if self.is_fleet:
             from prefect.settings import PREFECT_API_URL
 
@@ -101,10 +100,6 @@ class Engine:
 
     @contextlib.contextmanager
     def _ray(self, device: str) -> Iterator[TaskRunner[Any]]:
-        import ray
-        from prefect_ray import RayTaskRunner
-        from prefect_ray.context import remote_options
-
         from flows.ray_cluster import ray_cluster
 
         options = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -112,6 +107,10 @@ class Engine:
             address = self.ray or ""
             if address == LOCAL:
                 address = stack.enter_context(ray_cluster(self.workers or cores()))
+            import ray  # which reads its token from the environment now
+            from prefect_ray import RayTaskRunner
+            from prefect_ray.context import remote_options
+
             try:
                 runner = stack.enter_context(RayTaskRunner(address=address, init_kwargs=options))
             except (Exception, SystemExit) as error:

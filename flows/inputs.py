@@ -73,10 +73,10 @@ class Job:
         checkpoint = pull(self.registry, self.revision, self.checkpoint, self.cache)
         training = pull(self.registry, self.revision, self.training_set, self.cache)
         held_out = pull(self.registry, self.revision, self.held_out, self.cache) if self.held_out else None
-        validations, takes = validate_checkpoint(checkpoint)
-        validations += validate_training(training, "training set", takes, self.licences)
+        validations, takes = validate_checkpoint(checkpoint, self.cache)
+        validations += validate_training(training, "training set", takes, self.licences, self.cache)
         if held_out:
-            validations += validate_training(held_out, "held-out set", takes, self.licences)
+            validations += validate_training(held_out, "held-out set", takes, self.licences, self.cache)
         return Inputs(checkpoint, training, held_out, takes, validations)
 
     def plan(self, inputs: Inputs, batch: Pulled | None) -> Plan:

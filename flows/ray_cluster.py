@@ -40,9 +40,8 @@ def ray_cluster(workers: int) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
-    before = {name: os.environ.get(name) for name in given}
-    os.environ |= given
+    for name, value in {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}.items():
+        os.environ.setdefault(name, value)  # for good, as Ray reads them when it is first imported and no more
     with tempfile.TemporaryFile() as log:
         # Its standard input is a pipe of which this process alone holds the other end: the kernel closes that in any case.
         keeper = subprocess.Popen(
@@ -64,9 +63,6 @@ def ray_cluster(workers: int) -> Iterator[str]:
             keeper.stdin.close()
             keeper.wait()
             keeper.stdout.close()
-            for name, value in before.items():
-                del os.environ[name]
-                os.environ |= {name: value} if value is not None else {}
 
 
 def keep(port: int, workers: int) -> None:

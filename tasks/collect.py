@@ -150,12 +150,12 @@ def calibration_record(plan: Plan, path: Path) -> dict[str, Any]:
 
 def calibration_address(plan: Plan, code: str) -> str:
     """Where the calibration of a plan's inputs and settings is kept, made by the code of that digest."""
-    from mucs.attribution.calibration import address
+    from mucs.attribution.calibration import calibration_address as address_of
 
     assert plan.held_out is not None
     settings = plan.settings
-    return address(
-        plan.checkpoint.digest,
+    return address_of(
+        loaded(plan).model.digest,
         content_sha256(opened(plan.training, "training set")),
         content_sha256(opened(plan.held_out, "held-out set")),
         loaded(plan).bank.prefix(settings.calibration_noises).digest,

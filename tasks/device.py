@@ -48,50 +48,51 @@ class Alerts:
         return sorted(self.heard.pop(threading.get_ident(), set()))
 
 
-class Deterministic:
-    """Blocks in which torch computes the same bits each time, and tells where it cannot."""
+class Blocks:
+    """What blocks that overlap in several threads share: the first to begin changes torch, the last to end changes it back."""
 
     def __init__(self) -> None:
-        self.lock, self.blocks, self.threads = threading.Lock(), 0, 1
+        self.lock, self.count, self.threads = threading.Lock(), 0, 1
         self.stack, self.alerts, self.of_thread = contextlib.ExitStack(), Alerts(), threading.local()
 
-    @contextlib.contextmanager
-    def __call__(self, device: str) -> Iterator[Alerts]:
-        """Have torch compute the same bits each time, with one thread a unit of work on a CPU, and hear where it cannot.
 
-        One thread each is faster for units side by side, and gives the same bits on any number of cores. Blocks may
-        overlap in several threads: the first to begin changes torch, and all is as it was when the last has ended.
-
-        Args:
-            device: What the block computes on.
-
-        Yields:
-            What torch could not do deterministically.
-        """
-        import torch
-
-        depth = getattr(self.of_thread, "depth", 0)
-        with self.lock:
-            if not self.blocks:
-                self.threads = torch.get_num_threads()
-                change_torch(device, self.stack, self.alerts)
-            self.blocks += 1
-            self.of_thread.depth = depth + 1
-            if device == "cpu":
-                torch.set_num_threads(1)  # of this thread, and of those that begin from now on
-        try:
-            yield self.alerts
-        finally:
-            with self.lock:
-                self.of_thread.depth = depth
-                if not depth:
-                    torch.set_num_threads(self.threads)
-                self.blocks -= 1
-                if not self.blocks:
-                    self.stack.close()
+BLOCKS = Blocks()
 
 
-deterministic = Deterministic()
+@contextlib.contextmanager
+def deterministic(device: str) -> Iterator[Alerts]:
+    """Have torch compute the same bits each time, with one thread a unit of work on a CPU, and hear where it cannot.
+
+    One thread each is faster for units side by side, and gives the same bits on any number of cores. Blocks may overlap
+    in several threads; all is as it was when the last has ended.
+
+    Args:
+        device: What the block computes on.
+
+    Yields:
+        What torch could not do deterministically.
+    """
+    import torch
+
+    blocks, depth = BLOCKS, getattr(BLOCKS.of_thread, "depth", 0)
+    with blocks.lock:
+        if not blocks.count:
+            blocks.threads = torch.get_num_threads()
+            change_torch(device, blocks.stack, blocks.alerts)
+        blocks.count += 1
+        blocks.of_thread.depth = depth + 1
+        if device == "cpu":
+            torch.set_num_threads(1)  # of this thread, and of those that begin from now on
+    try:
+        yield blocks.alerts
+    finally:
+        with blocks.lock:
+            blocks.of_thread.depth = depth
+            if not depth:
+                torch.set_num_threads(blocks.threads)
+            blocks.count -= 1
+            if not blocks.count:
+                blocks.stack.close()
 
 
 def change_torch(device: str, stack: contextlib.ExitStack, alerts: Alerts) -> None:

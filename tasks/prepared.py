@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tasks.device import choose_device
 from tasks.plan import Plan
-from tasks.prepare import content_sha256, opened, read_items
+from tasks.prepare import read_items
 from tasks.pull import Pulled, default_cache, pull
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def _loaded(plan: Plan) -> Loaded:
     from mucs.attribution import DiffusionModel, NoiseBank
 
     settings = plan.settings
-    model = DiffusionModel.from_pretrained(here(plan, plan.checkpoint).folder, choose_device(plan.device))
-    model.__dict__["digest"] = plan.checkpoint.digest
+    folder, device = here(plan, plan.checkpoint).folder, choose_device(plan.device)
+    model = DiffusionModel.from_pretrained(folder, device, digest=plan.checkpoint.digest)
     return Loaded(model, NoiseBank.draw(model, settings.num_noises, settings.fraction, settings.seed))
 
 
@@ -95,14 +95,10 @@ def _loaded(plan: Plan) -> Loaded:
 def _prepared(plan: Plan) -> Prepared:
     from mucs.attribution import LossStore
 
-    base, kept = loaded(plan), cache_of(plan) / plan.fresh
+    base, kept, encoding = loaded(plan), cache_of(plan) / plan.fresh, plan.settings.encoding
 
     def items(pulled: Pulled | None, name: str) -> Items | None:
-        if pulled is None:
-            return None
-        found = read_items(base.model, here(plan, pulled), name, kept)
-        found.__dict__["digest"] = content_sha256(opened(pulled, name))
-        return found
+        return None if pulled is None else read_items(base.model, here(plan, pulled), name, encoding, kept)
 
     training = items(plan.training, "training set")
     assert training is not None

@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mucs.evidence.checks import COMPLETE, HOLDS, NAMED_ONCE, edge_checks
-from tasks.validate import Validation, between, holds, run_suite
+from tasks.validate.suite import Validation, between, holds, run_suite
 
 
 @task(cache_policy=NO_CACHE)
@@ -44,4 +44,4 @@ def validate_edges(
         *between("decoy_p_value_max", 0, 1),
         *holds(*HOLDS, NAMED_ONCE, COMPLETE),
     ]
-    return [run_suite("edges", frame, expectations, "item")]
+    return [run_suite("edges", frame, expectations, lambda k: str(frame["item"].iloc[k]))]

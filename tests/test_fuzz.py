@@ -21,7 +21,7 @@ from flows.cli.jobs import read_settings
 from mucs import InputError
 from mucs.attribution import Calibration, NoiseBank
 from mucs.attribution.bounds import check_config
-from mucs.attribution.model import read_scheduler, weight_files
+from mucs.attribution.checkpoint import read_scheduler, weight_files
 from mucs.evidence import holds
 from mucs.evidence.signing import open_envelope, read_private_key, read_public_key
 from mucs.images import ImageSet

@@ -4,15 +4,17 @@ Needs torch, diffusers, numpy and safetensors, and nothing else; checkpoints wit
 and LoRA adapters need peft.
 """
 
-from mucs.attribution.attribute import Attribution, Screening, attribute, recall
+from mucs.attribution.attribute import Attribution, attribute
 from mucs.attribution.bank import NoiseBank
 from mucs.attribution.calibration import Calibration, calibrate
 from mucs.attribution.controls import Controls, controls
+from mucs.attribution.encode import Encoding, encode
 from mucs.attribution.items import Items
 from mucs.attribution.losses import LossStore, Scoring, denoising_losses
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.null_loss import NullLoss, estimate_null_loss, null_loss_by_level
 from mucs.attribution.replay import replay_verdict
+from mucs.attribution.screening import Screening, recall
 from mucs.attribution.settings import Settings
 from mucs.attribution.skew import noise_consistent_skew
 from mucs.attribution.unlearning import Unlearned, Unlearning, mirrored_unlearning
@@ -22,6 +24,7 @@ __all__ = [
     "Calibration",
     "Controls",
     "DiffusionModel",
+    "Encoding",
     "Items",
     "LossStore",
     "NoiseBank",
@@ -35,6 +38,7 @@ __all__ = [
     "calibrate",
     "controls",
     "denoising_losses",
+    "encode",
     "estimate_null_loss",
     "mirrored_unlearning",
     "noise_consistent_skew",

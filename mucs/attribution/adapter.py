@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mucs import InputError
 from mucs.attribution.bounds import check_config, leaves
-from mucs.attribution.model import read_json
+from mucs.attribution.checkpoint import read_json
 from mucs.parse import load_json
 from mucs.text import for_terminal
 

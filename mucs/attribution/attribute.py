@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,38 +14,14 @@ from mucs.attribution.bank import NoiseBank
 from mucs.attribution.calibration import Calibration
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.likeness import likeness
-from mucs.attribution.losses import LossStore, LossTable, Scoring, measure
+from mucs.attribution.losses import Done, LossStore, LossTable, Scoring, measure
 from mucs.attribution.model import DiffusionModel
+from mucs.attribution.screening import Screening, best, halving_pairs, plan, recall, successive_halving
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import standard_error
-from mucs.attribution.unlearning import Unlearned, Unlearning, mirrored_unlearning, with_null_loss
+from mucs.attribution.unlearning import Progress, Unlearned, Unlearning, mirrored_unlearning, with_null_loss
 
 PAIRS = 20  # matched pairs of seen and unseen look-alikes
-
-
-@dataclass(frozen=True)
-class Screening:
-    """Successive halving: after each stage's number of bank entries, keep the best share of the training items.
-
-    stages: (entries, keep) pairs; entries rise, keep is the share of all items in (0, 1] that stays, and falls.
-    """
-
-    stages: Sequence[tuple[int, float]]
-
-    def __post_init__(self) -> None:
-        try:
-            object.__setattr__(self, "stages", tuple((entries, keep) for entries, keep in self.stages))
-        except (TypeError, ValueError):
-            raise InputError("A screening stage is not a pair (entries, share of items); mend it.") from None
-        entries, keeps = [entries for entries, _ in self.stages], [keep for _, keep in self.stages]
-        if not all(isinstance(e, int) and isinstance(k, int | float) for e, k in self.stages):
-            raise InputError("A screening stage is a whole number of entries and a share of the items; mend it.")
-        rising = all(a < b for a, b in itertools.pairwise(entries))
-        falling = all(a >= b for a, b in itertools.pairwise(keeps))
-        if not (rising and falling and all(e >= 1 for e in entries) and all(0 < k <= 1 for k in keeps)):
-            raise InputError(
-                "Screening stages must have rising numbers of entries and falling shares in (0, 1]; mend them."
-            )
 
 
 @dataclass(frozen=True)
@@ -108,24 +82,6 @@ class Attribution:
         return replace(self, decoy_p_values=p, decoy_z=z, decoy_discoveries=found)
 
 
-def best(scores: Tensor, count: int) -> Tensor:
-    """Positions of the `count` highest scores, best first, ties by position."""
-    return scores.argsort(descending=True, stable=True)[:count]
-
-
-def recall(exact: Tensor, found: Tensor) -> dict[str, float]:
-    """Share of the exact best that was found, for the best 25, 100 and 2 %: scores of all (N,), indices (K,).
-
-    Cases with fewer than as many items are left out.
-    """
-    cases = {"25": 25, "100": 100, "2%": math.ceil(0.02 * len(exact))}
-    return {
-        name: float(torch.isin(best(exact, count), found).double().mean())
-        for name, count in cases.items()
-        if count <= len(exact)
-    }
-
-
 def attribute(
     model: DiffusionModel,
     images: Tensor | Items,
@@ -142,84 +98,98 @@ def attribute(
     measure_recall: bool = False,
     seed: int = 0,
     store: LossStore | None = None,
+    progress: Progress | None = None,
 ) -> list[Attribution]:
-    """Score every training image (N, C, H, W) for each generated image (G, C, H, W), all in [-1, 1].
+    """Score every training image for each generated image.
 
-    Without `screening` every item is scored on the full bank; held-out items always are. prefix: over how many of the
-    bank's first entries to keep scores as well, for a calibration that is still to come (`Attribution.against`). repeats: how many times to
-    unlearn, each with draws of its own. measure_recall: score everything as well, and say what screening lost.
-    store: original losses to read and fill, so that several calls share them.
-    Raises InputError if images, conditioning, bank or calibration do not fit the model.
+    Args:
+        model: The original.
+        images: The training images, (N, C, H, W) in [-1, 1], or Items.
+        generated_images: (G, C, H, W) in [-1, 1], or Items.
+        bank: The noise bank.
+        settings: How an item is unlearned.
+        screening: Successive halving; without, every training item is scored on the full bank. Held-out items always are.
+        scoring: How losses are measured and compared.
+        held_out: Images of the same kind that the model was not trained on, as `images`.
+        calibration: The decoys' scores, to hold the items' own against.
+        prefix: Over how many of the bank's first entries to keep scores as well, for a calibration that is still to come
+            (`Attribution.against`).
+        repeats: How many times to unlearn, each with draws of its own.
+        measure_recall: Score everything as well, and say what screening lost.
+        seed: Of all random streams.
+        store: Original losses to read and fill, so that several calls share them.
+        progress: Called with ("unlearning", steps done, step cap) and ("scoring", pairs done, of how many) for each item.
+
+    Returns:
+        One attribution for each generated image.
+
+    Raises:
+        InputError: If images, conditioning, bank or calibration do not fit the model.
     """
     items, generated = as_items(images), as_items(generated_images)
-    reserve = None if held_out is None else as_items(held_out)
+    unseen = None if held_out is None else as_items(held_out)
     model.check(generated, "generated images")
     if not isinstance(repeats, int) or repeats < 1:
         raise InputError(f"{repeats!r} repeats are asked for; ask for a whole number from 1 on.")
     if not isinstance(prefix, int) or prefix < 0:
         raise InputError(f"The prefix is {prefix!r}; give a whole number of bank entries, 0 for none.")
     store = store or LossStore()
-    original = store.table(model, items, bank, scoring)
-    original_reserve = None if reserve is None else store.table(model, reserve, bank, scoring)
+    candidates = store.table(model, items, bank, scoring)
+    held_out_table = None if unseen is None else store.table(model, unseen, bank, scoring)
     if calibration is not None:
-        calibration.check(model, items, reserve, bank, settings, scoring, seed)
+        calibration.check(model, items, unseen, bank, settings, scoring, seed)
         prefix = calibration.entries
     settings = with_null_loss(settings, model, items, store, seed)
-    race = _Race(original, original_reserve, settings, screening, min(prefix, len(bank)), seed)
-    found = [race.run(generated[k : k + 1], repeats, measure_recall) for k in range(len(generated))]
+    method = _Method(candidates, held_out_table, settings, screening, min(prefix, len(bank)), seed, repeats, progress)
+    found = [method.attribute(generated[k : k + 1], measure_recall) for k in range(len(generated))]
     return found if calibration is None else [one.against(calibration) for one in found]
 
 
 @dataclass(frozen=True)
-class _Race:
-    """What all generated items share: the original model's losses, and how to compare."""
+class _Method:
+    """What all generated items share: the original model's losses of candidates and held-out items, and how to compare."""
 
-    original: LossTable
-    reserve: LossTable | None
+    candidates: LossTable
+    held_out: LossTable | None
     settings: Unlearning
     screening: Screening | None
     prefix: int
     seed: int
+    repeats: int
+    progress: Progress | None
 
-    def run(self, generated: Items, repeats: int, measure_recall: bool) -> Attribution:
-        everyone = torch.arange(len(self.original.items))
+    def attribute(self, generated: Items, measure_recall: bool) -> Attribution:
+        """Unlearn one item, score, rank, and say what chance would do."""
         unlearned = self.unlearn(generated, 0)
-        items, values, survivors = self.screen(unlearned)
-        runs = [values.mean(dim=1)]
-        for repeat in range(1, repeats):
-            again = self.unlearn(generated, repeat)
-            runs.append(self.compare(self.original, again, items).mean(dim=1))
-        scores = torch.stack(runs).mean(dim=0)
+        done = self.pairs_done(measure_recall)
+        count, full = len(self.candidates.items), len(self.candidates.bank)
+        rounds = successive_halving(
+            self.screening,
+            count,
+            full,
+            lambda which, entries: self.compare(self.candidates, unlearned, which, entries, done),
+        )
+        items, values = rounds[-1].candidates, rounds[-1].values
+        first = values.mean(dim=1)
+        exact = self.recall(unlearned, items, first, done) if measure_recall else None
+        chance_says = self.against_held_out(generated, unlearned, first, done)
+        runs = torch.stack([first, *(self.again(generated, items, repeat, done) for repeat in range(1, self.repeats))])
+        scores = runs.mean(dim=0)
         order = best(scores, len(scores))
-        exact = None
-        if measure_recall:
-            dropped = everyone[~torch.isin(everyone, items)]
-            full = torch.empty(len(everyone))
-            full[items], full[dropped] = runs[0], self.compare(self.original, unlearned, dropped).mean(dim=1)
-            exact = recall(full, items)
         unknown = torch.full(scores.shape, torch.nan, dtype=torch.float64)
-        p, held_out_scores, seen_auc, ks = unknown, torch.empty(0), None, None
-        if self.reserve is not None:
-            held_out_scores = self.compare(self.reserve, unlearned, torch.arange(len(self.reserve.items))).mean(dim=1)
-            p = chance.p_values(runs[0], held_out_scores)
-            seen_auc = self.seen_auc(generated, unlearned, held_out_scores)
-            ks = chance.uniformity(held_out_scores, stream(self.seed, "halves", generated.digest))
+        p = chance_says.pop("p_values", unknown)
         return Attribution(
             items=items[order],
             scores=scores[order],
             standard_errors=standard_error(values)[order],
-            seed_spread=torch.stack(runs).std(dim=0)[order] if repeats > 1 else unknown.float(),
+            seed_spread=runs.std(dim=0)[order] if self.repeats > 1 else unknown.float(),
             prefix_scores=values[:, : self.prefix].mean(dim=1)[order],
             p_values=p[order],
             decoy_p_values=unknown,
             decoy_z=unknown,
-            held_out_scores=held_out_scores,
             prefix=self.prefix,
-            survivors=survivors,
+            survivors=tuple(len(each.candidates) for each in rounds[1:]),
             recall=exact,
-            seen_auc=seen_auc,
-            held_out_ks=ks,
-            discoveries=None if self.reserve is None else chance.discoveries(p, len(everyone)),
             decoy_discoveries=None,
             steps=unlearned.steps,
             converged=unlearned.converged,
@@ -228,43 +198,84 @@ class _Race:
             retain_loss=float(unlearned.retain_loss[-1].mean()),
             probe_before=unlearned.probe_before,
             probe_after=unlearned.probe_after,
+            **chance_says,
         )
+
+    def pairs_done(self, measure_recall: bool) -> Done | None:
+        """What is told of each pair that is scored, so that `progress` hears how many of them all are."""
+        if self.progress is None:
+            return None
+        count, full = len(self.candidates.items), len(self.candidates.bank)
+        survivors = plan(self.screening, count, full)[-1][0]
+        of = halving_pairs(self.screening, count, full) + (self.repeats - 1) * survivors * full
+        if measure_recall:
+            of += (count - survivors) * full
+        if self.held_out is not None:
+            of += (len(self.held_out.items) + min(PAIRS, count, len(self.held_out.items))) * full
+        so_far, progress = 0, self.progress
+
+        def done(pairs: int) -> None:
+            nonlocal so_far
+            so_far += pairs
+            progress("scoring", so_far, of)
+
+        return done
 
     def unlearn(self, generated: Items, repeat: int) -> Unlearned:
         # the first is what a run without repeats does
         seed = self.seed if repeat == 0 else stream(self.seed, f"repeat {repeat}").initial_seed()
-        return mirrored_unlearning(self.original.model, generated, self.original.items, self.settings, seed=seed)
+        original, images = self.candidates.model, self.candidates.items
+        return mirrored_unlearning(original, generated, images, self.settings, seed=seed, progress=self.progress)
 
-    def compare(self, table: LossTable, unlearned: Unlearned, which: Tensor, entries: range | None = None) -> Tensor:
-        """What the bank's entries say of the items `which` (K,): (K, len(entries))."""
+    def again(self, generated: Items, items: Tensor, repeat: int, done: Done | None) -> Tensor:
+        """Scores of the items (K,) after unlearning once more, with other draws: (K,)."""
+        return self.compare(self.candidates, self.unlearn(generated, repeat), items, None, done).mean(dim=1)
+
+    def compare(
+        self, table: LossTable, unlearned: Unlearned, which: Tensor, entries: range | None, done: Done | None
+    ) -> Tensor:
+        """What the bank's entries, None for all, say of the items `which` (K,): (K, len(entries))."""
         entries = range(len(table.bank)) if entries is None else entries
         bank = table.scoring.second_bank(table.bank)
-        after = measure(unlearned.model, table.items, bank, which, entries, table.scoring)
+        after = measure(unlearned.model, table.items, bank, which, entries, table.scoring, done)
         return table.scoring.compare(table.rows(which, entries), after)
 
-    def screen(self, unlearned: Unlearned) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-        """The items that are left (K,), what every bank entry says of them (K, M), and how many were left after each stage."""
-        count, full = len(self.original.items), len(self.original.bank)
-        items, values, survivors = torch.arange(count), torch.empty(count, 0), []
-        for entries, keep in self.screening.stages if self.screening else ():
-            if entries >= full:
-                break
-            new = self.compare(self.original, unlearned, items, range(values.shape[1], entries))
-            values = torch.cat([values, new], dim=1)
-            # in the order of the training set again, so that ties go the same way at every stage
-            left = best(values.mean(dim=1), max(1, math.ceil(keep * count))).sort().values
-            items, values = items[left], values[left]
-            survivors.append(len(items))
-        new = self.compare(self.original, unlearned, items, range(values.shape[1], full))
-        return items, torch.cat([values, new], dim=1), tuple(survivors)
+    def recall(self, unlearned: Unlearned, items: Tensor, scores: Tensor, done: Done | None) -> dict[str, float]:
+        """Of the best candidates by exact scores, the share that is among the items (K,), whose scores (K,) are known."""
+        everything = torch.arange(len(self.candidates.items))
+        dropped = everything[~torch.isin(everything, items)]
+        exact = torch.empty(len(everything))
+        exact[items] = scores
+        exact[dropped] = self.compare(self.candidates, unlearned, dropped, None, done).mean(dim=1)
+        return recall(exact, items)
 
-    def seen_auc(self, generated: Items, unlearned: Unlearned, held_out_scores: Tensor) -> tuple[float, float, float]:
+    def against_held_out(
+        self, generated: Items, unlearned: Unlearned, scores: Tensor, done: Done | None
+    ) -> dict[str, Any]:
+        """What the held-out items say of the scores (K,), by the attribution's names; nothing of any where there are none."""
+        if self.held_out is None:
+            return {"held_out_scores": torch.empty(0), "seen_auc": None, "held_out_ks": None, "discoveries": None}
+        unseen = torch.arange(len(self.held_out.items))
+        null = self.compare(self.held_out, unlearned, unseen, None, done).mean(dim=1)
+        p = chance.p_values(scores, null)
+        return {
+            "p_values": p,
+            "held_out_scores": null,
+            "seen_auc": self.seen_auc(generated, unlearned, null, done),
+            "held_out_ks": chance.uniformity(null, stream(self.seed, "halves", generated.digest)),
+            "discoveries": chance.discoveries(p, len(self.candidates.items)),
+        }
+
+    def seen_auc(
+        self, generated: Items, unlearned: Unlearned, held_out_scores: Tensor, done: Done | None
+    ) -> tuple[float, float, float]:
         """Do training items outscore held-out items that look equally like the generated one?"""
-        assert self.reserve is not None
+        assert self.held_out is not None
         image = generated.images[0]
-        seen, unseen = chance.matched(likeness(self.original.items, image), likeness(self.reserve.items, image), PAIRS)
+        alike, unseen_alike = likeness(self.candidates.items, image), likeness(self.held_out.items, image)
+        seen, unseen = chance.matched(alike, unseen_alike, PAIRS)
         return chance.area_under_curve(
-            self.compare(self.original, unlearned, seen).mean(dim=1),
+            self.compare(self.candidates, unlearned, seen, None, done).mean(dim=1),
             held_out_scores[unseen],
             stream(self.seed, "resamples", generated.digest),
         )

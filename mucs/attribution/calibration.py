@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 from concurrent.futures import Executor
@@ -16,9 +15,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mucs import InputError
+from mucs.attribution.addresses import address
 from mucs.attribution.bank import NoiseBank
-from mucs.attribution.items import Items, as_items, kept
+from mucs.attribution.items import Items, as_items
 from mucs.attribution.losses import LossStore, LossTable, Scoring, measure
+from mucs.attribution.mapped import cached
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
 from mucs.attribution.unlearning import Unlearning, mirrored_unlearning, with_null_loss
@@ -30,7 +31,7 @@ log = logging.getLogger("mucs.attribution")
 OF_MEMORY = ("micro_batch_size", "gradient_checkpointing", "efficient_attention")  # change nothing beyond rounding
 
 
-def address(
+def calibration_address(
     model: str,
     images: str,
     held_out: str,
@@ -52,22 +53,17 @@ def address(
     Returns:
         SHA-256 in hexadecimal.
     """
-    return hashlib.sha256(
-        json.dumps(
-            {
-                "model": model,
-                "images": images,
-                "held_out": held_out,
-                "bank": bank,
-                "settings": {k: v for k, v in dataclasses.asdict(settings).items() if k not in OF_MEMORY},
-                "score": [scoring.score, scoring.eps, scoring.shared_noise],
-                "decoys": decoys,
-                "seed": seed,
-                "code": code,
-            },
-            sort_keys=True,
-        ).encode()
-    ).hexdigest()
+    return address(
+        model=model,
+        images=images,
+        held_out=held_out,
+        bank=bank,
+        settings={k: v for k, v in dataclasses.asdict(settings).items() if k not in OF_MEMORY},
+        score=[scoring.score, scoring.eps, scoring.shared_noise],
+        decoys=decoys,
+        seed=seed,
+        code=code,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +93,7 @@ class Calibration:
     ) -> None:
         """InputError unless it was made for these, its bank being the first entries of `bank`, by that code."""
         about = (settings, scoring, len(self.decoys), seed, code)
-        fits = held_out is not None and self.address == address(
+        fits = held_out is not None and self.address == calibration_address(
             model.digest, images.digest, held_out.digest, bank.prefix(self.entries).digest, *about
         )
         if not fits or len(self.null_scores) != len(images):
@@ -196,25 +192,25 @@ def calibrate(
     decoy is kept in the store when it is done. With an executor several decoys are worked on at once.
     Raises InputError if images, conditioning or bank do not fit the model.
     """
-    items, reserve = as_items(images), as_items(held_out)
+    items, unseen = as_items(images), as_items(held_out)
     store = store or LossStore()
     table = store.table(model, items, bank, scoring)
-    model.check(reserve, "held-out images")
-    chosen = choose_decoys(len(reserve), decoys)
-    digests = (model.digest, items.digest, reserve.digest, bank.digest)
-    place = address(*digests, settings, scoring, decoys, seed)
+    model.check(unseen, "held-out images")
+    chosen = choose_decoys(len(unseen), decoys)
+    digests = (model.digest, items.digest, unseen.digest, bank.digest)
+    place = calibration_address(*digests, settings, scoring, decoys, seed)
     settings = with_null_loss(settings, model, items, store, seed)
-    contents = [reserve[chosen[d : d + 1]].digest for d in range(decoys)]
+    contents = [unseen[chosen[d : d + 1]].digest for d in range(decoys)]
     different = dict(zip(contents, chosen.tolist(), strict=True))  # identical images are one decoy
 
     def one(h: int) -> Tensor:
-        decoy = reserve[h : h + 1]
+        decoy = unseen[h : h + 1]
 
         def fill(scores: Tensor) -> None:
             scores.copy_(decoy_scores(table, decoy, settings, seed))
 
         folder = store.folder and store.folder / "decoys" / place
-        return kept(folder and folder / f"{decoy.digest}.f32", (len(items),), fill)
+        return cached(folder and folder / f"{decoy.digest}.f32", (len(items),), fill)
 
     done = executor.map(one, different.values()) if executor else map(one, different.values())
     scores: dict[str, Tensor] = {}

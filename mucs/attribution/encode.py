@@ -2,110 +2,169 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import inspect
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence, Sized
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mucs import InputError
-from mucs.attribution.bounds import at_most, check_config
-from mucs.attribution.items import Items, as_items, kept
-from mucs.attribution.model import DiffusionModel, load, read_json, read_weights, weight_files
+from mucs.attribution.items import BLOCK, Items, as_items
+from mucs.attribution.latents import check_images, latents, vae_folder
+from mucs.attribution.mapped import mapped
+from mucs.attribution.model import DiffusionModel
+from mucs.attribution.prompts import conditioning, text_folders
 from mucs.attribution.version import METHOD_SHA256
-from mucs.files import replacing
-from mucs.parse import load_json
 
-BATCH = 8  # images through the VAE at once
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, SafetensorError)  # of what is broken
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+Read = Callable[[slice], Tensor]
 
-Kinds = Mapping[str, tuple[str, ...]]  # known classes, by folder
-CLIP: Kinds = {
-    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
-    "text_encoder": ("CLIPTextModel", "CLIPTextModelWithProjection"),
-}
-T5: Kinds = {"tokenizer": ("T5Tokenizer", "T5TokenizerFast"), "text_encoder": ("T5EncoderModel",)}
-# transformers makes an empty tokenizer, without a word, where all of these are missing
-VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
+
+class ImageSource(Protocol):
+    """N images that are read when they are needed: a slice gives an array (B, 3, H, W) uint8."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, which: slice, /) -> Any: ...
 
 
 @dataclass(frozen=True)
-class TextPipeline:
-    """A pipeline of diffusers whose `encode_prompt` turns a prompt into conditioning.
+class Encoding:
+    """How images and prompts are encoded.
 
-    encoders: known classes of each tokenizer and text encoder. optional: how many of them, at the end, may be missing.
-    pooled: name of the pooled embedding and its place in what `encode_prompt` returns. options: of `encode_prompt`.
+    batch_size: images through the VAE at once, and prompts through the text encoders.
+    precision: in which latents are kept; they are computed in float32.
     """
 
-    name: str
-    encoders: tuple[Kinds, ...]
-    optional: int = 0
-    pooled: tuple[str, int] | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    batch_size: int = 8
+    precision: Literal["float32", "bfloat16"] = "float32"
 
-
-UNGUIDED = {"num_images_per_prompt": 1, "do_classifier_free_guidance": False}
-STABLE_DIFFUSION = TextPipeline("StableDiffusionPipeline", (CLIP,), options=UNGUIDED)
-STABLE_DIFFUSION_XL = TextPipeline(
-    "StableDiffusionXLPipeline", (CLIP, CLIP), pooled=("text_embeds", 2), options=UNGUIDED
-)
-STABLE_DIFFUSION_3 = TextPipeline(
-    "StableDiffusion3Pipeline",
-    (CLIP, CLIP, T5),
-    optional=1,
-    pooled=("pooled_projections", 2),
-    options={**UNGUIDED, "prompt_2": None, "prompt_3": None},
-)
-FLUX = TextPipeline("FluxPipeline", (CLIP, T5), pooled=("pooled_projections", 1))
-PIPELINES = {
-    "UNet2DConditionModel": STABLE_DIFFUSION,
-    "SD3Transformer2DModel": STABLE_DIFFUSION_3,
-    "FluxTransformer2DModel": FLUX,
-}
+    def __post_init__(self) -> None:
+        if type(self.batch_size) is not int or self.batch_size < 1:
+            raise InputError(f"The encoding batch size is {self.batch_size!r}; give a whole number from 1 on.")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"The latents' precision {self.precision!r} is not known; use float32 or bfloat16.")
 
 
 def encode(
-    model: DiffusionModel, images: Tensor, labels: Tensor | None, prompts: Sequence[str] | None, cache: Path | None
+    model: DiffusionModel,
+    images: Tensor | ImageSource,
+    *,
+    labels: Tensor | None = None,
+    prompts: Sequence[str] | None = None,
+    cache: str | Path | None = None,
+    encoding: Encoding = Encoding(),
+    address: str | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Items:
-    """Items that the model takes, from images (N, 3, H, W), float in [-1, 1] or uint8, and a label (N,) or prompt each.
+    """Items that the model takes. With `vae/` in the checkpoint, images become latents; without, they stay as they are.
 
-    With `vae/` in the checkpoint, images become latents float32, the mode of the VAE's posterior, shifted and scaled as
-    its configuration says (Rombach et al. 2022, arXiv 2112.10752, appendix G); without, they stay as they are.
     Prompts become the embeddings that the pipeline of diffusers makes of them, one row for each different prompt.
-    Raises InputError for what is missing, broken, of an unknown kind, or does not fit the model.
+    What is encoded is kept in the cache as it comes, and a later call goes on where a killed one was.
+
+    Args:
+        model: The model.
+        images: (N, 3, H, W), float in [-1, 1] or uint8, as a tensor, or as what gives uint8 arrays by slices and is
+            then never in memory as a whole.
+        labels: A class (N,) for each image, where the model takes them.
+        prompts: A prompt for each image, where the model takes them.
+        cache: Folder for what is computed; None keeps it in memory.
+        encoding: Batch size and precision.
+        address: SHA-256 of all that the items are made of, where the caller knows it: images, labels, prompts, VAE and
+            text encoders. It is the items' digest then, with the encoding, and nothing is hashed.
+        progress: Called with ("encoding" or "prompts", how many are done, of how many).
+
+    Returns:
+        Items, mapped from the cache if there is one.
+
+    Raises:
+        InputError: For what is missing, broken, of an unknown kind, or does not fit the model.
     """
-    images = as_items(images).images
-    if len(images) == 0:
-        raise InputError("There are no images; give at least one.")
-    _one_each("class_labels" in model.conditioning, labels, "label", len(images))
-    _one_each("encoder_hidden_states" in model.conditioning, prompts, "prompt", len(images))
-    conditioning: dict[str, Tensor] = {}
+    count = _count(images)
+    _one_each("class_labels" in model.conditioning, labels, "label", count)
+    _one_each("encoder_hidden_states" in model.conditioning, prompts, "prompt", count)
+    if address is None and cache is not None and not isinstance(images, Tensor):
+        raise InputError("Images that are read when they are needed can be kept under an address alone; give one.")
+    keep = _Keep(None if cache is None else Path(cache), encoding, address, model.shape)
+    given: dict[str, Tensor] = {}
     condition_of = None
     if prompts is not None:
-        if not all(isinstance(prompt, str) for prompt in prompts):
-            raise InputError('A prompt is not text; give a string for each image, "" where there is none.')
-        different = sorted(set(prompts))
-        conditioning = _prompt_conditioning(model, different, cache)
-        place = {prompt: row for row, prompt in enumerate(different)}
-        condition_of = torch.tensor([place[prompt] for prompt in prompts])
+        given, condition_of = _embedded(model, prompts, keep, progress)
     if labels is not None:
         if condition_of is not None:  # labels are not shared as prompts are
-            conditioning = {name: rows[condition_of] for name, rows in conditioning.items()}
+            given = {name: rows[condition_of] for name, rows in given.items()}
             condition_of = None
-        given = torch.as_tensor(labels)
-        conditioning["class_labels"] = given if given.is_floating_point() else given.long()  # floats are refused below
-    items = Items(_latents(model, images, cache), conditioning, condition_of)
+        values = torch.as_tensor(labels)
+        given["class_labels"] = values if values.is_floating_point() else values.long()  # floats are refused below
+    encoded = _encoded(model, images, count, keep, progress)
+    digest = address and keep.digest("items")
+    items = Items(encoded, given, condition_of, digest, keep.place("facts", ".json", digest))
     model.check(items, "images")
     return items
+
+
+@dataclass(frozen=True)
+class _Keep:
+    """Where what is encoded is kept."""
+
+    cache: Path | None
+    encoding: Encoding
+    address: str | None
+    shape: tuple[int, ...]
+
+    def digest(self, *about: Any) -> str:
+        """SHA-256 over what is known of the items, and this code."""
+        return hashlib.sha256(
+            json.dumps([*about, asdict(self.encoding), self.address, self.shape, METHOD_SHA256]).encode()
+        ).hexdigest()
+
+    def place(self, kind: str, suffix: str, digest: str | None) -> Path | None:
+        """The file of that digest; None without a cache or a digest."""
+        return self.cache / kind / f"{digest}{suffix}" if self.cache is not None and digest else None
+
+    def file(self, kind: str, suffix: str, folders: Callable[[], Iterable[Path]], *content: Any) -> Path | None:
+        """The file for what is made of the files in the folders and of the content, neither of which is looked at where the address is known."""
+        if self.cache is None:
+            return None
+        if self.address is not None:
+            return self.place(kind, suffix, self.digest(kind))
+        known = [each() if callable(each) else each for each in content]
+        return self.place(kind, suffix, self.digest(kind, _hashed(folders()), *known))
+
+
+def _hashed(folders: Iterable[Path]) -> list[str]:
+    """The name and SHA-256 of every file in the folders."""
+    found = []
+    for folder in folders:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            with path.open("rb") as f:
+                content = hashlib.file_digest(f, "sha256").hexdigest()
+            found.append(f"{path.relative_to(folder.parent).as_posix()} {content}")
+    return found
+
+
+def _count(images: Tensor | ImageSource) -> int:
+    """How many images there are; InputError if there are none, or they are no images."""
+    if not isinstance(images, Tensor):
+        if isinstance(images, list | tuple | str | bytes | dict) or not hasattr(images, "__len__"):
+            raise InputError(f"The images are {type(images).__name__}; give uint8, or floats in [-1, 1], as a tensor.")
+    elif not as_items(images).images.ndim:
+        raise InputError("The images are a single number; give (N, 3, H, W).")
+    if len(images) == 0:
+        raise InputError("There are no images; give at least one.")
+    return len(images)
+
+
+def _content(images: Tensor | ImageSource) -> str:
+    """The digest of images without an address, which are a tensor."""
+    assert isinstance(images, Tensor)
+    return as_items(images).digest
 
 
 def _one_each(needed: bool, given: Sized | None, what: str, count: int) -> None:
@@ -118,226 +177,54 @@ def _one_each(needed: bool, given: Sized | None, what: str, count: int) -> None:
         raise InputError(f"There are {count} images and {len(given)} {what}s; give one each.")
 
 
-def _address(folders: Iterable[Path], *words: Any) -> str:
-    """SHA-256 over the bytes of all files in the folders, the words and the code of the method, in hexadecimal."""
-    sha = hashlib.sha256(json.dumps([*words, METHOD_SHA256]).encode())
-    for folder in folders:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            with path.open("rb") as f:
-                content = hashlib.file_digest(f, "sha256").hexdigest()
-            sha.update(f"\n{path.relative_to(folder.parent).as_posix()} {content}".encode())
-    return sha.hexdigest()
-
-
-@contextlib.contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    """What goes wrong in reading a part is an InputError."""
-    try:
-        yield
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise InputError(f"{folder} cannot be read ({reason}); restore the checkpoint.") from None
-
-
-def _whole(part: Any, report: Mapping[str, Any]) -> Any:
-    """The part in eval mode; ValueError if a tensor of it was not in its file, which the readers only warn of."""
-    if report["missing_keys"]:
-        raise ValueError(f"it lacks the tensor {min(report['missing_keys'])}")
-    return part.eval()
-
-
-def _vae_folder(model: DiffusionModel) -> Path | None:
-    """`vae/` of the checkpoint; InputError if its pipeline names a VAE that is not there."""
-    if model.checkpoint is None:
-        return None
-    folder, index = model.checkpoint / "vae", model.checkpoint / "model_index.json"
-    if folder.is_dir():
-        return folder
-    if index.exists() and (read_json(index).get("vae") or [None])[0] is not None:
-        raise InputError(f"{folder} is missing, and model_index.json names it; restore the checkpoint.")
-    return None
-
-
-def _latents(model: DiffusionModel, images: Tensor, cache: Path | None) -> Tensor:
-    """Latents (N, C, h, w) float32 of the images, mapped from a file if there is a cache; the images without a VAE."""
-    folder = _vae_folder(model)
-    if folder is None:
-        return images
-    config = read_json(folder / "config.json")
-    if config.get("_class_name") != "AutoencoderKL":
+def _read(images: Tensor | ImageSource, which: slice) -> Tensor:
+    """Some of the images as they are; InputError if a source gives something else than it should."""
+    given = images[which]
+    if isinstance(images, Tensor):
+        return given
+    block = np.asarray(given)
+    if block.dtype != np.uint8 or block.ndim != 4 or len(block) != which.stop - which.start:
         raise InputError(
-            f"The VAE {config.get('_class_name')!r} is not known; use a checkpoint with one of: AutoencoderKL."
+            f"Images {which.start} to {which.stop} are {block.dtype} of shape {block.shape}; give uint8 (B, 3, H, W)."
         )
-    if config.get("latent_channels", 4) != model.shape[0]:
-        raise InputError(
-            f"The VAE makes {config.get('latent_channels', 4)} channels and the network takes {model.shape[0]}; use a checkpoint that generates from text or labels alone."
-        )
-    side = model.pixels_per_latent
-    takes = (3, model.shape[1] * side, model.shape[2] * side)
-    if tuple(images.shape[1:]) != takes:
-        raise InputError(
-            f"The images are of shape {tuple(images.shape)}, the model takes (N, {', '.join(map(str, takes))}); resize them."
-        )
-    items = Items(images)
-
-    def fill(latents: Tensor) -> None:
-        vae = _read_vae(folder).to(model.device)
-        for start in range(0, len(items), BATCH):
-            block = items[start : start + BATCH].images
-            # the last block is filled up, so that no value depends on how many images there are
-            full = torch.cat([block, block[-1:].expand(BATCH - len(block), -1, -1, -1)])
-            latents[start : start + BATCH] = _encode_images(vae, full.to(model.device))[: len(block)].cpu()
-
-    path = None if cache is None else cache / "latents" / f"{_address([folder], items.digest)}.f32"
-    return kept(path, (len(items), *model.shape), fill)
+    return torch.from_numpy(np.ascontiguousarray(block))
 
 
-def _read_vae(folder: Path) -> Any:
-    """The VAE in eval mode, float32; InputError if it is not whole."""
-    import diffusers
+def _encoded(
+    model: DiffusionModel,
+    images: Tensor | ImageSource,
+    count: int,
+    keep: _Keep,
+    progress: Callable[[str, int, int], None] | None,
+) -> Tensor:
+    """The images (N, C, H, W) as the network takes them."""
+    vae, done = vae_folder(model), partial(progress, "encoding") if progress else None
+    first = _read(images, slice(0, 1))
+    if vae is None:
+        if isinstance(images, Tensor):
+            return images
+        path = keep.file("pixels", ".u8", list)
+        return mapped(path, (count, *first.shape[1:]), torch.uint8, lambda which: _read(images, which), BLOCK, done)
+    check_images(model, vae, (count, *first.shape[1:]))
+    path = keep.file("latents", ".latents", lambda: [vae], lambda: _content(images))
+    how = keep.encoding
 
-    return load(diffusers.AutoencoderKL, folder).eval().float()
+    def read(which: slice) -> Tensor:
+        return Items(_read(images, which))[:].images
 
-
-@torch.no_grad()
-def _encode_images(vae: Any, images: Tensor) -> Tensor:
-    """Latents (B, C, h, w) of images (B, 3, H, W)."""
-    config = vae.config
-    latents: Tensor = vae.encode(images).latent_dist.mode()
-    if config.latents_mean is not None and config.latents_std is not None:
-        mean, std = (latents.new_tensor(v).view(1, -1, 1, 1) for v in (config.latents_mean, config.latents_std))
-        return (latents - mean) / std * float(config.scaling_factor)
-    return (latents - float(config.shift_factor or 0)) * float(config.scaling_factor)
-
-
-def _prompt_conditioning(model: DiffusionModel, prompts: list[str], cache: Path | None) -> dict[str, Tensor]:
-    """Conditioning (U, …) float32 of U different prompts, by the name of the network's argument."""
-    if model.checkpoint is None:
-        raise InputError(
-            "The model has no checkpoint to read text encoders from; use `DiffusionModel.from_pretrained`."
-        )
-    pipeline = STABLE_DIFFUSION_XL if "text_embeds" in model.conditioning else PIPELINES[type(model.network).__name__]
-    parts = _text_parts(model.checkpoint, pipeline)
-    path = None
-    if cache is not None:
-        width = model.network.config.get("joint_attention_dim")  # of the zeros that stand for a missing T5
-        address = _address([model.checkpoint / part for part in parts], pipeline.name, width, prompts)
-        path = cache / "prompts" / f"{address}.safetensors"
-    if path is not None and path.exists():
-        embeddings = load_file(path)
-    else:
-        embeddings = _embed(model, pipeline, parts, prompts)
-        if path is not None:
-            with replacing(path) as partial:
-                save_file(embeddings, partial)
-    if "time_ids" in model.conditioning:
-        height, width = (side * model.pixels_per_latent for side in model.shape[1:])
-        # original size, crop and target size (Podell et al. 2023, arXiv 2307.01952, section 2.2)
-        sizes = torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)
-        embeddings["time_ids"] = sizes.repeat(len(prompts), 1)
-    return embeddings
+    return latents(model, vae, count, read, path, how.batch_size, PRECISIONS[how.precision], done)
 
 
-def _text_parts(checkpoint: Path, pipeline: TextPipeline) -> dict[str, str]:
-    """Classes, from transformers, of the pipeline's tokenizers and text encoders, by folder.
-
-    InputError if one is not listed in model_index.json, of another class than those known, or not there.
-    """
-    index = read_json(checkpoint / "model_index.json")
-    parts = {}
-    for place, kinds in enumerate(pipeline.encoders):
-        for what, known in kinds.items():
-            part = f"{what}_{place + 1}" if place else what
-            listed = index.get(part)
-            library, name = listed if isinstance(listed, list) and len(listed) == 2 else (None, None)
-            if name is None and place >= len(pipeline.encoders) - pipeline.optional:
-                continue
-            if library != "transformers" or name not in known:
-                found = "missing" if name is None else f"{library}.{name}"
-                raise InputError(
-                    f"The {part} of {checkpoint} is {found}; use a checkpoint with one of: {', '.join(known)} of transformers."
-                )
-            if not (checkpoint / part).is_dir():
-                raise InputError(
-                    f"{checkpoint / part} is missing, and model_index.json names it; restore the checkpoint."
-                )
-            parts[part] = name
-    return parts
-
-
-@torch.no_grad()
-def _embed(
-    model: DiffusionModel, pipeline: TextPipeline, parts: dict[str, str], prompts: list[str]
-) -> dict[str, Tensor]:
-    """Embeddings (U, …) float32 of U prompts, each encoded alone, so that none depends on the others."""
-    import diffusers
-
-    assert model.checkpoint is not None
-    read = {part: _read_text_part(model.checkpoint / part, name) for part, name in parts.items()}
-    kind = getattr(diffusers, pipeline.name)
-    given = dict.fromkeys(inspect.signature(kind).parameters) | read
-    if "transformer" in given:
-        given["transformer"] = model.network  # tells Stable Diffusion 3 how wide a missing T5's embedding is
-    made = kind(**given).to(model.device)
-    rows: dict[str, list[Tensor]] = {}
-    for prompt in prompts:
-        encoded = made.encode_prompt(prompt=[prompt], device=model.device, **pipeline.options)
-        named = {"encoder_hidden_states": encoded[0]}
-        if pipeline.pooled is not None:
-            name, place = pipeline.pooled
-            named[name] = encoded[place]
-        for name, row in named.items():
-            rows.setdefault(name, []).append(row.float().cpu())
-    return {name: torch.cat(values) for name, values in rows.items()}
-
-
-def _read_text_part(folder: Path, name: str) -> Any:
-    """A tokenizer, or a text encoder in eval mode, float32; InputError if it is not whole."""
-    try:
-        import transformers
-    except ImportError:
-        raise InputError("Prompts need the package transformers; run: pip install 'mucs[families]'.") from None
-    kind = getattr(transformers, name)
-    with _reading(folder), _without_bars(transformers.utils.logging):
-        if "Tokenizer" in name:
-            for path in folder.glob("*.json"):
-                given = load_json(path.read_bytes())
-                # none may point to a file that is not among those that were looked at; what is listed here is never opened
-                for key in set(given if path.name == "tokenizer_config.json" else ()) - {"special_tokens_map_file"}:
-                    if (key.endswith("_file") and given[key]) or key == "auto_map":
-                        raise ValueError(f"its tokenizer_config.json names {key}")
-            if not any(all((folder / file).is_file() for file in files) for files in VOCABULARIES):
-                raise ValueError("it has no vocabulary")
-            return kind.from_pretrained(folder, local_files_only=True)
-        config = read_json(folder / "config.json")
-        for key in ("quantization_config", "auto_map", "configuration_files"):
-            if config.get(key):
-                raise ValueError(f"its config.json has {key}")
-        given = {key: value for key, value in config.items() if "attn_implementation" not in key}
-        check_config(given, folder / "config.json")
-        described = kind.config_class.from_dict(given)
-        shapes = [shape for file in weight_files(folder, "model").values() for shape in file.values()]
-        with torch.device("meta"), at_most(len(shapes)):  # takes no memory, whatever sizes the configuration has
-            skeleton = kind(described)
-        if sum(value.numel() for value in skeleton.state_dict().values()) > 2 * sum(map(math.prod, shapes)):
-            raise ValueError("its config.json describes a larger one than its weights are")
-        weights = read_weights(folder, "model")
-        return _whole(
-            *kind.from_pretrained(
-                None, config=described, state_dict=weights, dtype=torch.float32, output_loading_info=True
-            )
-        )
-
-
-@contextlib.contextmanager
-def _without_bars(logging: Any) -> Iterator[None]:
-    """Without the bars that transformers draws."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
+def _embedded(
+    model: DiffusionModel, prompts: Sequence[str], keep: _Keep, progress: Callable[[str, int, int], None] | None
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The conditioning (U, …) of U different prompts, and which of them (N,) each image has."""
+    if not all(isinstance(prompt, str) for prompt in prompts):
+        raise InputError('A prompt is not text; give a string for each image, "" where there is none.')
+    different = sorted(set(prompts))
+    place = {prompt: row for row, prompt in enumerate(different)}
+    width = model.network.config.get("joint_attention_dim")  # of the zeros that stand for a missing T5
+    path = keep.file("prompts", ".f32", lambda: text_folders(model), type(model.network).__name__, width, different)
+    done = partial(progress, "prompts") if progress else None
+    rows = conditioning(model, different, path, keep.encoding.batch_size, done)
+    return rows, torch.tensor([place[prompt] for prompt in prompts])

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mucs import InputError
-from mucs.files import replacing, reserve
+from mucs.files import replacing
 
 BLOCK = 1024  # items read at once where all of them are gone through
 
@@ -25,11 +25,15 @@ class Items:
     images: (N, C, H, W), float in [-1, 1] (or latents), or uint8 in 0..255, which becomes float where it is read.
     conditioning: tensors (N, …) by the name of the network's argument; with `condition_of`, (U, …), shared by items.
     condition_of: (N,) which of the U rows is each item's; None if row i is item i's.
+    address: the digest, where whoever made the items knows what they were made of: nothing is hashed then.
+    facts: a file where numbers about all of them are kept, so that they are gone through once.
     """
 
     images: Tensor
     conditioning: Mapping[str, Tensor] = field(default_factory=dict)
     condition_of: Tensor | None = None
+    address: str | None = None
+    facts: Path | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -46,21 +50,38 @@ class Items:
         """The lowest and the highest number of all images, as float32; NaN if one is NaN."""
         if self.images.dtype == torch.uint8:
             return -1.0, 1.0
-        blocks = [self.images[k : k + BLOCK].aminmax() for k in range(0, len(self), BLOCK)]
-        return (
-            float(torch.stack([low for low, _ in blocks]).min()),
-            float(torch.stack([high for _, high in blocks]).max()),
-        )
+        low, high, _ = self._numbers
+        return low, high
 
     @cached_property
     def mean_square(self) -> float:
         """Mean square of all numbers of all images."""
-        sums = [float(self[k : k + BLOCK].images.double().square().sum()) for k in range(0, len(self), BLOCK)]
-        return sum(sums) / self.images.numel()
+        return self._numbers[2] / self.images.numel()
+
+    @cached_property
+    def _numbers(self) -> tuple[float, float, float]:
+        """The lowest and the highest number of all images, as float32, and the sum of all squares."""
+        if self.facts is not None and self.facts.exists():
+            low, high, squares = json.loads(self.facts.read_bytes())
+            return low, high, squares
+        lows, highs, squares = [], [], 0.0
+        for k in range(0, len(self), BLOCK):
+            block = self[k : k + BLOCK].images
+            low, high = block.aminmax()
+            lows.append(low)
+            highs.append(high)
+            squares += float(block.double().square().sum())
+        found = float(torch.stack(lows).min()), float(torch.stack(highs).max()), squares
+        if self.facts is not None:
+            with replacing(self.facts) as partial:
+                partial.write_text(json.dumps(found))
+        return found
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of shapes, images (as float32) and conditioning, in hexadecimal."""
+        """SHA-256 of shapes, images (as float32) and conditioning, in hexadecimal; or the address, where there is one."""
+        if self.address is not None:
+            return self.address
         sha = hashlib.sha256(f"{len(self)} {tuple(self.images.shape[1:])}".encode())
         for start in range(0, len(self), BLOCK):
             block = self[start : start + BLOCK]
@@ -84,22 +105,3 @@ def as_items(images: Tensor | Items) -> Items:
         if not isinstance(values, Tensor) or values.device.type != "cpu" or values.ndim == 0:
             raise InputError(f"The {name} are no tensor in the CPU's memory with a row for each item; give one.")
     return items
-
-
-def kept(
-    path: Path | None, shape: tuple[int, ...], fill: Callable[[Tensor], object], dtype: torch.dtype = torch.float32
-) -> Tensor:
-    """A tensor that `fill` writes once; with a path it is mapped from that file, where a later call finds it."""
-    if path is None:
-        values = torch.empty(shape, dtype=dtype)
-        fill(values)
-        return values
-    kind = torch.empty(0, dtype=dtype).numpy().dtype
-    size = int(np.prod(shape)) * kind.itemsize
-    if not path.exists() or path.stat().st_size != size:
-        with replacing(path) as partial:
-            reserve(partial, size)
-            writable = np.memmap(partial, kind, "r+", shape=shape)
-            fill(torch.from_numpy(writable))
-            writable.flush()
-    return torch.from_numpy(np.memmap(path, kind, "c", shape=shape))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -17,8 +15,10 @@ import torch
 from torch import Tensor
 
 from mucs import InputError
+from mucs.attribution.addresses import address
 from mucs.attribution.bank import NoiseBank
-from mucs.attribution.items import Items, as_items, kept
+from mucs.attribution.items import Items, as_items
+from mucs.attribution.mapped import cached
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import differences, skews
@@ -26,6 +26,7 @@ from mucs.attribution.version import METHOD_SHA256
 from mucs.files import creating, reserve
 
 PAIRS = 1 << 16  # (item, entry) pairs measured before they are written down
+Done = Callable[[int], None]  # told how many more pairs are done
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ def pair_losses(
     return losses
 
 
-def in_parts(which: Tensor, entries: range, part: Callable[[Tensor, range], Tensor]) -> Tensor:
+def in_parts(
+    which: Tensor, entries: range, part: Callable[[Tensor, range], Tensor], done: Done | None = None
+) -> Tensor:
     """Losses (K, len(entries)) of the items `which` (K,), from parts (entries, items) of at most PAIRS pairs, entry by entry where they are many."""
     losses = torch.empty(len(entries), len(which))
     step = max(1, PAIRS // max(1, len(which)))
@@ -124,11 +127,19 @@ def in_parts(which: Tensor, entries: range, part: Callable[[Tensor, range], Tens
         for start in range(0, len(which), PAIRS):
             place = slice(first, first + step), slice(start, start + PAIRS)
             losses[place] = part(which[place[1]], entries[place[0]])
+            if done:
+                done(losses[place].numel())
     return losses.T
 
 
 def measure(
-    model: DiffusionModel, items: Items, bank: NoiseBank, which: Tensor, entries: range, scoring: Scoring
+    model: DiffusionModel,
+    items: Items,
+    bank: NoiseBank,
+    which: Tensor,
+    entries: range,
+    scoring: Scoring,
+    done: Done | None = None,
 ) -> Tensor:
     """Losses of the items `which` (K,) under a range of bank entries: (K, len(entries)) float32 on the CPU."""
 
@@ -137,7 +148,7 @@ def measure(
         j = torch.arange(columns.start, columns.stop).repeat_interleave(len(chosen))
         return pair_losses(model, items, bank, i, j, scoring).view(len(columns), len(chosen))
 
-    return in_parts(which, entries, part)
+    return in_parts(which, entries, part, done)
 
 
 def denoising_losses(
@@ -174,7 +185,8 @@ def check(model: DiffusionModel, items: Items, bank: NoiseBank) -> None:
 class LossTable:
     """Losses of a model, measured where they are first asked for and then kept: values (M, N), NaN where not yet.
 
-    Several threads may ask at once, and where the values are mapped from a file, several processes.
+    Several threads may ask at once, and where the values are mapped from a file, several processes. Two that ask for
+    the same pair at the same time both measure it, and find the same.
     """
 
     def __init__(
@@ -199,17 +211,37 @@ class LossTable:
 
     def missing(self, entries: range, items: range) -> int:
         """How many pairs of these bank entries and items are not known yet."""
-        return int(self.values[entries.start : entries.stop, items.start : items.stop].isnan().sum())
+        return int(self.values[_slice(entries), _slice(items)].isnan().sum())
 
     def fill(self, entries: range, items: range, values: Tensor) -> None:
-        """Take losses that were measured elsewhere."""
-        self.values[entries.start : entries.stop, items.start : items.stop] = values.T
+        """Take losses that were measured elsewhere.
+
+        Args:
+            entries: Bank entries, without a step.
+            items: Items, without a step.
+            values: (len(items), len(entries)) float32, as `rows` gives them.
+
+        Raises:
+            InputError: If the values are of another shape or dtype, or not finite.
+        """
+        place = self.values[_slice(entries), _slice(items)]
+        if place.shape != values.T.shape or values.dtype != torch.float32 or not values.isfinite().all():
+            raise InputError(
+                f"The losses are {values.dtype} of shape {tuple(values.shape)}, the table takes finite float32 of"
+                f" {tuple(place.T.shape)}; measure them anew."
+            )
+        place.copy_(values.T)
+
+
+def _slice(places: range) -> slice:
+    return slice(places.start, places.stop)
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What the bits of a loss can depend on, besides model, items, bank and settings."""
+    """What the bits of a loss can depend on, besides model, items, bank and settings; the number of threads where it is above one."""
     if device.type == "cpu":
-        name = f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        name = torch.backends.cpu.get_cpu_capability() + (f", {threads} threads" if threads > 1 else "")
     else:
         name = torch.cuda.get_device_name(device)
     return {"type": device.type, "name": name, "torch": torch.__version__}
@@ -233,40 +265,33 @@ class LossStore:
     def table(self, model: DiffusionModel, items: Items, bank: NoiseBank, scoring: Scoring) -> LossTable:
         """The losses of a model; InputError if items or bank do not fit it."""
         check(model, items, bank)
-        address = self._address(
-            model,
-            items,
-            bank=bank.digest,
-            precision=scoring.precision,
-            compile=scoring.compile,
-            batch_size=scoring.batch_size,
-        )
+        how = {"precision": scoring.precision, "compile": scoring.compile, "batch_size": scoring.batch_size}
+        place = self._address(model, items, bank=bank.digest, **how)
         with self.lock:
-            if address not in self.tables:
-                values = self._values(address, (len(bank), len(items)))
-                self.tables[address] = LossTable(model, items, bank, scoring, values, address)
-            return self.tables[address]
+            if place not in self.tables:
+                values = self._values(place, (len(bank), len(items)))
+                self.tables[place] = LossTable(model, items, bank, scoring, values, place)
+            return self.tables[place]
 
     def number(self, model: DiffusionModel, items: Items, compute: Callable[[], float], **about: Any) -> float:
         """A number of a model and items, computed once; `about` is what else it depends on."""
-        address = self._address(model, items, **about)
+        place = self._address(model, items, **about)
         with self.lock:
-            if address not in self.numbers:
-                path = self.folder and self.folder / f"{address}.f64"
-                value = kept(path, (1,), lambda blank: blank.fill_(compute()), torch.float64)
-                self.numbers[address] = float(value)
-            return self.numbers[address]
+            if place not in self.numbers:
+                path = self.folder and self.folder / f"{place}.f64"
+                value = cached(path, (1,), lambda blank: blank.fill_(compute()), torch.float64)
+                self.numbers[place] = float(value)
+            return self.numbers[place]
 
     @staticmethod
     def _address(model: DiffusionModel, items: Items, **about: Any) -> str:
-        about |= {"model": model.digest, "items": items.digest}
         about |= {"code": METHOD_SHA256, "machine": machine(model.device)}
-        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+        return address(model=model.digest, items=items.digest, **about)
 
-    def _values(self, address: str, shape: tuple[int, int]) -> Tensor:
+    def _values(self, place: str, shape: tuple[int, int]) -> Tensor:
         if self.folder is None:
             return torch.full(shape, torch.nan)
-        path, size = self.folder / f"{address}.f32", 4 * shape[0] * shape[1]
+        path, size = self.folder / f"{place}.f32", 4 * shape[0] * shape[1]
         if path.exists() and path.stat().st_size != size:  # cut short: the rest would read as losses of 0
             path.unlink(missing_ok=True)
         if not path.exists():

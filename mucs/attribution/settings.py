@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mucs import InputError
-from mucs.attribution.attribute import Screening
+from mucs.attribution.encode import Encoding
 from mucs.attribution.losses import Scoring
+from mucs.attribution.screening import Screening
 from mucs.attribution.unlearning import Unlearning
 
 MOST_NOISES = 100_000
@@ -21,9 +22,14 @@ RENAMED = {
     ("unlearning", "shared_noise"): "unlearning_shared_noise",
     ("unlearning", "precision"): "unlearning_precision",
     ("scoring", "shared_noise"): "scoring_shared_noise",
+    ("encoding", "batch_size"): "encoding_batch_size",
+    ("encoding", "precision"): "latent_precision",
 }
 # left out of a record where they are as in all runs before there were such settings, whose digests so stay what they are
-LATER = ("micro_batch_size", "gradient_checkpointing", "unlearning_precision", "efficient_attention", "eps")
+LATER = (
+    *("micro_batch_size", "gradient_checkpointing", "unlearning_precision", "efficient_attention", "eps"),
+    *("encoding_batch_size", "latent_precision"),
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Settings:
         decoys: How many a calibration is made of.
         unlearning: How an item is unlearned.
         scoring: How losses are measured and compared.
+        encoding: How images and prompts are encoded.
         screening: Successive halving; None scores every training item on the full bank.
 
     Raises:
@@ -57,6 +64,7 @@ class Settings:
     decoys: int = 32
     unlearning: Unlearning = field(default_factory=Unlearning)
     scoring: Scoring = field(default_factory=Scoring)
+    encoding: Encoding = field(default_factory=Encoding)
     screening: Screening | None = None
 
     def __post_init__(self) -> None:
@@ -85,7 +93,7 @@ class Settings:
         """
         if not isinstance(record, Mapping):
             raise InputError(f"The settings are {record!r}; give an object of their values by name.")
-        parts: dict[str, dict[str, Any]] = {"": {}, "unlearning": {}, "scoring": {}}
+        parts: dict[str, dict[str, Any]] = {"": {}, "unlearning": {}, "scoring": {}, "encoding": {}}
         for name, value in record.items():
             if name not in DEFAULTS:
                 raise InputError(f"{name!r} is not a setting; use one of: {', '.join(DEFAULTS)}.")
@@ -96,6 +104,7 @@ class Settings:
             **parts[""],
             unlearning=Unlearning(**parts["unlearning"]),
             scoring=Scoring(**parts["scoring"]),
+            encoding=Encoding(**parts["encoding"]),
             screening=Screening(stages) if stages else None,
         )
 
@@ -139,8 +148,8 @@ def _is_stage(value: Any) -> bool:
 # where each name of a record belongs: its part of the settings, "" for none, and the field there
 PLACES = {
     RENAMED.get((part, each.name), each.name): (part, each.name)
-    for part, kind in (("", Settings), ("unlearning", Unlearning), ("scoring", Scoring))
+    for part, kind in (("", Settings), ("unlearning", Unlearning), ("scoring", Scoring), ("encoding", Encoding))
     for each in dataclasses.fields(kind)
-    if each.name not in ("unlearning", "scoring")
+    if each.name not in ("unlearning", "scoring", "encoding")
 }
 DEFAULTS = _flat(Settings())

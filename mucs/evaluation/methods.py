@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import logging
-import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +12,10 @@ import torch
 from torch import Tensor
 
 from mucs.attribution import Items, LossStore, NoiseBank, Scoring, Screening, Unlearning, mirrored_unlearning
-from mucs.attribution.attribute import best
-from mucs.attribution.items import kept
+from mucs.attribution.addresses import address
 from mucs.attribution.losses import machine, measure
+from mucs.attribution.mapped import cached
+from mucs.attribution.screening import successive_halving
 from mucs.attribution.unlearning import with_null_loss
 from mucs.attribution.version import METHOD_SHA256
 from mucs.evaluation.case import Case
@@ -50,15 +48,15 @@ class Mucs:
     def _unlearned(self, generated: Items | None = None, seed: int | None = None) -> list[tuple[Tensor, bool]]:
         """Entries (N + H, M) of each generated item, and whether its unlearning converged; in memory, or in the folder for good."""
         generated, seed = generated or self.case.generated, self.case.seed if seed is None else seed
-        everyone, model = self.case.everyone, self.case.model
+        candidates, model = self.case.everyone, self.case.model
         store = LossStore(self.folder and self.folder / "losses")
         settings = with_null_loss(self.settings, model, self.case.images, store, self.case.seed)
-        which, columns = torch.arange(len(everyone)), range(len(self.bank))
-        before = store.table(model, everyone, self.bank, self.scoring).rows(which, columns)
+        which, columns = torch.arange(len(candidates)), range(len(self.bank))
+        before = store.table(model, candidates, self.bank, self.scoring).rows(which, columns)
         about = {
             "model": model.digest,
             "images": self.case.images.digest,
-            "everyone": everyone.digest,
+            "everyone": candidates.digest,
             "bank": self.bank.digest,
             "settings": dataclasses.asdict(settings),
             "scoring": dataclasses.asdict(replace(self.scoring, score="skew")),
@@ -66,7 +64,7 @@ class Mucs:
             "machine": machine(model.device),
             "code": METHOD_SHA256,
         }
-        place = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+        place = address(**about)
 
         def one(k: int) -> tuple[Tensor, bool]:
             item = generated[k : k + 1]
@@ -76,11 +74,11 @@ class Mucs:
                 how = "converged" if done.converged else "NOT converged"
                 log.info("unlearn   %d of %d: %s after %d steps", k + 1, len(generated), how, done.steps)
                 second = self.scoring.second_bank(self.bank)
-                losses[:-1] = measure(done.model, everyone, second, which, columns, self.scoring)
+                losses[:-1] = measure(done.model, candidates, second, which, columns, self.scoring)
                 losses[-1] = float(done.converged)
 
             path = self.folder and self.folder / "unlearned" / place / f"{item.digest}.f32"
-            losses = kept(path, (len(everyone) + 1, len(self.bank)), fill)
+            losses = cached(path, (len(candidates) + 1, len(self.bank)), fill)
             return self.scoring.compare(before, losses[:-1]), bool(losses[-1].all())
 
         digests = [generated[k : k + 1].digest for k in range(len(generated))]
@@ -113,17 +111,13 @@ class Mucs:
 
 def _raced(entries: Tensor, screening: Screening) -> Tensor:
     """(N, M) to (N,)."""
-    count, full = entries.shape
-    alive, scores, fell = torch.arange(count), torch.empty(count), []
-    for seen, keep in (stage for stage in screening.stages if stage[0] < full):
-        here = entries[alive, :seen].mean(dim=1)
-        stays = torch.zeros(len(alive), dtype=torch.bool)
-        stays[best(here, max(1, math.ceil(keep * count)))] = True
-        scores[alive] = here
-        fell.append(alive[~stays])
-        alive = alive[stays]
-    scores[alive] = entries[alive].mean(dim=1)
-    for which in reversed(fell):
-        scores[which] = scores[which].clamp(max=float(scores[alive].min()) - 1e-6)
-        alive = torch.cat([alive, which])
+    rounds = successive_halving(
+        screening, len(entries), entries.shape[1], lambda which, seen: entries[which, seen.start : seen.stop]
+    )
+    alive, scores = rounds[-1].candidates, torch.empty(len(entries))
+    scores[alive] = rounds[-1].values.mean(dim=1)
+    for stage in reversed(rounds[:-1]):
+        fell = ~torch.isin(stage.candidates, alive)
+        scores[stage.candidates[fell]] = stage.values.mean(dim=1)[fell].clamp(max=float(scores[alive].min()) - 1e-6)
+        alive = stage.candidates
     return scores

@@ -182,7 +182,7 @@ def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bytes(audite
     command = [sys.executable, "-m", "flows.cli", *words(registry, tmp_path, "killed")]
     environment = os.environ | {"MUCS_CACHE": str(tmp_path / "cache"), "PREFECT_API_URL": PREFECT_API_URL.value()}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    while not list((tmp_path / "cache").glob("work/*/items/*")):
+    while not list((tmp_path / "cache").glob("work/items/*.safetensors")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -191,7 +191,7 @@ def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bytes(audite
     assert evidence("killed") == {}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "kept from before" in done.stderr
+    assert "computed before" in done.stderr
     assert "calibrate first: there is no calibration" in done.stderr
     assert first.run[:16] in done.stdout
     assert evidence("killed") == evidence("once")
@@ -202,7 +202,7 @@ def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, re
     shutil.copy(folder / "ledger.duckdb", tmp_path)
     inputs = {"registry": str(registry), "revision": "v1", "results": "s3://evidence/calibrated"}
     inputs |= {"licences": ["CC-BY-4.0"], "settings": CONTROLLED, "device": "cpu", "cache": folder / "cache"}
-    kept = {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("work/*/items/*")}
+    kept = {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("work/items/*.safetensors")}
     made = calibrate(**inputs)
     assert (made.decoys, made.noises, made.made) == (3, 4, True)
 
@@ -220,7 +220,7 @@ def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, re
         "noises": 4,
         "method_sha256": METHOD_SHA256,
     }
-    assert {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("work/*/items/*")} == kept
+    assert {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("work/items/*.safetensors")} == kept
     assert kept
     (tmp_path / "anew").mkdir()
     assert run_audit(registry, tmp_path / "anew", "calibrated", settings=CONTROLLED).run == audits[0].run
@@ -263,7 +263,7 @@ def test_what_a_withdrawn_run_attributed_is_attributed_again_from_nothing(audite
         again = run_audit(registry, tmp_path, "again", settings=CONTROLLED, cache=folder / "cache")
     assert (again.attributed, again.held) == (3, 0)
     assert again.run != first.run
-    assert "kept from before" not in caplog.text
+    assert "computed before" not in caplog.text
     record = json.loads(evidence("again")[f"{again.run}/run.json"])
     assert record.pop("replaces") == [first.run]
     assert record == json.loads(evidence("once")[f"{first.run}/run.json"])  # the same came out

@@ -26,11 +26,12 @@ from mucs.attribution import (
     calibrate,
     controls,
     denoising_losses,
+    encode,
     estimate_null_loss,
     noise_consistent_skew,
 )
+from mucs.attribution.checkpoint import read_weights
 from mucs.attribution.losses import check
-from mucs.attribution.model import read_weights
 from mucs.attribution.unlearning import mirrored_unlearning, trainable_names
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -219,15 +220,15 @@ def test_items_that_do_not_fit_are_refused(fault, model):
 
 def test_what_is_no_image_is_refused(model):
     for attempt, words in {
-        lambda: model.encode(
-            IMAGES.numpy(), labels=LABELS
+        lambda: encode(
+            model, IMAGES.numpy(), labels=LABELS
         ): "images are float32; give uint8, or floats in .* as a tensor",
-        lambda: model.encode(IMAGES.int(), labels=LABELS): "images are torch.int32; give uint8, or floats",
-        lambda: model.encode(IMAGES, labels=LABELS / 2): "whole numbers from 0 to 2",
+        lambda: encode(model, IMAGES.int(), labels=LABELS): "images are torch.int32; give uint8, or floats",
+        lambda: encode(model, IMAGES, labels=LABELS / 2): "whole numbers from 0 to 2",
         lambda: mirrored_unlearning(model, items()[:1], list(IMAGES)): "images are list; give uint8, or floats",
     }.items():
         says(attempt, words)
-    listed = model.encode(IMAGES, labels=LABELS.tolist())
+    listed = encode(model, IMAGES, labels=LABELS.tolist())
     assert torch.equal(listed.conditioning["class_labels"], LABELS)
 
 
@@ -342,11 +343,11 @@ def test_a_table_that_was_cut_short_is_measured_anew(model, tmp_path):
 NO_ROOM = """
 import resource, signal, sys, torch
 from mucs import InputError
-from mucs.attribution.items import kept
+from mucs.attribution.mapped import cached
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
-    kept(Path(sys.argv[1]) / "deep" / "losses", (1000,), torch.zero_)
+    cached(Path(sys.argv[1]) / "deep" / "losses", (1000,), torch.zero_)
 except InputError as error:
     print(error)
 """

@@ -31,10 +31,11 @@ from mucs.attribution import (
     Scoring,
     Unlearning,
     attribute,
+    encode,
     estimate_null_loss,
     mirrored_unlearning,
 )
-from mucs.attribution.model import network_from_config
+from mucs.attribution.checkpoint import network_from_config
 
 COUNT = 12
 PLANTED = 4
@@ -223,7 +224,8 @@ class Family:
         return DiffusionModel.from_pretrained(folder, size=self.size, **options)
 
     def encode(self, model: DiffusionModel, cache: Path | None = None, images: torch.Tensor | None = None) -> Items:
-        return model.encode(
+        return encode(
+            model,
             pictures(self.pixels) if images is None else images,
             labels=LABELS if self.labels else None,
             prompts=PROMPTS if self.prompts else None,
@@ -393,7 +395,7 @@ def test_latents_and_embeddings_are_computed_once(checkpoints, tmp_path, monkeyp
     cache, images = tmp_path / "cache", pictures(16)
     plain, first = family.encode(family.read(folder)), family.encode(family.read(folder), cache)
     kept = files(cache)
-    assert len(kept) == 2
+    assert len(kept) == 3  # latents, embeddings, and their shapes
     with monkeypatch.context() as patch:
         forbid(patch, diffusers.AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer)
         second = family.encode(family.read(folder), cache)
@@ -404,26 +406,26 @@ def test_latents_and_embeddings_are_computed_once(checkpoints, tmp_path, monkeyp
     changed = images.clone()
     changed[3, 0, 0, 0] += 0.5
     family.encode(family.read(folder), cache, changed)
-    assert len(files(cache)) == 3
+    assert len(files(cache)) == 4
     weights = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
     weights["encoder.conv_in.bias"] += 1
     save_file(weights, folder / "vae" / "diffusion_pytorch_model.safetensors")
     other = family.encode(family.read(folder), cache)
-    assert len(files(cache)) == 4
+    assert len(files(cache)) == 5
     assert not torch.equal(other.images, first.images)
     weights = load_file(folder / "text_encoder_2" / "model.safetensors")
     weights["text_projection.weight"] += 1
     save_file(weights, folder / "text_encoder_2" / "model.safetensors", metadata={"format": "pt"})
     other = family.encode(family.read(folder), cache)
-    assert len(files(cache)) == 5
+    assert len(files(cache)) == 7
     assert not torch.equal(other.conditioning["text_embeds"], first.conditioning["text_embeds"])
 
 
 def test_an_item_does_not_depend_on_its_company(checkpoints):
     model = FAMILIES["stable-diffusion"].read(checkpoints("stable-diffusion"))
     images = ((pictures(16) + 1) * 127.5).byte()
-    whole = model.encode(images, prompts=PROMPTS)
-    alone = model.encode(images[9:10].float() / 127.5 - 1, prompts=PROMPTS[9:10])
+    whole = encode(model, images, prompts=PROMPTS)
+    alone = encode(model, images[9:10].float() / 127.5 - 1, prompts=PROMPTS[9:10])
     assert whole[[9]].digest == alone.digest
 
 
@@ -655,22 +657,22 @@ def test_what_goes_with_the_images_must_fit_the_model(checkpoints, monkeypatch):
     plain, dit, text = (FAMILIES[name].read(checkpoints(name)) for name in ("epsilon", "dit", "stable-diffusion"))
     small, images = pictures(8), pictures(16)
     for attempt, says in {
-        lambda: dit.encode(images): "takes a label for each image; give them as `labels`",
-        lambda: text.encode(images): "takes a prompt for each image; give them as `prompts`",
-        lambda: plain.encode(small, labels=LABELS): "takes no labels; leave `labels` out",
-        lambda: plain.encode(small, prompts=PROMPTS): "takes no prompts; leave `prompts` out",
-        lambda: text.encode(images, prompts=PROMPTS[:5]): "12 images and 5 prompts; give one each",
-        lambda: text.encode(images, prompts=[*PROMPTS[:11], None]): "A prompt is not text",
-        lambda: dit.encode(images, labels=LABELS[:5]): "12 images and 5 labels; give one each",
-        lambda: dit.encode(images, labels=LABELS + 1): "whole numbers from 0 to 1",
-        lambda: dit.encode(small, labels=LABELS): r"\(12, 3, 8, 8\), the model takes \(N, 3, 16, 16\); resize",
-        lambda: plain.encode(images): r"\(12, 3, 16, 16\), the model takes \(N, 3, 8, 8\)",
-        lambda: plain.encode(small[:0]): "There are no images",
-        lambda: plain.encode(small.int()): "give uint8, or floats",
-        lambda: DiffusionModel(text.network, text.scheduler).encode(images, prompts=PROMPTS): "from_pretrained",
+        lambda: encode(dit, images): "takes a label for each image; give them as `labels`",
+        lambda: encode(text, images): "takes a prompt for each image; give them as `prompts`",
+        lambda: encode(plain, small, labels=LABELS): "takes no labels; leave `labels` out",
+        lambda: encode(plain, small, prompts=PROMPTS): "takes no prompts; leave `prompts` out",
+        lambda: encode(text, images, prompts=PROMPTS[:5]): "12 images and 5 prompts; give one each",
+        lambda: encode(text, images, prompts=[*PROMPTS[:11], None]): "A prompt is not text",
+        lambda: encode(dit, images, labels=LABELS[:5]): "12 images and 5 labels; give one each",
+        lambda: encode(dit, images, labels=LABELS + 1): "whole numbers from 0 to 1",
+        lambda: encode(dit, small, labels=LABELS): r"\(12, 3, 8, 8\), the model takes \(N, 3, 16, 16\); resize",
+        lambda: encode(plain, images): r"\(12, 3, 16, 16\), the model takes \(N, 3, 8, 8\)",
+        lambda: encode(plain, small[:0]): "There are no images",
+        lambda: encode(plain, small.int()): "give uint8, or floats",
+        lambda: encode(DiffusionModel(text.network, text.scheduler), images, prompts=PROMPTS): "from_pretrained",
     }.items():
         with pytest.raises(InputError, match=says):
             attempt()
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(InputError, match=r"pip install 'mucs\[families\]'"):
-        text.encode(images, prompts=PROMPTS)
+        encode(text, images, prompts=PROMPTS)

@@ -4,13 +4,17 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
+from mucs import InputError
 from mucs.attribution import DiffusionModel, Items, LossStore, NoiseBank, Scoring, denoising_losses
+from mucs.attribution.losses import machine
 
 ITEMS = 40
 SCORING = Scoring(batch_size=4)
@@ -113,6 +117,52 @@ def test_nothing_in_the_store_can_be_stale(model, items, tmp_path):
     tables = [store.table(*case) for case in cases]
     assert len({id(table) for table in tables}) == len(cases) == len(list(tmp_path.glob("*.f32")))
     assert store.table(*cases[0]) is tables[0]
+
+
+def test_losses_of_a_shard_are_taken_from_where_they_were_measured(model, items, expected, tmp_path):
+    bank = NoiseBank.draw(model, 16)
+    elsewhere = LossStore(tmp_path / "elsewhere").table(model, items, bank, SCORING)
+    shards = [range(0, 15), range(15, ITEMS)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    measured = [elsewhere.rows(torch.arange(shard.start, shard.stop), range(16)) for shard in shards]
+    torch.set_num_threads(threads)
+    table = LossStore(tmp_path / "here").table(model, items, bank, SCORING)
+    table.model = None  # nothing to measure with
+    assert table.missing(range(16), range(ITEMS)) == 16 * ITEMS
+    table.fill(range(16), shards[0], measured[0])
+    assert [table.missing(range(16), shard) for shard in shards] == [0, 16 * 25]
+    table.fill(range(16), shards[1], measured[1])
+    assert torch.equal(table.rows(torch.arange(ITEMS), range(16)), expected)
+    with pytest.raises(InputError, match=r"the table takes finite float32 of \(15, 16\); measure them anew"):
+        table.fill(range(16), shards[0], measured[1])
+
+
+def test_several_threads_measure_at_once(model, items):
+    """Both are in the network at the same time: neither waits for the other's pairs."""
+    both = threading.Barrier(2, timeout=60)
+
+    def meet(*_):
+        both.wait()
+
+    twin = model.copy()
+    twin.network.register_forward_pre_hook(meet)
+    table = LossStore().table(twin, items, NoiseBank.draw(model, 1), Scoring(batch_size=20))
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda k: table.rows(torch.arange(20 * k, 20 * k + 20), range(1)), range(2)))
+    assert torch.cat(found).isfinite().all()
+    assert table.missing(range(1), range(ITEMS)) == 0
+
+
+def test_a_machine_is_named_without_its_threads_where_each_item_has_one():
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert machine(torch.device("cpu"))["name"] == torch.backends.cpu.get_cpu_capability()
+        torch.set_num_threads(2)
+        assert machine(torch.device("cpu"))["name"].endswith(", 2 threads")
+    finally:
+        torch.set_num_threads(threads)
 
 
 MILLION = """

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mucs.attribution import DiffusionModel, NoiseBank, Unlearning
+from mucs.attribution import DiffusionModel, NoiseBank, Unlearning, encode
 from mucs.evaluation.case import Case
 from tests.conftest import read_rows
 
@@ -19,7 +19,7 @@ def evaluated(world):
         rows = read_rows(folder)
         pixels = np.stack([np.asarray(Image.open(folder / row["file_name"])) for row in rows])
         labels = torch.tensor([int(row["class"]) for row in rows])
-        return model.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2), labels=labels)
+        return encode(model, torch.from_numpy(pixels).permute(0, 3, 1, 2), labels=labels)
 
     held_out = items(world.held_out)
     case = Case(model, items(world.train), items(world.generated)[:], held_out[:4], held_out[4:])
