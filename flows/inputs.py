@@ -79,13 +79,13 @@ class Job:
             validations += validate_training(held_out, "held-out set", takes, self.licences, self.cache)
         return Inputs(checkpoint, training, held_out, takes, validations)
 
-    def plan(self, inputs: Inputs, batch: Pulled | None) -> Plan:
+    def plan(self, checkpoint: Pulled, training: Pulled, held_out: Pulled | None, batch: Pulled | None) -> Plan:
         """The plan of the job's units, as this machine, which computes none of a fleet's, works with it."""
         return Plan(
             registry=str(Path(self.registry).resolve()) if Path(self.registry).is_dir() else self.registry,
-            checkpoint=inputs.checkpoint,
-            training=inputs.training,
-            held_out=inputs.held_out,
+            checkpoint=checkpoint,
+            training=training,
+            held_out=held_out,
             batch=batch,
             settings=self.settings,
             device="cpu" if self.engine.is_fleet else self.device,
