@@ -25,7 +25,7 @@ from tasks.validate import (
     validate_generated,
     validate_training,
 )
-from tests.conftest import read_rows, write_manifest
+from tests.conftest import read_rows, write_manifest, write_shards
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
@@ -266,6 +266,17 @@ def test_at_most_ten_rows_are_shown(world, tmp_path):
         check_training(world.train, licences=["MIT"])
     assert "24 of 24 rows" in str(stopped.value)
     assert str(stopped.value).count("(CC-BY-4.0)") == 10
+
+
+def test_a_corrupt_image_in_a_shard_is_named_by_row(world, tmp_path):
+    folder = world.copy("train", tmp_path / "train")
+    (folder / "t13.png").write_bytes(b"not an image")
+    write_manifest(folder, edit(read_rows(folder), 13, sha256=file_digests(folder / "t13.png")[1]))
+    shards = write_shards(tmp_path / "shards", folder, 2)
+    place = r"t13 in b/data\.parquet, row 1 \(from 0\), of the training set \(False\)"
+    with pytest.raises(GateFailed, match=rf"'image decodes': 1 of 24 rows: {place}"):
+        check_training(shards)
+    assert check_training(write_shards(tmp_path / "good", world.train, 2))[1]["success"]
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", "truncated"])
