@@ -18,7 +18,7 @@ from tasks.prepared import loaded
 from tasks.pull import pull
 
 STEPS = """
-SELECT avg(a.steps)::DOUBLE FROM attributions a JOIN runs r USING (run_id) WHERE r.settings_sha256 = $settings
+SELECT avg(a.steps)::DOUBLE AS steps FROM attributions a JOIN runs r USING (run_id) WHERE r.settings_sha256 = $settings
 """
 
 
@@ -126,5 +126,6 @@ def known_steps(ledger: Path, settings: str) -> float | None:
     if not ledger.exists():
         return None
     with Ledger.open(ledger) as opened:
-        steps = opened.rows(STEPS, {"settings": settings})[0]
-    return next(iter(steps.values()))
+        (row,) = opened.rows(STEPS, {"settings": settings})
+    mean: float | None = row["steps"]
+    return mean
