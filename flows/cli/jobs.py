@@ -28,6 +28,7 @@ class Lines(logging.Formatter):
     """A log record as a line for a person: the minutes and seconds since the command began, and the message."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
         seconds = int(record.relativeCreated / 1000)
         return f"{seconds // 60:2d}:{seconds % 60:02d}  {for_terminal(record.getMessage())}"
 
@@ -170,7 +171,11 @@ def job(
     gpus: float,
     **parameters: Any,
 ) -> dict[str, Any]:
-    """The parameters of a flow, from a command's options. Raises InputError for an engine that cannot be used."""
+    """The parameters of a flow, from a command's options.
+
+    Raises:
+        InputError: For an engine that cannot be used.
+    """
     engine = Engine(ray, processes, workers, gpus)
     engine.check()
     parameters["held_out"] = parameters["held_out"] or None
