@@ -37,8 +37,8 @@ from mucs.evidence import EDGE_SCHEMA, merkle  # noqa: E402
 from mucs.evidence.edges import DECIMALS, NUMBERS, PARQUET, rounded  # noqa: E402
 from mucs.evidence.leaves import hash_leaves, pack  # noqa: E402
 from mucs.evidence.reading import raw_digests  # noqa: E402
-from mucs.evidence.rows import canonical_rows  # noqa: E402
 from mucs.files import file_sha256  # noqa: E402
+from mucs.images.rows import canonical_rows  # noqa: E402
 from mucs.ledger import Ledger, Run, first_fault  # noqa: E402
 from mucs.ledger.questions import names, question  # noqa: E402
 from mucs.royalties import Period, issue, read_contract, read_usage  # noqa: E402
@@ -113,8 +113,8 @@ class World:
             {"kind": kind, "sha256": given["sha256"], "files": 1, "bytes": 1} for kind, given in inputs.items()
         ]
         artifacts += [{"kind": kind, "sha256": sha256, "files": 1, "bytes": 1} for kind, sha256 in outputs.items()]
-        training = canonical_rows(self.training_rows())
-        return Run(record, artifacts, training, canonical_rows(rows), edges, [], f"s3://evidence/{number}")
+        training, made = (canonical_rows(pa.Table.from_pylist(each)) for each in (self.training_rows(), rows))
+        return Run(record, artifacts, training, made, edges, [], f"s3://evidence/{number}")
 
 
 def item(prefix: str, number: int) -> dict[str, str]:

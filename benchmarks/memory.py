@@ -12,20 +12,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import resource
-import weakref
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, UNet2DConditionModel
-from torch._subclasses import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from mucs.attribution import DiffusionModel, Items, Unlearning, mirrored_unlearning
-from mucs.attribution.null_loss import NullLoss
-from mucs.attribution.unlearning import Batch, Objective, trainable_names
+from mucs.attribution import DiffusionModel, Items, Settings, Unlearning, mirrored_unlearning
+from mucs.attribution.estimate import estimate
+from mucs.attribution.unlearning import trainable_names
 
 GB = 1e9
 CROSS_DOWN, CROSS_UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
@@ -99,70 +95,19 @@ def sd15(settings: Unlearning) -> None:
     measure(model, {"encoder_hidden_states": torch.randn(2, 77, 768)}, settings)
 
 
-class Alive(TorchDispatchMode):
-    """Counts the bytes of all tensors that are made while it is on and not yet gone, and the most there were at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.known: Any = weakref.WeakKeyDictionary()
-        self.now = self.peak = 0
-
-    def add(self, tensor: torch.Tensor) -> None:
-        storage = tensor.untyped_storage()
-        if storage not in self.known:
-            self.known[storage] = True
-            self.now += storage.nbytes()
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self.drop, storage.nbytes())
-
-    def drop(self, gone: int) -> None:
-        self.now -= gone
-
-    def __torch_dispatch__(self, operation: Any, types: Any, given: Any = (), named: Any = None) -> Any:
-        made = operation(*given, **(named or {}))
-        for leaf in tree_leaves(made):
-            if isinstance(leaf, torch.Tensor):
-                self.add(leaf)
-        return made
-
-
 def sdxl(micro: int, precision: Any, checkpointing: bool, fused: bool) -> None:
     """The peak of one micro-batch, forward and backward, and of the optimizer's step after it."""
-    settings = Unlearning(micro_batch_size=micro, precision=precision, gradient_checkpointing=checkpointing)
-    attention = contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH)
+    settings = Settings(
+        unlearning=Unlearning(micro_batch_size=micro, precision=precision, gradient_checkpointing=checkpointing)
+    )
     with torch.device("meta"):
-        real = UNet2DConditionModel(**SDXL)  # type: ignore[arg-type]
-    model = DiffusionModel(real, EulerDiscreteScheduler(), "meta")
-    with FakeTensorMode(allow_non_fake_inputs=True), attention:
-        model.device, model.network = torch.device("cpu"), UNet2DConditionModel(**SDXL).eval().requires_grad_(False)  # type: ignore[arg-type]
-        names = trainable_names(model.network, settings.trainable)
-        unlearned = model.copy(names)
-        parameters = [unlearned.network.get_parameter(name).requires_grad_() for name in names]
-        if checkpointing:
-            unlearned.network.enable_gradient_checkpointing()
-        optimizer = torch.optim.AdamW(parameters, lr=1e-5, foreach=False)
-        shape = (micro, *model.shape)
-        given = {
-            "encoder_hidden_states": torch.empty(micro, 77, 2048),
-            "text_embeds": torch.empty(micro, 1280),
-            "time_ids": torch.empty(micro, 6),
-        }
-        batch = Batch(
-            torch.empty(shape), torch.empty(shape), torch.zeros(micro), given, micro // 2, torch.ones(micro // 2)
-        )
-        with Alive() as alive:
-            for tensor in (*model.network.parameters(), *unlearned.network.parameters()):
-                alive.add(tensor)
-            for _ in range(2):  # from the second on the optimizer's moments are there
-                Objective(NullLoss(1.0), settings).losses(unlearned, batch)
-                optimizer.step()
-                kept = alive.now
-                optimizer.zero_grad()
-    count = sum(p.numel() for p in model.network.parameters())
-    trained = sum(p.numel() for p in parameters)
+        network = UNet2DConditionModel(**SDXL)  # type: ignore[arg-type]
+    model = DiffusionModel(network, EulerDiscreteScheduler(), "meta")
+    with contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH):
+        found = estimate(model, settings, 1_000_000, 1000, 1000, 1_000_000)
     print(
-        f"| {micro} | {precision} | {checkpointing} | {'fused' if fused else 'math'} | {alive.peak / GB:.1f} GB"
-        f" | {kept / GB:.1f} GB | {count / 1e6:.0f} M, {trained / 1e6:.0f} M trained |",
+        f"| {micro} | {precision} | {checkpointing} | {'fused' if fused else 'math'} | {found.step_bytes / GB:.1f} GB"
+        f" | {found.weights_bytes / GB:.1f} GB |",
         flush=True,
     )
 

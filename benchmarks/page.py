@@ -10,13 +10,11 @@ made in a process of its own: seconds, CPU seconds and peak memory, and the page
 from __future__ import annotations
 
 import argparse
-import io
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -28,11 +26,13 @@ TRAINING, EDGES = 1000, 20
 def build(folder: Path, generated: int) -> None:
     """A ledger with one run, and a picture for each of its items."""
     import numpy as np
+    import pyarrow as pa
     from PIL import Image
+    from pyarrow import csv
 
     from mucs import ledger as store
     from mucs.ledger import Ledger
-    from tests.factories import staged_run
+    from tests.factories import item_row, staged_run
 
     run = staged_run(folder, generated, TRAINING, EDGES)
     with Ledger.open(folder / "ledger.duckdb", read_only=False) as ledger:
@@ -40,23 +40,26 @@ def build(folder: Path, generated: int) -> None:
     (folder / "run").write_text(run.sha256)
     random = np.random.default_rng(0)
     for prefix, count in (("g", generated), ("t", TRAINING)):
-        for k in range(count):
-            data = io.BytesIO()
-            Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8)).save(data, "PNG")
-            (folder / f"{prefix}{k}.png").write_bytes(data.getvalue())
+        rows = [item_row(prefix, k) for k in range(count)]
+        (folder / prefix).mkdir()
+        csv.write_csv(pa.Table.from_pylist(rows), folder / prefix / "metadata.csv")
+        for row in rows:
+            Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8)).save(folder / prefix / row["file_name"])
 
 
 def make(folder: Path) -> None:
     """The page, as the task writes it."""
+    from mucs.images import ImageSet
     from mucs.ledger import Ledger
     from mucs.report import audit_page
-    from tasks.report import COUNTED, picture
+    from tasks.report import COUNTED, pictures
 
     began, cpu = time.monotonic(), time.process_time()
-    run, shown = (folder / "run").read_text(), partial(picture, folder)
+    run = (folder / "run").read_text()
+    shown = [pictures(ImageSet.open(folder / name, "set")) for name in ("t", "g")]
     with Ledger.open(folder / "ledger.duckdb") as ledger, (folder / "page.html").open("w") as f:
         shares = ledger.ask("shares", run=run, top=COUNTED)
-        f.writelines(audit_page(ledger, run, shares, COUNTED, shown, shown))
+        f.writelines(audit_page(ledger, run, shares, COUNTED, *shown))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     size = (folder / "page.html").stat().st_size / 1e6
     seconds = f"{time.monotonic() - began:.1f} s, {time.process_time() - cpu:.1f} CPU s"

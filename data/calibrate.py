@@ -3,50 +3,42 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import torch
-
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from train import load  # noqa: E402
-
-from flows.demo import SETTINGS  # noqa: E402
-from mucs.attribution import DiffusionModel, Items, LossStore, NoiseBank, calibrate  # noqa: E402
-from mucs.files import replacing  # noqa: E402
+from flows.demo import FOLDERS, SETTINGS  # noqa: E402
+from tasks.calibrate import assemble_calibration, decoys, score_decoy  # noqa: E402
+from tasks.device import cores  # noqa: E402
+from tasks.plan import Plan  # noqa: E402
+from tasks.pull import as_pulled  # noqa: E402
 
 WORK = HERE / "calibration.work"
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    model = DiffusionModel.from_pretrained(HERE / "checkpoint")
-    images, held_out = (
-        Items(pixels, {"class_labels": labels})
-        for pixels, labels in (load(HERE / "openmoji" / split) for split in ("train", "held_out"))
+    folders = {name: as_pulled(folder) for name, folder in FOLDERS.items()}
+    plan = Plan(
+        registry="",
+        checkpoint=folders["checkpoint"],
+        training=folders["train"],
+        held_out=folders["held_out"],
+        batch=None,
+        settings=SETTINGS,
+        device="cpu",
+        cache=WORK,
+        work=str(WORK / "work"),
     )
-    bank = NoiseBank.draw(model, SETTINGS.num_noises, SETTINGS.fraction, SETTINGS.seed)
-    cores = torch.get_num_threads()
-    torch.set_num_threads(1)  # one decoy a core
-    with ThreadPoolExecutor(cores) as pool:
-        made = calibrate(
-            model,
-            images,
-            held_out,
-            bank.prefix(SETTINGS.calibration_noises),
-            SETTINGS.unlearning,
-            SETTINGS.decoys,
-            scoring=SETTINGS.scoring,
-            seed=SETTINGS.seed,
-            store=LossStore(WORK),
-            executor=pool,
-        )
-    with replacing(HERE / "calibration.safetensors") as partial:
-        partial.write_bytes(made.to_bytes())
-    print(f"{made.null_scores.shape[1]} decoys, {made.null_scores.shape[0]} items, {made.entries} noises")
+    chosen = decoys(plan)
+    with ThreadPoolExecutor(cores()) as pool:
+        for decoy, outcome in zip(chosen, pool.map(lambda unit: score_decoy.fn(plan, unit), chosen), strict=True):
+            print(f"{decoy.name}: {outcome}", flush=True)
+    shutil.copy(assemble_calibration.fn(plan, chosen), HERE / "calibration.safetensors")
 
 
 if __name__ == "__main__":

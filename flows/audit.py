@@ -133,9 +133,9 @@ def audit(
 
     generated = pull(registry, revision, batch, job.cache)
     inputs = job.pull()
-    validations = inputs.validations + validate_generated(generated, inputs.takes)
+    validations = inputs.validations + validate_generated(generated, inputs.takes, job.cache)
     log.info("validate  %d gates passed", len(validations))
-    plan = job.plan(inputs, generated)
+    plan = job.plan(inputs.checkpoint, inputs.training, inputs.held_out, generated)
     images = opened(generated, "generated batch")
 
     calibration = find_calibration(plan, results) if inputs.held_out else None

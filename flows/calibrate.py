@@ -70,7 +70,7 @@ def calibrate(
     inputs = job.pull()
     log.info("validate  %d gates passed", len(inputs.validations))
 
-    plan = job.plan(inputs, None)
+    plan = job.plan(inputs.checkpoint, inputs.training, inputs.held_out, None)
     place = find_calibration(plan, results)
     made = place is None
     if place is None:

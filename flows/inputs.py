@@ -73,19 +73,19 @@ class Job:
         checkpoint = pull(self.registry, self.revision, self.checkpoint, self.cache)
         training = pull(self.registry, self.revision, self.training_set, self.cache)
         held_out = pull(self.registry, self.revision, self.held_out, self.cache) if self.held_out else None
-        validations, takes = validate_checkpoint(checkpoint)
-        validations += validate_training(training, "training set", takes, self.licences)
+        validations, takes = validate_checkpoint(checkpoint, self.cache)
+        validations += validate_training(training, "training set", takes, self.licences, self.cache)
         if held_out:
-            validations += validate_training(held_out, "held-out set", takes, self.licences)
+            validations += validate_training(held_out, "held-out set", takes, self.licences, self.cache)
         return Inputs(checkpoint, training, held_out, takes, validations)
 
-    def plan(self, inputs: Inputs, batch: Pulled | None) -> Plan:
+    def plan(self, checkpoint: Pulled, training: Pulled, held_out: Pulled | None, batch: Pulled | None) -> Plan:
         """The plan of the job's units, as this machine, which computes none of a fleet's, works with it."""
         return Plan(
             registry=str(Path(self.registry).resolve()) if Path(self.registry).is_dir() else self.registry,
-            checkpoint=inputs.checkpoint,
-            training=inputs.training,
-            held_out=inputs.held_out,
+            checkpoint=checkpoint,
+            training=training,
+            held_out=held_out,
             batch=batch,
             settings=self.settings,
             device="cpu" if self.engine.is_fleet else self.device,

@@ -12,6 +12,7 @@ from mucs import InputError
 from mucs.text import for_terminal
 from tasks.measure import measure, shards
 from tasks.prepare import opened
+from tasks.progress import tell
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -59,6 +60,7 @@ def run_units(
             failed[unit] = outcome
         said = f"failed: {reason(outcome)}" if unit in failed else outcome
         log.info("%-9s %d of %d: %s, %s", verb, k, len(futures), name(unit), said)
+        tell("", verb, k, len(futures))
     return failed
 
 

@@ -19,6 +19,7 @@ from tasks.narrate import narrate
 from tasks.plan import OF_A_RUN, UNIT, Plan
 from tasks.prepare import CONTENT, content_sha256, opened
 from tasks.prepared import Prepared, prepared
+from tasks.progress import progress_of
 from tasks.work import work_store
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ def attribute(plan: Plan, unit: Unit) -> str:
             measure_recall=unit.measures_recall,
             seed=settings.seed,
             store=given.losses,
+            progress=progress_of(unit.name),
         )
         measured = Measured(found, machine(given.model.device), tuple(alerts.take()))
     store.put(unit.address, measured.to_bytes())

@@ -14,14 +14,22 @@ from mucs.attribution import Settings
 from mucs.attribution.version import METHOD_SHA256
 from mucs.canonical import digest
 from tasks.pull import Pulled
+from tasks.s3 import Unreachable
 
 TRIES = 3
-# options of every task that is a unit of work; what is wrong with the input is as wrong the next time
+
+
+def may_pass(task: Any, run: Any, state: Any) -> bool:
+    """Whether a unit that failed is tried again: what is wrong with its input is as wrong the next time."""
+    return not isinstance(state.data, InputError) or isinstance(state.data, Unreachable)
+
+
+# options of every task that is a unit of work
 UNIT: dict[str, Any] = {
     "cache_policy": NO_CACHE,
     "retries": TRIES - 1,
     "retry_delay_seconds": 1,
-    "retry_condition_fn": lambda task, run, state: not isinstance(state.data, InputError),
+    "retry_condition_fn": may_pass,
 }
 OF_A_RUN = ("controls", "recall_sample", "decoys")  # settings that change nothing of what is measured for an item
 

@@ -95,10 +95,10 @@ def _loaded(plan: Plan) -> Loaded:
 def _prepared(plan: Plan) -> Prepared:
     from mucs.attribution import LossStore
 
-    base, kept = loaded(plan), cache_of(plan) / plan.fresh
+    base, kept, encoding = loaded(plan), cache_of(plan) / plan.fresh, plan.settings.encoding
 
     def items(pulled: Pulled | None, name: str) -> Items | None:
-        return None if pulled is None else read_items(base.model, here(plan, pulled), name, kept)
+        return None if pulled is None else read_items(base.model, here(plan, pulled), name, encoding, kept)
 
     training = items(plan.training, "training set")
     assert training is not None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,7 +23,8 @@ from mucs.canonical import digest
 from mucs.files import is_inside, replacing
 from mucs.parse import load_json
 from mucs.text import for_terminal
-from tasks.registry import MD5, Registry, Remote, open_registry
+from tasks.listing import Hashed, Known, Listing, State, listing_path
+from tasks.registry import MD5, Registry, Remote, Stored, open_registry
 from tasks.s3 import Unreachable, causes, client, plain_errors, save
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("mucs.pull")
 
 JOBS = 16
+MOST_AT_ONCE = 64  # files that one job brings
 MOST_LISTED = 256_000_000  # bytes of a folder's list: about two million files
 SECONDS_BETWEEN_REPORTS = 5
 
@@ -62,15 +65,7 @@ class Pulled:
 
     def listing(self) -> dict[str, str]:
         """SHA-256 by name of the folder's files, as they were pulled."""
-        import pyarrow.parquet as pq
-
-        kept = pq.read_table(listing_path(self.folder), columns=["name", "sha256"])
-        return dict(zip(kept["name"].to_pylist(), kept["sha256"].to_pylist(), strict=True))
-
-
-def listing_path(folder: Path) -> Path:
-    """Where the listing of a pulled folder lies."""
-    return folder.with_name(f"{folder.name}.parquet")
+        return {name: file.sha256 for name, file in Listing.read(listing_path(self.folder)).files.items()}
 
 
 def default_cache() -> Path:
@@ -97,17 +92,31 @@ def as_pulled(folder: Path) -> Pulled:
     return Pulled(folder.name, "", folder, len(sha256), size, digest(sha256), 0)
 
 
-def find(registry: Registry, path: str, listing: Callable[[str], bytes]) -> dict[str, str]:
-    """MD5 by name of every file under a path of the registry; listing: the bytes of a folder's list, by its MD5."""
-    names: dict[str, str] = {}
-    for output, md5 in registry.outputs.items():
-        if not (f"{output}/".startswith(f"{path}/") or f"{path}/".startswith(f"{output}/")):
-            continue
-        inner = {"": md5} if not md5.endswith(".dir") else read_listing(listing(md5), output)
-        for name, of_file in inner.items():
-            full = f"{output}/{name}" if name else output
+def bearing_on(registry: Registry, path: str) -> dict[str, Stored]:
+    """What DVC tracks at, above or within a path of the registry, by its own path."""
+    return {
+        output: stored
+        for output, stored in registry.outputs.items()
+        if f"{output}/".startswith(f"{path}/") or f"{path}/".startswith(f"{output}/")
+    }
+
+
+def find(registry: Registry, path: str, listing: Callable[[str, Stored], bytes]) -> dict[str, tuple[str, Stored]]:
+    """Every file under a path of the registry: its path in it, and how it is stored, by its name under the path.
+
+    listing: gives the bytes of a folder's list.
+    """
+    names: dict[str, tuple[str, Stored]] = {}
+    for output, stored in bearing_on(registry, path).items():
+        if not stored.is_folder:
+            inner = {output: stored}
+        else:
+            inner = {
+                f"{output}/{name}": Stored(md5) for name, md5 in read_listing(listing(output, stored), output).items()
+            }
+        for full, of_file in inner.items():
             if full == path or full.startswith(f"{path}/"):
-                names[full.removeprefix(f"{path}/") if full != path else Path(full).name] = of_file
+                names[full.removeprefix(f"{path}/") if full != path else Path(full).name] = full, of_file
     for name in registry.tracked:
         if name == path or name.startswith(f"{path}/"):
             raise InputError(
@@ -117,8 +126,9 @@ def find(registry: Registry, path: str, listing: Callable[[str], bytes]) -> dict
         raise InputError(
             f"The registry {registry.address} has no files at {path!r} in its commit {registry.commit[:12]}; check the path, and `dvc list` it."
         )
-    folders = {parent.as_posix() for name in names for parent in PurePosixPath(name).parents}
-    if both := folders & names.keys():
+    folders = {name.rpartition("/")[0] for name in names}
+    above = {parent.as_posix() for folder in folders for parent in PurePosixPath(folder).parents}
+    if both := (folders | above) & names.keys():
         raise InputError(f"{min(both)!r} in {path} of the registry is a file and a folder; add it again.")
     return names
 
@@ -142,24 +152,46 @@ def read_listing(content: bytes, output: str) -> dict[str, str]:
     return names
 
 
-def fetch(s3: S3Client, remote: Remote, name: str, md5: str, place: Path) -> tuple[str, bool]:
-    """Bring one object into the cache unless its right bytes are there; its SHA-256, and whether it had to be fetched."""
-    right = md5.removesuffix(".dir")
-    if place.exists():
+def fetch(
+    s3: S3Client, remote: Remote, full: str, stored: Stored, place: Path, known: Hashed | None
+) -> tuple[Hashed, bool]:
+    """Bring one object into the cache unless its right bytes are there.
+
+    Args:
+        s3: A client for the remote.
+        remote: Where it is.
+        full: Its path in the registry.
+        stored: How DVC stores it.
+        place: Where the cache has it, or is to have it.
+        known: What it was when it was hashed last; it is hashed again only if it was touched since.
+
+    Returns:
+        Its digests and state, and whether it had to be fetched.
+
+    Raises:
+        Missing: If the remote does not hold it.
+        InputError: If its bytes are not those that DVC says, or S3 does not answer or refuses.
+    """
+    right = stored.md5.removesuffix(".dir")
+    with contextlib.suppress(FileNotFoundError):
+        state = State.of(place.stat())
+        if known is not None and known.state == state:
+            return known, False
         found, sha256 = file_digests(place)
         if found == right:
-            return sha256, False
+            return Hashed(stored.md5, sha256, state), False
         place.unlink()
     with replacing(place) as partial:
-        if not save(s3, remote.bucket, remote.key(md5), partial):
-            raise Missing(name)
+        key, version = remote.key(full, stored)
+        if not save(s3, remote.bucket, key, partial, version):
+            raise Missing(full)
         found, sha256 = file_digests(partial)
         if found != right:
             raise Altered(
-                f"The bytes of {name} have MD5 {found}, DVC says {right}; the remote's object was altered: push it again."
+                f"The bytes of {full} have MD5 {found}, DVC says {right}; the remote's object was altered: push it again."
             )
         partial.chmod(0o444)
-    return sha256, True
+        return Hashed(stored.md5, sha256, State.of(partial.stat())), True
 
 
 def lay_out(objects: dict[str, Path], folder: Path) -> None:
@@ -175,7 +207,10 @@ def lay_out(objects: dict[str, Path], folder: Path) -> None:
         (fresh / name).parent.mkdir(parents=True, exist_ok=True)
         os.link(place, fresh / name)
     shutil.rmtree(folder, ignore_errors=True)
-    fresh.replace(folder)
+    try:
+        fresh.replace(folder)
+    except OSError:  # another process has just laid it out
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 @task(
@@ -188,48 +223,95 @@ def lay_out(objects: dict[str, Path], folder: Path) -> None:
     ),
 )
 def pull(registry: str, revision: str, path: str, cache: Path) -> Pulled:
-    """The folder at `path` of the registry at `revision`, in the cache, each file checked against DVC's MD5.
+    """Bring a folder of a registry into the cache, each file checked against DVC's MD5.
 
-    registry: a path or Git address, of which nothing is obeyed but where on S3 its bytes are; see `tasks.registry`.
-    Raises InputError if registry, revision, path, bucket or object do not exist or are not as they should be, S3 does not
-    answer or refuses, or bytes differ.
+    What lies there untouched since it was hashed is neither fetched nor hashed again.
+
+    Args:
+        registry: A path or Git address, of which nothing is obeyed but where on S3 its bytes are; see `tasks.registry`.
+        revision: Tag, branch or commit of it.
+        path: The folder's, or a file's, in it.
+        cache: Where it goes.
+
+    Returns:
+        Where it lies, and its digest.
+
+    Raises:
+        InputError: If registry, revision, path, bucket or object do not exist or are not as they should be, S3 does not
+            answer or refuses, or bytes differ.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     path = path.strip("/")
     if not is_inside(path):
         raise InputError(f"{for_terminal(path, 200)!r} is no path in a registry; give the folder's, such as train.")
     opened = open_registry(registry, revision, path)
+    known = Known(cache, path, {output: stored.md5 for output, stored in bearing_on(opened, path).items()})
+    kept = known.listing()
+    if kept and kept[1].is_of(kept[0]):
+        (folder, listing), fetched = kept, 0
+    else:
+        listing, fetched = bring(opened, path, cache, known.last())
+        folder = cache / "folders" / listing.digest
+        lay_out({name: object_path(cache, file.md5) for name, file in listing.files.items()}, folder)
+        known.write(listing, folder)
+    count, size = len(listing.files), listing.bytes
+    log.info("pull      %s: %d files, %.1f MB, %d of them fetched", path, count, size / 1e6, fetched)
+    return Pulled(path, opened.commit, folder, count, size, folder.name, fetched)
+
+
+def object_path(cache: Path, md5: str) -> Path:
+    """Where the cache has an object of DVC's."""
+    return cache / "objects" / md5[:2] / md5
+
+
+def bring(opened: Registry, path: str, cache: Path, before: Listing) -> tuple[Listing, int]:
+    """Bring every file under a path of a registry into the cache.
+
+    Args:
+        opened: The registry.
+        path: In it.
+        cache: Where objects go.
+        before: Files that were hashed already.
+
+    Returns:
+        The files, and how many had to be fetched.
+
+    Raises:
+        InputError: As `pull` does.
+    """
     remote = opened.remote
     s3 = client(remote.region, remote.endpoint, JOBS)
+    hashed = {file.md5: file for file in before.files.values()}
 
-    def bring(name: str, md5: str) -> tuple[str, bool]:
-        return fetch(s3, remote, name, md5, cache / "objects" / md5[:2] / md5)
+    def one(full: str, stored: Stored) -> tuple[Hashed, bool]:
+        return fetch(s3, remote, full, stored, object_path(cache, stored.md5), hashed.get(stored.md5))
 
-    def listing(md5: str) -> bytes:
-        bring(f"the list of {path}", md5)
-        place = cache / "objects" / md5[:2] / md5
+    def some(files: Sequence[tuple[str, Stored]]) -> list[tuple[Hashed, bool]]:
+        return [one(*file) for file in files]
+
+    def listing(output: str, stored: Stored) -> bytes:
+        one(output, stored)
+        place = object_path(cache, stored.md5)
         if place.stat().st_size > MOST_LISTED:
             raise InputError(
                 f"The list of the files in {path} has {place.stat().st_size} bytes; make it several folders."
             )
         return place.read_bytes()
 
-    digests, fetched, told = {}, 0, time.monotonic()
+    found: list[tuple[Hashed, bool]] = []
+    told = time.monotonic()
     try:
         with plain_errors(f"pulling {path} of {opened.address}"):
-            names = find(opened, path, listing)
-            places = {name: cache / "objects" / md5[:2] / md5 for name, md5 in names.items()}
+            names = dict(sorted(find(opened, path, listing).items()))
+            files = list(names.values())
+            size = max(1, min(MOST_AT_ONCE, len(files) // (4 * JOBS)))
             with ThreadPoolExecutor(JOBS) as pool:
-                jobs = [pool.submit(bring, f"{path}/{name}", md5) for name, md5 in names.items()]
+                jobs = [pool.submit(some, files[k : k + size]) for k in range(0, len(files), size)]
                 try:
-                    for done, (name, job) in enumerate(zip(names, jobs, strict=True), start=1):
-                        digests[name], was_fetched = job.result()
-                        fetched += was_fetched
+                    for job in jobs:
+                        found += job.result()
                         if time.monotonic() - told > SECONDS_BETWEEN_REPORTS:
                             told = time.monotonic()
-                            log.info("pull      %s: %d of %d files", path, done, len(jobs))
+                            log.info("pull      %s: %d of %d files", path, len(found), len(files))
                 finally:
                     pool.shutdown(cancel_futures=True)
     except Missing:
@@ -238,12 +320,5 @@ def pull(registry: str, revision: str, path: str, cache: Path) -> Pulled:
         raise Altered(
             f"The remote {remote.url} of {opened.address} does not hold all of {path!r}; push it again with `dvc push`."
         ) from None
-    digests = dict(sorted(digests.items()))
-    whole_digest = digest(digests)
-    folder = cache / "folders" / whole_digest
-    lay_out(places, folder)
-    with replacing(listing_path(folder)) as partial:
-        pq.write_table(pa.table({"name": list(digests), "sha256": list(digests.values())}), partial)
-    size = sum(place.stat().st_size for place in set(places.values()))
-    log.info("pull      %s: %d files, %.1f MB, %d of them fetched", path, len(digests), size / 1e6, fetched)
-    return Pulled(path, opened.commit, folder, len(digests), size, whole_digest, fetched)
+    listed = Listing({name: file for name, (file, _) in zip(names, found, strict=True)})
+    return listed, sum(fetched for _, fetched in found)

@@ -29,29 +29,61 @@ MOST_BYTES = 4_000_000  # of a file of DVC in the repository
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 SECTION = re.compile(r"""\[\s*(?:'remote "(?P<remote>[^"']+)"'|(?P<name>\w+))\s*\]""")
 SETTING = re.compile(r"(?P<key>\w+)\s*=\s*(?P<value>[^#]*[^#\s])?\s*(?:#.*)?")
-TAKEN = ("url", "region", "endpointurl")  # of a remote
+TAKEN = ("url", "region", "endpointurl", "version_aware")  # of a remote
 # how DVC shall behave for those who write to the registry
 IGNORED = ("analytics", "autostage", "check_update", "interactive")
 REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 @dataclass(frozen=True)
-class Remote:
-    """Where a registry's bytes are: a bucket, a prefix in it, and region and endpoint where the registry names them."""
+class Stored:
+    """How DVC stores a file, or the list of a folder's files, whose MD5 ends in .dir.
 
+    versions: what S3 calls the object that has the file's own name, by the name of a remote that keeps versions.
+    """
+
+    md5: str
+    versions: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_folder(self) -> bool:
+        return self.md5.endswith(".dir")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Where a registry's bytes are: a bucket, a prefix in it, and region and endpoint where the registry names them.
+
+    name: DVC's for it. versioned: whether objects lie there under their own names, in versions that the bucket keeps.
+    """
+
+    name: str
     bucket: str
     prefix: str
     region: str | None
     endpoint: str | None
+    versioned: bool = False
 
     @property
     def url(self) -> str:
         """As `s3://bucket/prefix`."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
-    def key(self, md5: str) -> str:
-        """Of an object; a folder's listing has an MD5 that ends in .dir."""
-        return f"{self.prefix}/files/md5/{md5[:2]}/{md5[2:]}".lstrip("/")
+    def key(self, full: str, stored: Stored) -> tuple[str, str | None]:
+        """The key of an object and its version, None for the only one; full: its path in the registry.
+
+        Raises:
+            InputError: If the remote keeps versions and DVC does not say which one it is.
+        """
+        if not self.versioned:
+            return f"{self.prefix}/files/md5/{stored.md5[:2]}/{stored.md5[2:]}".lstrip("/"), None
+        version = dict(stored.versions).get(self.name)
+        if version is None:
+            raise InputError(
+                f"{full!r} has no version on the remote {self.name!r}, which keeps versions; push it with `dvc push`,"
+                " and commit what that writes."
+            )
+        return f"{self.prefix}/{full}".lstrip("/"), version
 
 
 @dataclass(frozen=True)
@@ -60,14 +92,14 @@ class Registry:
 
     Attributes:
         address: Absolute path or URL, without credentials.
-        outputs: What DVC tracks, MD5 by path; a folder's ends in .dir.
+        outputs: What DVC tracks, by path.
         tracked: Paths of the other files, which Git holds.
     """
 
     address: str
     commit: str
     remote: Remote
-    outputs: dict[str, str]
+    outputs: dict[str, Stored]
     tracked: frozenset[str]
 
 
@@ -165,13 +197,13 @@ def open_registry(registry: str, revision: str, path: str) -> Registry:
                 f"{said} is not a registry that can be opened: it has no .dvc/config at {commit[:12]}; run `dvc init` in it, and commit."
             )
         remote = _remote(read(".dvc/config"), f".dvc/config of the registry {said}")
-        outputs: dict[str, str] = {}
+        outputs: dict[str, Stored] = {}
         for name in sorted(blobs):
             if _is_of_dvc(name) and _bears_on(Path(name).parent, path):
                 where = f"{for_terminal(name)} in the registry {said}"
-                for output, md5 in _outputs(read(name), where, lock=name.endswith("dvc.lock")).items():
+                for output, stored in _outputs(read(name), where, lock=name.endswith("dvc.lock")).items():
                     full = (Path(name).parent / output).as_posix()
-                    if outputs.setdefault(full, md5) != md5:
+                    if outputs.setdefault(full, stored) != stored:
                         raise InputError(f"{where} says of {full!r} what another file contradicts; mend one of them.")
     tracked = frozenset(
         name for name in blobs if not _is_of_dvc(name) and Path(name).name not in (".gitignore", "dvc.yaml")
@@ -223,13 +255,13 @@ def _remote(text: str, what: str) -> Remote:
             raise InputError(
                 f"{what} sets {key} of the remote {name!r}, which is not taken from a registry: only {', '.join(TAKEN)} are; {LOCALLY}."
             )
-    return _address(remotes[name], what)
+    return _address(name, remotes[name], what)
 
 
 LOCALLY = "take it out, or put it into .dvc/config.local, which this never reads"
 
 
-def _address(given: dict[str, str], what: str) -> Remote:
+def _address(name: str, given: dict[str, str], what: str) -> Remote:
     try:
         parts = urlsplit(given.get("url", ""))
         if parts.scheme != "s3" or not BUCKET.fullmatch(parts.netloc) or parts.query or parts.fragment:
@@ -251,11 +283,14 @@ def _address(given: dict[str, str], what: str) -> Remote:
             raise InputError(
                 f"{what} names the endpoint {endpoint!r}, which is no plain http:// or https:// address; mend it."
             )
-    return Remote(parts.netloc, parts.path.strip("/"), region, endpoint)
+    versioned = given.get("version_aware", "false").lower()
+    if versioned not in ("true", "false"):
+        raise InputError(f"{what} sets version_aware to {versioned!r}; write true or false.")
+    return Remote(name, parts.netloc, parts.path.strip("/"), region, endpoint, versioned == "true")
 
 
-def _outputs(text: str, where: str, lock: bool) -> dict[str, str]:
-    """MD5 by path of what a `.dvc` file or a `dvc.lock` says that it tracks."""
+def _outputs(text: str, where: str, lock: bool) -> dict[str, Stored]:
+    """By path, how DVC stores what a `.dvc` file or a `dvc.lock` says that it tracks."""
     import yaml
 
     try:
@@ -268,7 +303,7 @@ def _outputs(text: str, where: str, lock: bool) -> dict[str, str]:
     if lock and isinstance(said, dict):
         listed = said.get("stages") or {}
         stages = list(listed.values()) if isinstance(listed, dict) else [listed]
-    found = {}
+    found: dict[str, Stored] = {}
     for stage in stages:
         outs = stage.get("outs") or [] if isinstance(stage, dict) else None
         if not isinstance(outs, list) or not isinstance(stage, dict):
@@ -276,26 +311,50 @@ def _outputs(text: str, where: str, lock: bool) -> dict[str, str]:
         if stage.get("wdir") not in (None, "."):
             raise InputError(f"{where} has a folder of its own to work in (wdir); `dvc add` without one.")
         for out in outs:
-            path, md5 = _output(out, where)
-            if md5 is not None:
-                found[path] = md5
+            for path, stored in _output(out, where):
+                if found.setdefault(path, stored) != stored:
+                    raise InputError(f"{where} says two things of {path!r}; restore it.")
     return found
 
 
-def _output(out: Any, where: str) -> tuple[str, str | None]:
-    """Path and MD5; None for an output that has none, for example of a run that is to come."""
-    path, md5 = (out.get("path"), out.get("md5")) if isinstance(out, dict) else (None, None)
-    if not isinstance(path, str) or not is_inside(path):
-        raise InputError(f"{where} tracks {for_terminal(str(path), 200)!r}, which is no path in its folder; mend it.")
-    for name in ("remote", "cloud", "files", "version_id", "fs_config"):
+def _output(out: Any, where: str) -> Iterator[tuple[str, Stored]]:
+    """The path of each file or folder of an output, and how it is stored; none for what is to come, for example of a run."""
+    path = _path(out, "path", where)
+    for name in ("remote", "version_id", "fs_config"):
         if out.get(name):
             raise InputError(f"{where} keeps {path!r} in a way of its own ({name}); push it to the default remote.")
-    if md5 is None:
-        return path, None
+    files, md5 = out.get("files"), out.get("md5")
+    if files is None and md5 is None:
+        return
     if out.get("hash") != "md5":
         raise InputError(
             f"{where} was written by a DVC before version 3; run `dvc cache migrate --dvc-files` and push it again."
         )
-    if not isinstance(md5, str) or not MD5.fullmatch(md5):
+    if files is None:
+        yield path, _stored(out, path, where, folders=True)
+        return
+    if not isinstance(files, list):
+        raise InputError(f"{where} does not list the files of {path!r}; restore it.")
+    for file in files:  # as DVC lists those of a folder on a remote that keeps versions
+        full = f"{path}/{_path(file, 'relpath', where)}"
+        yield full, _stored(file, full, where, folders=False)
+
+
+def _path(said: Any, name: str, where: str) -> str:
+    path = said.get(name) if isinstance(said, dict) else None
+    if not isinstance(path, str) or not is_inside(path):
+        raise InputError(f"{where} tracks {for_terminal(str(path), 200)!r}, which is no path in its folder; mend it.")
+    return path
+
+
+def _stored(said: dict[str, Any], path: str, where: str, folders: bool) -> Stored:
+    md5, cloud = said.get("md5"), said.get("cloud") or {}
+    if not isinstance(md5, str) or not MD5.fullmatch(md5) or (md5.endswith(".dir") and not folders):
         raise InputError(f"{where} gives no MD5 of {path!r}; restore it.")
-    return path, md5
+    versions = {}
+    for remote, about in cloud.items() if isinstance(cloud, dict) else [("", None)]:
+        version = about.get("version_id") if isinstance(about, dict) else None
+        if not isinstance(remote, str) or not isinstance(version, str) or not is_fit(version) or not version:
+            raise InputError(f"{where} does not say which version of {path!r} the remote has; restore it.")
+        versions[remote] = version
+    return Stored(md5, tuple(sorted(versions.items())))

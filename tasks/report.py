@@ -11,6 +11,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from mucs.evidence.reading import raw_digests
 from mucs.files import replacing
 from mucs.images import ImageSet
 from mucs.ledger import Ledger
@@ -24,11 +25,11 @@ KINDS = {b"\x89P": "png", b"\xff\xd8": "jpeg", b"RI": "webp"}  # by an image's f
 
 def pictures(images: ImageSet) -> Callable[[Mapping[str, str]], str]:
     """What gives an image of a set as a `data:` address, from its manifest row; nothing is read of the others."""
-    sha256 = np.array(images.rows["sha256"].to_pylist(), "S64")
+    sha256 = raw_digests(images.rows["sha256"].combine_chunks()).view("S32")
     order = sha256.argsort(kind="stable")
 
     def picture(row: Mapping[str, str]) -> str:
-        place = np.searchsorted(sha256, row["sha256"].encode(), sorter=order)
+        place = np.searchsorted(sha256, bytes.fromhex(row["sha256"]), sorter=order)
         data = images.content(int(order[place]))
         return f"data:image/{KINDS[data[:2]]};base64,{base64.b64encode(data).decode()}"
 

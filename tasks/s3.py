@@ -178,8 +178,8 @@ def plain_errors(what: str) -> Iterator[None]:
         raise plain from error
 
 
-def read(bucket: str, key: str, s3: S3Client | None = None) -> Iterator[bytes] | None:
-    """An object's bytes, a MiB at a time; None if there is no such object.
+def read(bucket: str, key: str, s3: S3Client | None = None, version: str | None = None) -> Iterator[bytes] | None:
+    """An object's bytes, a MiB at a time; None if there is no such object, or version of it.
 
     An answer that breaks off is asked for again from there.
 
@@ -189,12 +189,12 @@ def read(bucket: str, key: str, s3: S3Client | None = None) -> Iterator[bytes] |
     from botocore.exceptions import ClientError
 
     what = f"reading s3://{bucket}/{key}"
-    asked = s3 or client()
+    asked, which = s3 or client(), {"VersionId": version} if version is not None else {}
     with plain_errors(what):
         try:
-            answer = asked.get_object(Bucket=bucket, Key=key)
+            answer = asked.get_object(Bucket=bucket, Key=key, **which)  # type: ignore[arg-type]
         except ClientError as error:
-            if error.response["Error"]["Code"] == "NoSuchKey":
+            if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion"):
                 return None
             raise
 
@@ -214,7 +214,7 @@ def read(bucket: str, key: str, s3: S3Client | None = None) -> Iterator[bytes] |
             time.sleep(pause)
             # the same bytes, or none: another may have been written meanwhile
             rest = {"Range": f"bytes={done}-", "IfMatch": answer["ETag"]} if done else {}
-            body = asked.get_object(Bucket=bucket, Key=key, **rest)["Body"]  # type: ignore[arg-type]
+            body = asked.get_object(Bucket=bucket, Key=key, **which, **rest)["Body"]  # type: ignore[arg-type]
 
     def plainly() -> Iterator[bytes]:
         with plain_errors(what):
@@ -223,9 +223,9 @@ def read(bucket: str, key: str, s3: S3Client | None = None) -> Iterator[bytes] |
     return plainly()
 
 
-def save(s3: S3Client, bucket: str, key: str, path: Path) -> bool:
-    """Write an object's bytes into a file; False if there is no such object. Raises as `read`."""
-    found = read(bucket, key, s3)
+def save(s3: S3Client, bucket: str, key: str, path: Path, version: str | None = None) -> bool:
+    """Write an object's bytes into a file; False if there is no such object, or version of it. Raises as `read`."""
+    found = read(bucket, key, s3, version)
     if found is None:
         return False
     with path.open("wb") as f:

@@ -9,8 +9,8 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mucs.evidence.checks import edge_checks
-from tasks.validate import Validation, between, holds, present, run_suite
+from mucs.evidence.checks import COMPLETE, HOLDS, NAMED_ONCE, edge_checks
+from tasks.validate.suite import Validation, between, holds, run_suite
 
 
 @task(cache_policy=NO_CACHE)
@@ -29,26 +29,19 @@ def validate_edges(
         GateFailed: if the edges do not pass.
         InputError: if the file is none of edges.
     """
-    import pandas as pd
-
     expected = {attribution["row_sha256"]: attribution["survivors"] for attribution in attributions}
-    checks = edge_checks(edges, expected, decoys)
-    frame = pd.DataFrame(
-        {
-            name: pd.Series(pd.arrays.ArrowExtensionArray(column)) if name == "edge" else column.to_numpy()
-            for name, column in zip(checks.column_names, checks.columns, strict=True)
-        },
-        copy=False,
-    )
-    count = sum(expected.values())
+    expected = {item: count for item, count in expected.items() if count}
+    frame = edge_checks(edges, expected, decoys).to_pandas()
     expectations = [
-        ("ExpectTableRowCountToBeBetween", {"min_value": count, "max_value": count}),
-        *present("score"),
-        *(between("score", -1, 1, strict_min=True, strict_max=True) if bounded else []),
-        *between("standard_error", 0),
-        *between("seed_spread", 0),
-        *between("p_value", 0, 1, strict_min=True),
-        *between("decoy_p_value", 0, 1, strict_min=True),
-        *holds(*(name for name in checks.column_names if checks.schema.field(name).type == "bool")),
+        ("ExpectTableRowCountToBeBetween", {"min_value": len(expected), "max_value": len(expected)}),
+        *(between("score_min", -1, 1, strict_min=True) if bounded else []),
+        *(between("score_max", -1, 1, strict_max=True) if bounded else []),
+        *between("standard_error_min", 0),
+        *between("seed_spread_min", 0),
+        *between("p_value_min", 0, strict_min=True),
+        *between("p_value_max", 0, 1),
+        *between("decoy_p_value_min", 0, strict_min=True),
+        *between("decoy_p_value_max", 0, 1),
+        *holds(*HOLDS, NAMED_ONCE, COMPLETE),
     ]
-    return [run_suite("edges", frame, expectations, "edge")]
+    return [run_suite("edges", frame, expectations, lambda k: str(frame["item"].iloc[k]))]

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
@@ -66,6 +68,20 @@ def write_manifest(folder: Path, rows: list[dict]) -> None:
 def read_rows(folder: Path) -> list[dict]:
     with (folder / "metadata.csv").open(newline="") as f:
         return list(csv.DictReader(f))
+
+
+def write_shards(folder: Path, images: Path, shards: int, **options) -> Path:
+    """An image folder as Parquet files with the images in them, as Hugging Face's datasets writes them."""
+    rows = read_rows(images)
+    size = -(-len(rows) // shards)
+    for k in range(shards):
+        part = rows[k * size : (k + 1) * size]
+        struct = [{"bytes": (images / row["file_name"]).read_bytes(), "path": row["file_name"]} for row in part]
+        columns = {name: [row[name] for row in part] for name in rows[0] if name != "file_name"} | {"image": struct}
+        path = folder / "abcdefgh"[k] / "data.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.table(columns), path, **options)
+    return folder
 
 
 def training_rows(prefix: str, count: int) -> list[dict]:

@@ -10,7 +10,7 @@ import torch
 from mucs.attribution import Attribution
 from mucs.canonical import digest
 from mucs.evidence.record import Attributed, Failed, run_record, stage_items
-from mucs.evidence.rows import canonical_rows
+from mucs.images.rows import canonical_rows
 from mucs.ledger import Run
 
 CPU = {"type": "cpu", "name": "a processor", "torch": "2.13.0"}
@@ -97,5 +97,6 @@ def staged_run(folder: Path, generated: int = 3, training: int = 6, edges: int =
     files = {"noise_bank": record["noise_bank"], "edges": record["results"]["edges_sha256"]}
     files |= {kind: each["sha256"] for kind, each in record["inputs"].items()}
     artifacts = [{"kind": kind, "sha256": sha256, "files": 1, "bytes": 2} for kind, sha256 in files.items()]
-    run = (canonical_rows(rows), canonical_rows(made[:generated]), path, [], f"s3://evidence/{digest(record)}")
+    tables = (canonical_rows(pa.Table.from_pylist(each)) for each in (rows, made[:generated]))
+    run = (*tables, path, [], f"s3://evidence/{digest(record)}")
     return Run(record, artifacts, *run)

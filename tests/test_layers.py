@@ -78,9 +78,8 @@ def circles(packages: list[str]) -> list[str]:
         imported = kept
 
 
-@pytest.mark.parametrize("package", ["mucs/evidence", "mucs/ledger", "mucs/report", "mucs/royalties"])
-def test_no_files_import_each_other_in_a_circle(package):
-    assert circles([package]) == []
+def test_no_files_import_each_other_in_a_circle():
+    assert circles(["mucs", "tasks", "flows"]) == []
 
 
 def test_the_library_needs_only_its_four_packages():

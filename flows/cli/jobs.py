@@ -8,10 +8,11 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from flows.cli.bars import bars
 from flows.cli.shared import JSON, LEDGER, PLACE, Number, Whole, print_json
 from flows.engine import Engine
 from flows.prefect_server import prefect_server
@@ -22,6 +23,15 @@ from mucs.text import for_terminal
 
 if TYPE_CHECKING:
     from mucs.attribution import Settings
+
+
+class ToStandardError(logging.StreamHandler[TextIO]):
+    """Writes to whatever standard error is at the time: bars that are drawn there take its place for a while."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 class Lines(logging.Formatter):
@@ -45,7 +55,7 @@ def quiet_tools() -> None:
         "GX_ANALYTICS_ENABLED": "false",
     }.items():
         os.environ.setdefault(name, value)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = ToStandardError()
     handler.setFormatter(Lines())
     narrator = logging.getLogger("mucs")
     narrator.handlers = [handler]
@@ -88,7 +98,8 @@ def demo(folder: Path) -> None:
     from flows.demo import sample_statement
 
     quiet_loggers()
-    done = run_demo(folder)
+    with bars():
+        done = run_demo(folder)
     statement = sample_statement(folder).page
     page = done.report or max((folder / "reports").glob("*.html"), key=lambda p: p.stat().st_mtime, default=None)
     ledger = folder / "ledger.duckdb"
@@ -203,15 +214,21 @@ def job(
     show_default=True,
     help="Folder for the page.",
 )
+@click.option(
+    "--estimate", is_flag=True, help="Say what it will take, from a handful of forwards, and compute nothing."
+)
 @LEDGER
 @JSON
-def audit(as_json: bool, **options: Any) -> None:
+def audit(as_json: bool, estimate: bool, **options: Any) -> None:
     """Attribute the generated items that the ledger does not hold yet.
 
     Credentials and endpoint of S3 come from the usual AWS_* variables.
     """
     quiet_tools()
     parameters = job(**options)
+    if estimate:
+        print_estimate(parameters, as_json)
+        return
     with prefect_server() as wait_for_prefect:
         from flows.audit import audit as run_audit
         from flows.audit import check_audit
@@ -221,7 +238,8 @@ def audit(as_json: bool, **options: Any) -> None:
         of_page = {name: parameters[name] for name in ("ledger", "reports", "key", "retention_days")}
         check_audit(Job.given(parameters), **of_page)
         wait_for_prefect()
-        done = run_audit(**parameters)
+        with bars():
+            done = run_audit(**parameters)
     if as_json:
         print_json(dataclasses.asdict(done))
     elif done.run:
@@ -231,6 +249,31 @@ def audit(as_json: bool, **options: Any) -> None:
     if done.failed:
         click.echo(f"{done.failed} generated items could not be attributed; the page says why.", err=True)
         sys.exit(1)
+
+
+def print_estimate(parameters: dict[str, Any], as_json: bool) -> None:
+    """What an audit with these parameters will take."""
+    from flows.estimate import estimate_audit
+    from flows.inputs import Job
+
+    quiet_loggers()
+    given = Job.given(parameters)
+    given.check()
+    found = estimate_audit(given, parameters["batch"], parameters["ledger"])
+    if as_json:
+        print_json(found.record())
+        return
+    cap = "at most, the cap" if found.is_cap else "as runs in the ledger took"
+    click.echo(
+        f"{found.items} items to attribute to {found.training:,} training images, with {found.held_out:,} held out.\n"
+        f"Forward, once:    {found.once_forwards:,} samples\n"
+        f"Forward, an item: {found.item_forwards:,} samples\n"
+        f"And backward:     {found.item_gradients:,} samples an item, in {found.steps:.0f} steps ({cap})\n"
+        f"On disk:          {found.disk_bytes / 1e9:.2f} GB\n"
+        f"In memory:        {found.memory_bytes / 1e9:.2f} GB an item, besides the program\n"
+        f"Time:             {found.seconds / 3600:.2f} hours with {found.workers} workers of this machine's kind,"
+        f" then {found.items_an_hour:.0f} items an hour"
+    )
 
 
 @click.command()
@@ -251,7 +294,8 @@ def calibrate(as_json: bool, **options: Any) -> None:
         quiet_loggers()
         check_calibrate(Job.given(parameters))
         wait_for_prefect()
-        done = run_calibrate(**parameters)
+        with bars():
+            done = run_calibrate(**parameters)
     if as_json:
         print_json(dataclasses.asdict(done))
     elif done.made:

@@ -152,8 +152,9 @@ def _hashed(folders: Iterable[Path]) -> list[str]:
 def _count(images: Tensor | ImageSource) -> int:
     """How many images there are; InputError if there are none, or they are no images."""
     if not isinstance(images, Tensor):
-        if isinstance(images, list | tuple | str | bytes | dict) or not hasattr(images, "__len__"):
-            raise InputError(f"The images are {type(images).__name__}; give uint8, or floats in [-1, 1], as a tensor.")
+        if isinstance(images, list | tuple | str | bytes | dict | np.ndarray) or not hasattr(images, "__len__"):
+            what = getattr(images, "dtype", None) or type(images).__name__
+            raise InputError(f"The images are {what}; give uint8, or floats in [-1, 1], as a tensor.")
     elif not as_items(images).images.ndim:
         raise InputError("The images are a single number; give (N, 3, H, W).")
     if len(images) == 0:

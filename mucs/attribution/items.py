@@ -66,7 +66,7 @@ class Items:
             return low, high, squares
         lows, highs, squares = [], [], 0.0
         for k in range(0, len(self), BLOCK):
-            block = self[k : k + BLOCK].images
+            block = Items(self.images[k : k + BLOCK])[:].images
             low, high = block.aminmax()
             lows.append(low)
             highs.append(high)

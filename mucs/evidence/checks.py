@@ -1,4 +1,4 @@
-"""What the gate over edges looks at: of each edge, its numbers and whether it is as it must be."""
+"""What the gate over edges looks at: of each generated item, the range of its edges' numbers, and what holds of all of them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mucs import InputError
 from mucs.evidence.edges import NUMBERS, given_back
-from mucs.evidence.reading import RowGroup, edge_counts, read_groups
+from mucs.evidence.reading import RowGroup, read_groups
 
-SHOWN = ("score", "standard_error", "seed_spread", "p_value", "decoy_p_value")  # numbers whose range is looked at
-DIGITS = 12  # of a SHA-256, to name a row
+RANGED = ("score", "standard_error", "seed_spread", "p_value", "decoy_p_value")  # numbers whose range is looked at
+HOLDS = ("score is there", "numbers are finite", "decimals are right", "rank is right", "score falls with rank")
+NAMED_ONCE, COMPLETE = "pair is named once", "edges are complete"
 
 
 def edge_checks(path: Path, expected: Mapping[str, int], decoys: int | None = None) -> pa.Table:
-    """Each edge of a file: what to call it, its numbers that have a range, and what holds of it.
+    """What is to be looked at of a file's edges; no more than a row group of them is held.
 
     Args:
         path: a file as `write_edges` writes it.
@@ -26,45 +26,60 @@ def edge_checks(path: Path, expected: Mapping[str, int], decoys: int | None = No
         decoys: how many the calibration has; None without one.
 
     Returns:
-        (N,) rows in the order of the file: `edge` as text, SHOWN as float32, or float64 where they are published so, and
-        booleans.
+        A row for each generated item in the file: `item` (its row's SHA-256), `NUMBER_min` and `NUMBER_max` over its edges
+        for each of RANGED (null if no edge has one), and whether HOLDS, NAMED_ONCE and COMPLETE are so of all its edges.
 
     Raises:
-        InputError: if the file is none of edges, or has none.
+        InputError: if the file is none of edges.
     """
-    counts = edge_counts(path)
-    before = _Before()
-    tables, pairs = [], []
+    parts, before = [_no_edges()], _Before()
     for group in read_groups(path):
-        whole = np.array([counts[item] == expected.get(item) for item in group.items])
-        position, falls = before.continued_by(group)
-        tables.append(
-            pa.table(
-                {
-                    "edge": _names(group),
-                    **{name: group.numbers[name].astype(_kind(name)) for name in SHOWN},
-                    "numbers are finite": ~np.any([np.isinf(values) for values in group.numbers.values()], axis=0),
-                    "decimals are right": _decimals_are_right(group, decoys),
-                    "rank is right": group.rank == position,
-                    "score falls with rank": falls,
-                    "edges are complete": whole[group.item],
-                }
-            )
-        )
-        pairs.append(_pairs(group))
-    if not tables:
-        raise InputError(f"{path} has no edges; publish the run again.")
-    return pa.concat_tables(tables).append_column("pair is named once", pa.array(_is_first(np.concatenate(pairs))))
+        position, falls, once = before.continued_by(group)
+        score = group.numbers["score"]
+        finite = ~np.any([np.isinf(values) for values in group.numbers.values()], axis=0)
+        held = (~np.isnan(score), finite, _decimals_are_right(group, decoys), group.rank == position, falls)
+        columns = {name: pa.array(group.numbers[name], from_pandas=True) for name in RANGED}
+        columns |= {name: pa.array(values) for name, values in zip((*HOLDS, NAMED_ONCE), (*held, once), strict=True)}
+        item = pa.DictionaryArray.from_arrays(pa.array(group.item), pa.array(group.items, pa.string()))
+        edges = pa.table({"item": item.dictionary_decode(), "edges": pa.array(np.ones(len(item), np.int64)), **columns})
+        parts.append(_by_item(edges, {f"{name}_{bound}": name for name in RANGED for bound in ("min", "max")}))
+    whole = pa.concat_tables(parts)
+    found = _by_item(whole, {name: name for name in whole.column_names if name.endswith(("_min", "_max"))})
+    counts = zip(found["item"].to_pylist(), found["edges"].to_pylist(), strict=True)
+    complete = pa.array([count == expected.get(item) for item, count in counts], pa.bool_())
+    return found.drop_columns("edges").append_column(COMPLETE, complete)
+
+
+def _by_item(table: pa.Table, bounds: Mapping[str, str]) -> pa.Table:
+    """One row for each item, in the order of their first. bounds: by the name of a bound, the column that it is of."""
+    asked = {"edges": ("edges", "sum")}
+    asked |= {name: (column, name[-3:]) for name, column in bounds.items()}
+    asked |= {name: (name, "all") for name in (*HOLDS, NAMED_ONCE)}
+    grouped = table.group_by("item", use_threads=False).aggregate(list(asked.values()))
+    return grouped.select(["item", *("_".join(each) for each in asked.values())]).rename_columns(["item", *asked])
+
+
+def _no_edges() -> pa.Table:
+    """The parts of no row groups."""
+    kinds = {f"{name}_{bound}": pa.float64() for name in RANGED for bound in ("min", "max")}
+    kinds |= dict.fromkeys((*HOLDS, NAMED_ONCE), pa.bool_())
+    return pa.schema([("item", pa.string()), ("edges", pa.int64()), *kinds.items()]).empty_table()
 
 
 class _Before:
-    """The last edge of the row groups so far, which the next may go on from."""
+    """The edges of the item that the last row group ended with, which the next may go on with."""
 
     def __init__(self) -> None:
         self.item, self.position, self.score = "", 0, np.inf
+        self.pairs = np.empty(0, np.uint64)
 
-    def continued_by(self, group: RowGroup) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Of each edge: its place among its item's, from 1, and whether its score is no higher than the one's before it."""
+    def continued_by(self, group: RowGroup) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+        """How each edge follows the one before it.
+
+        Returns:
+            Of each edge: its place among its item's, from 1; whether its score is no higher than the one's before it; and
+            whether no edge before it is of the same pair.
+        """
         count, score = len(group.rank), group.numbers["score"]
         first = np.flatnonzero(np.diff(group.item, prepend=-1))  # edge of each stretch of one item's
         goes_on = group.items[group.item[0]] == self.item
@@ -72,28 +87,11 @@ class _Before:
         position[: first[1] if len(first) > 1 else count] += self.position if goes_on else 0
         higher = np.diff(score, prepend=self.score) > 0
         higher[first[1:] if goes_on else first] = False
+        pairs = np.concatenate([self.pairs, _pairs(group)]) if goes_on else _pairs(group)
+        once = _is_first(pairs)[-count:]
         self.item, self.position, self.score = group.items[group.item[-1]], int(position[-1]), score[-1]
-        return position, ~higher
-
-
-def _kind(name: str) -> type:
-    return np.float64 if name.endswith("p_value") else np.float32
-
-
-def _names(group: RowGroup) -> pa.Array:
-    """The start of both rows' SHA-256, as text such as 0123456789ab/cdef01234567."""
-    count, width = len(group.rank), 2 * DIGITS + 1
-    texts = np.full((count, width), ord("/"), "u1")
-    texts[:, :DIGITS] = _digits(group.generated)[group.item]
-    texts[:, DIGITS + 1 :] = _digits(group.training)
-    offsets = np.arange(0, width * count + 1, width, dtype=np.int32)
-    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(texts))
-
-
-def _digits(raw: np.ndarray) -> NDArray[np.uint8]:
-    """The first DIGITS of digests (N,) V32, as characters."""
-    starts = raw.view("u1").reshape(-1, 32)[:, : DIGITS // 2]
-    return np.frombuffer(starts.tobytes().hex().encode(), "u1").reshape(-1, DIGITS)
+        self.pairs = pairs[-self.position :]
+        return position, ~higher, once
 
 
 def _decimals_are_right(group: RowGroup, decoys: int | None) -> NDArray[np.bool_]:

@@ -143,4 +143,4 @@ def changes(
 
 
 def _in_words(device: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in device.items())
+    return ", ".join(f"{name} {value}" for name, value in sorted(device.items()))  # JSON keeps no order

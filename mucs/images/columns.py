@@ -17,11 +17,11 @@ FACTS = (  # what the inspection of an image adds to its row
     *("text can be shown", "path stays inside", "file exists", "image decodes", "image has 8 bits"),
     *("width", "height", "digest matches"),
 )
-RESERVED = {*FACTS, "date is sane", "class is known", "row and place"}  # columns that the gates add
+RESERVED = {*FACTS, "date is sane", "class is known"}  # columns that the gates add
 
 
 @contextlib.contextmanager
-def reading(what: str) -> Iterator[None]:
+def reading(what: str, form: str = "a table") -> Iterator[None]:
     """What goes wrong in reading a table of the block becomes an InputError that names it."""
     try:
         yield
@@ -29,7 +29,7 @@ def reading(what: str) -> Iterator[None]:
         raise
     except (ValueError, OSError, csv.Error, pa.ArrowException, OverflowError) as error:
         reason = for_terminal((str(error).splitlines() or [""])[0].rstrip("."), 200)
-        raise InputError(f"{what} cannot be read as a table ({reason}); write it again.") from None
+        raise InputError(f"{what} cannot be read as {form} ({reason}); write it again.") from None
 
 
 def check_columns(names: Sequence[str], what: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -14,6 +15,7 @@ from mucs.files import is_inside
 from mucs.images.decode import read_image
 from mucs.images.manifest import read_manifest
 from mucs.images.rows import canonical_rows
+from mucs.images.shards import find_shards, read_shards
 from mucs.text import for_terminal
 
 if TYPE_CHECKING:
@@ -36,9 +38,21 @@ class Source(Protocol):
     def exists(self, k: int) -> bool:
         """Whether there is a file for image k."""
 
+    def part(self, start: int, stop: int) -> Source:
+        """Images `start` to `stop` alone."""
+
     @property
     def columns(self) -> tuple[str, ...]:
         """What a manifest must have for the images to be found."""
+
+
+Cut = TypeVar("Cut", pa.Table, pa.ChunkedArray)
+
+
+def _cut(values: Cut, start: int, stop: int) -> Cut:
+    """A copy: a slice would be pickled with all that it was cut from."""
+    part = values.slice(start, stop - start)
+    return part.take(pa.array(range(len(part))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +85,9 @@ class Files:
     def exists(self, k: int) -> bool:
         return self.is_inside(k) and (self.folder / str(self._name(k))).is_file()
 
+    def part(self, start: int, stop: int) -> Files:
+        return dataclasses.replace(self, names=None if self.names is None else _cut(self.names, start, stop))
+
     def _name(self, k: int) -> str | None:
         if self.names is None:
             raise InputError(f"The manifest of the {self.set} has no column file_name; name each row's image.")
@@ -99,21 +116,29 @@ class ImageSet:
         """Read the manifest of a folder of images.
 
         Args:
-            folder: With `metadata.parquet`, `.csv` or `.jsonl` beside the images.
+            folder: With `metadata.parquet`, `.csv` or `.jsonl` beside the images, or Parquet files with the images in
+                them.
             name: What sentences call the set, such as "training set".
 
         Returns:
             The set. That a column is there, or an image is one, is seen only when it is asked for.
 
         Raises:
-            InputError: If there is no manifest, or it is no plain table.
+            InputError: If there is no manifest, it is no plain table, or a Parquet file has no images in it.
         """
+        if shards := find_shards(folder):
+            rows, source = read_shards(folder, shards, name)
+            return cls(folder, name, rows, source)
         rows = read_manifest(folder, name)
         names = rows["file_name"] if "file_name" in rows.column_names else None
         return cls(folder, name, rows, Files(folder, names, name))
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
+
+    def part(self, start: int, stop: int) -> ImageSet:
+        """Images `start` to `stop` alone, small enough to be sent to another process."""
+        return ImageSet(self.folder, self.name, _cut(self.rows, start, stop), self.source.part(start, stop))
 
     @cached_property
     def canonical_rows(self) -> pa.Table:

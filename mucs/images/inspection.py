@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from io import BytesIO
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from mucs.files import replacing
+from mucs.images.blocks import in_blocks, starts
 from mucs.images.columns import FACTS
 from mucs.images.decode import FORMATS, MAX_PIXELS, UNREADABLE, has_8_bits
 from mucs.images.imageset import ImageSet
@@ -70,3 +75,28 @@ def _can_be_shown(rows: pa.Table) -> list[bool]:
             if value is not None and not (is_fit(value) if is_name else "\0" not in value and len(value) <= MOST_TEXT):
                 shown[k] = False
     return shown
+
+
+def inspect_all(images: ImageSet, folder: Path) -> pa.Table:
+    """Look at each image of a large set, on all cores; killed, it goes on where it was.
+
+    Args:
+        images: As `inspect` takes them.
+        folder: Where what is known of each block is kept, for these images and this code alone.
+
+    Returns:
+        As `inspect` does.
+
+    Raises:
+        InputError: As `inspect` does, or if a process was killed.
+    """
+    paths = {start: folder / f"{start:09d}.parquet" for start in starts(images)}
+    todo = [start for start, path in paths.items() if not path.exists()]
+    in_blocks(images, todo, functools.partial(_inspect_block, folder), "inspect")
+    return pa.concat_tables([pq.read_table(path) for path in paths.values()] or [SCHEMA.empty_table()])
+
+
+def _inspect_block(folder: Path, block: ImageSet, start: int) -> None:
+    facts = inspect(block)
+    with replacing(folder / f"{start:09d}.parquet") as partial:
+        pq.write_table(facts, partial)

@@ -85,17 +85,17 @@ def _columns(rows: Iterator[list[str]], width: int) -> Iterator[list[list[str | 
 
 
 def _read_parquet(path: Path, what: str) -> pa.Table:
-    schema = pq.read_schema(path)
-    check_columns(schema.names, what)
-    check_kinds(schema, what)
-    return read_columns(path, schema.names, MOST_BYTES, what)
+    with pq.ParquetFile(path) as file:
+        check_columns(file.schema_arrow.names, what)
+        check_kinds(file.schema_arrow, what)
+        return read_columns(file, file.schema_arrow.names, MOST_BYTES, what)
 
 
-def read_columns(path: Path, names: Sequence[str], most: int, what: str) -> pa.Table:
+def read_columns(file: pq.ParquetFile, names: Sequence[str], most: int, what: str) -> pa.Table:
     """Columns of a Parquet file as text, in bounded memory: a few kilobytes may say a value a billion times.
 
     Args:
-        path: Of the file.
+        file: Open.
         names: Of the columns.
         most: Bytes that they may take unpacked.
         what: As `check_columns` takes it.
@@ -108,20 +108,12 @@ def read_columns(path: Path, names: Sequence[str], most: int, what: str) -> pa.T
     """
     schema = pa.schema([(name, pa.string()) for name in names])
     size, blocks = 0, []
-    with pq.ParquetFile(path) as file:
-        for block in file.iter_batches(BLOCK, columns=list(names)):
-            size += block.nbytes
-            if size > most:
-                raise InputError(f"{what} unpacks to more than {most:,} bytes; make several sets of it.")
-            columns = [as_text(pa.chunked_array([block[name]])) for name in names]
-            blocks.append(pa.table(columns, schema))
-        rows = file.metadata.num_rows
-    return pa.concat_tables(blocks) if blocks and names else _no_columns(schema, rows)
-
-
-def _no_columns(schema: pa.Schema, rows: int) -> pa.Table:
-    """A table of a schema without values."""
-    return pa.table([pa.nulls(rows, pa.string()) for _ in schema], schema)
+    for block in file.iter_batches(BLOCK, columns=list(names)) if names else ():
+        size += block.nbytes
+        if size > most:
+            raise InputError(f"{what} unpacks to more than {most:,} bytes; make several sets of it.")
+        blocks.append(pa.table([as_text(pa.chunked_array([block[name]])) for name in names], schema=schema))
+    return pa.concat_tables(blocks) if blocks else schema.empty_table()
 
 
 def _read_jsonl(path: Path, what: str) -> pa.Table:

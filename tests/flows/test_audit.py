@@ -21,8 +21,9 @@ from flows.audit import audit
 from flows.calibrate import calibrate
 from mucs.attribution import Settings
 from mucs.attribution.version import METHOD_SHA256
+from tasks.register import register
 from tasks.s3 import client
-from tests.conftest import FAST
+from tests.conftest import FAST, write_shards
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -95,6 +96,22 @@ def test_an_audit_leaves_evidence_edges_and_a_page(audited):
         assert claim not in page
     assert done.run in page
     assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_shards_give_the_edges_of_their_files(audited, world, s3, tmp_path):
+    shards = {
+        name: write_shards(tmp_path / name, getattr(world, name), 2) for name in ("train", "held_out", "generated")
+    }
+    register.fn(tmp_path / "registry", "s3://registry/shards", {"checkpoint": world.checkpoint, **shards}, "v1")
+    done = run_audit(tmp_path / "registry", tmp_path, "shards", settings=CONTROLLED)
+    question = "SELECT generated, training, rank, score, p_value FROM lineage ORDER BY generated, rank"
+    found = []
+    for folder in (audited[0], tmp_path):
+        with duckdb.connect(str(folder / "ledger.duckdb"), read_only=True) as ledger:
+            found.append(ledger.sql(question).fetchall())
+    assert found[0] == found[1]
+    assert len(found[0]) == 36
+    assert done.report.read_text().count("data:image/png;base64,") == 3 + 15
 
 
 def test_a_run_records_its_controls_recall_and_the_way_it_was_computed(audited):
@@ -234,7 +251,6 @@ def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, re
 
 
 def test_only_new_items_are_attributed(registry, world, tmp_path, s3):
-    from tasks.register import register
     from tests.conftest import read_rows, write_manifest
 
     smaller = world.copy("generated", tmp_path / "generated")

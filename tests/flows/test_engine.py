@@ -1,12 +1,23 @@
 """An audit's items on every engine: the same bytes from threads, processes and Ray, whatever dies on the way."""
 
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.engine import Engine
-from tests.flows.test_audit import CONTROLLED, evidence, run_audit
+from flows.ray_cluster import descendants
+from tests.flows.test_audit import CONTROLLED, evidence, run_audit, words
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -29,3 +40,103 @@ def test_every_engine_gives_the_same_bytes(on_threads, registry, tmp_path, engin
     prefix = "ray" if engine.ray else "processes"
     assert run_audit(registry, tmp_path, prefix, settings=CONTROLLED, engine=engine).run == on_threads[0]
     assert evidence(prefix) == on_threads[1]
+
+
+def test_an_item_that_fails_leaves_the_others_and_the_next_audit_takes_it_up(registry, tmp_path, mucs, monkeypatch):
+    monkeypatch.setenv("MUCS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "before").mkdir()
+    work, ledger = tmp_path / "work", tmp_path / "ledger.duckdb"
+    once = {"settings": CONTROLLED, "cache": tmp_path / "cache", "work": str(work), "engine": Engine(workers=1)}
+    run_audit(registry, tmp_path / "before", "before", **once)
+    g1 = sorted(work.glob("items/*"), key=lambda place: place.stat().st_mtime_ns)[1]
+    g1.unlink()
+    g1.mkdir()  # where no result can be kept
+    command = [*words(registry, tmp_path, "failing"), "--work", work]
+    status, out, err = mucs(*command, "--json")
+    assert status == 1
+    done = json.loads(out)
+    assert (done["attributed"], done["failed"]) == (2, 1)
+    assert "g1, failed: " in err
+    assert "1 generated items could not be attributed" in err
+    record = json.loads(evidence("failing")[f"{done['run']}/run.json"])
+    assert [item["id"] for item in record["generated"]] == ["g0", "g2"]
+    assert [(item["id"], "is there and is not a file" in item["reason"]) for item in record["failed"]] == [("g1", True)]
+    assert "g1" in Path(done["report"]).read_text()
+    assert mucs("verify", "--ledger", ledger)[0] == 0
+
+    g1.rmdir()
+    status, out, err = mucs(*command)
+    assert (status, out) == (0, f"Attributed 1 generated items in run {out.split()[-1]}\n")
+    assert mucs("verify", "--ledger", ledger)[0] == 0
+
+
+@pytest.mark.skipif(not RAY.exists(), reason="needs the extra fleet")
+def test_a_fleet_of_two_nodes_gives_the_same_bytes_though_one_is_killed(on_threads, registry, tmp_path):
+    environment = os.environ | {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "MUCS_CACHE": str(tmp_path / "cache"),
+        "PREFECT_API_URL": PREFECT_API_URL.value(),
+    }
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    head = ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false"]
+    nodes = []
+    with tempfile.TemporaryDirectory(prefix="mucs-ray-") as folder:  # a short path, as Ray's sockets need
+        try:
+            for where in ([*head, f"--temp-dir={folder}"], [f"--address={address}"]):
+                start = [RAY, "start", *where, "--num-cpus=1", "--object-store-memory=100000000", "--block"]
+                nodes.append(
+                    subprocess.Popen(start, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+                )
+                time.sleep(8)
+            command = [sys.executable, "-m", "flows.cli", *words(registry, tmp_path, "fleet"), "--ray", address]
+            audit = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+            said = []
+            for line in audit.stderr:
+                said.append(line)
+                if "attribute 1 of 5" in line:
+                    for process in [nodes[1].pid, *descendants(nodes[1].pid)]:
+                        os.kill(process, signal.SIGKILL)
+            assert audit.wait() == 0, "".join(said)
+        finally:
+            for node in nodes:
+                for process in [node.pid, *descendants(node.pid)]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
+                node.wait()
+    published = {name: body for name, body in evidence("fleet").items() if not name.startswith("work/")}
+    assert published == on_threads[1]
+
+
+def test_what_is_wrong_with_an_engine_is_said_before_anything_is_computed(registry, tmp_path, mucs, monkeypatch):
+    command = words(registry, tmp_path, "refused")
+    monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
+    assert mucs(*command, "--ray", "127.0.0.1:9") == (
+        2,
+        "",
+        "mucs: No Ray cluster answers at 127.0.0.1:9; start one with `ray start --head`, or check the address.\n",
+    )
+    for words_of, sentence in (
+        (("--ray", "nowhere"), "'nowhere' is no address of a Ray cluster"),
+        (("--ray", "local", "--processes"), "leave out either --ray or --processes"),
+        (("--workers", "0"), "ask for at least 1"),
+        (("--gpus", "1.5"), "An item cannot take 1.5 GPUs"),
+        (("--work", "/dev/null/work"), "is not a folder; give another place for the work store"),
+        (("--work", "s3://no-such-bucket/work"), "S3 has no such bucket"),
+        (("--work", "gs://bucket"), "is not an S3 address"),
+    ):
+        status, out, err = mucs(*command, *words_of)
+        assert (status, out) == (2, ""), words_of
+        assert sentence in err
+        assert err.count("\n") == 1
+    assert not (tmp_path / "ledger.duckdb").exists()
+
+
+def test_workers_need_a_prefect_server_that_all_of_them_reach(registry, tmp_path, mucs, monkeypatch):
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        status, _, err = mucs(*words(registry, tmp_path, "alone"), "--ray", "127.0.0.1:6379")
+    assert status == 2
+    assert "set PREFECT_API_URL to an address of it that all of them reach" in err

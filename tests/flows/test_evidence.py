@@ -199,7 +199,7 @@ def test_a_replay_is_bit_identical_whole_or_in_part_and_writes_nothing(mucs, sig
 
 
 def test_a_replay_says_what_differs_and_where(mucs, signed, tmp_path, monkeypatch):
-    import tasks.attribute
+    import tasks.replay
 
     folder, run, _ = signed
     ledger = Path(shutil.copy(folder / "ledger.duckdb", tmp_path))
@@ -210,8 +210,8 @@ def test_a_replay_says_what_differs_and_where(mucs, signed, tmp_path, monkeypatc
             connection.execute(f"UPDATE edges SET score = score + {amount} WHERE rank = 12 AND generated_id = {name}")
 
     change(-0.0005)
-    code = tasks.attribute.code_version()
-    monkeypatch.setattr("tasks.attribute.code_version", lambda: code | {"method_sha256": "0" * 64})
+    code = tasks.replay.code_version()
+    monkeypatch.setattr("tasks.replay.code_version", lambda: code | {"method_sha256": "0" * 64})
     status, out, _ = mucs("replay", run, "--ledger", ledger)
     assert status == 0
     assert "The code of the method is another: 000000000000" in out

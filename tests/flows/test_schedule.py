@@ -168,7 +168,7 @@ def kill_everything(home: Path) -> None:
 @pytest.mark.slow
 def test_the_next_run_goes_on_where_one_was_when_its_machine_went_down(operator, registry):
     set_up(operator, registry, max_steps=200)
-    operator.wait("a run to attribute", lambda: list(operator.folder.glob("cache/work/*/items/*")))
+    operator.wait("a run to attribute", lambda: list(operator.folder.glob("cache/work/items/*.safetensors")))
     (cut,) = operator.ended("nightly", "RUNNING")
     kill_everything(operator.folder / "prefect")
     _, server, _, _, worker = steps()

@@ -1,17 +1,20 @@
 """Pulling, against a real DVC repository on a real S3 server."""
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+import tasks.pull
 from mucs import InputError
 from tasks.pull import file_digests, pull
-from tasks.register import command, register
+from tasks.register import begin, command, register
 from tasks.s3 import client
 from tasks.serve import S3Server, s3_server
 from tests.conftest import draw, training_rows, write_folder
@@ -161,3 +164,93 @@ def test_the_server_ends_with_its_block_and_keeps_its_data(tmp_path, s3):
     with s3_server(tmp_path):
         assert client().get_object(Bucket="kept", Key="a")["Body"].read() == b"a"
     shutil.rmtree(tmp_path)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What is asked of S3 by pulls, and which files are hashed."""
+    found = []
+
+    def counted(*words):
+        made = client(*words)
+        made.meta.events.register("before-call.s3", lambda model, **_: found.append(model.name))
+        return made
+
+    monkeypatch.setattr(tasks.pull, "client", counted)
+    monkeypatch.setattr(tasks.pull, "file_digests", lambda path: found.append("hash") or file_digests(path))
+    return found
+
+
+def test_a_file_is_asked_for_once_and_hashed_once(registry, tmp_path, asked):
+    pull.fn(str(registry), "v1", "train", tmp_path)
+    assert sorted(asked) == ["GetObject"] * 26 + ["hash"] * 26  # and the list
+    asked.clear()
+    assert pull.fn(str(registry), "v1", "train", tmp_path).fetched == 0
+    assert asked == []
+
+
+def test_what_was_touched_is_hashed_again_and_what_is_too_much_goes(registry, tmp_path, asked):
+    pulled = pull.fn(str(registry), "v1", "train", tmp_path)
+    asked.clear()
+    os.utime(pulled.folder / "t00.png")
+    pull.fn(str(registry), "v1", "train", tmp_path)
+    assert asked == ["hash"] * 2  # the list, and the file
+    asked.clear()
+    (pulled.folder / "more.png").write_bytes(b"")
+    assert pull.fn(str(registry), "v1", "train", tmp_path) == pulled.__class__(**vars(pulled) | {"fetched": 0})
+    assert asked == ["hash"]
+    assert not (pulled.folder / "more.png").exists()
+
+
+def test_a_set_that_grows_is_not_hashed_anew(s3, world, tmp_path, asked):
+    folder = world.copy("train", tmp_path / "train")
+    for version in ("v1", "v2"):
+        register.fn(tmp_path / "registry", "s3://registry/grown", {"train": folder}, version)
+        (folder / "more.txt").write_text("more")
+    first = pull.fn(str(tmp_path / "registry"), "v1", "train", tmp_path / "cache")
+    asked.clear()
+    second = pull.fn(str(tmp_path / "registry"), "v2", "train", tmp_path / "cache")
+    assert (second.files, second.fetched) == (first.files + 1, 1)
+    assert sorted(asked) == ["GetObject"] * 2 + ["hash"] * 2
+    asked.clear()
+    assert pull.fn(str(tmp_path / "registry"), "v1", "train", tmp_path / "cache").digest == first.digest
+    assert asked == []
+
+
+def test_a_remote_that_keeps_versions_gives_those_of_the_commit(s3, world, tmp_path):
+    client().create_bucket(Bucket="versioned")
+    client().put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+    folder = tmp_path / "registry"
+    begin(folder, "s3://versioned/data")
+    dvc = str(Path(sys.executable).parent / "dvc")
+    command(folder, dvc, "remote", "modify", "s3", "version_aware", "true")
+    (folder / "sub").mkdir()
+    for tag in ("v1", "v2"):
+        shutil.copytree(world.train, folder / "sub/train", dirs_exist_ok=True)
+        (folder / "sub/train/new").mkdir(exist_ok=True)
+        (folder / "sub/train/new/note.txt").write_text(tag)
+        (folder / "one.txt").write_text(f"{tag} alone")
+        command(folder, dvc, "add", "--quiet", "sub/train", "one.txt")
+        command(folder, dvc, "push", "--quiet")
+        command(folder, "git", "add", "-A")
+        command(folder, "git", "commit", "-qm", tag)
+        command(folder, "git", "tag", tag)
+    keys = {each["Key"] for each in client().list_objects_v2(Bucket="versioned")["Contents"]}
+    assert {"data/one.txt", "data/sub/train/t00.png"} < keys
+    for tag in ("v1", "v2"):
+        pulled = pull.fn(str(folder), tag, "sub/train", tmp_path / "cache")
+        assert pulled.files == 26
+        assert (pulled.folder / "new/note.txt").read_text() == tag
+        assert (pulled.folder / "t03.png").read_bytes() == (world.train / "t03.png").read_bytes()
+        assert (
+            pull.fn(str(folder), tag, "one.txt", tmp_path / "cache").folder / "one.txt"
+        ).read_text() == f"{tag} alone"
+    for version in client().list_object_versions(Bucket="versioned", Prefix="data/one.txt")["Versions"]:
+        client().delete_object(Bucket="versioned", Key="data/one.txt", VersionId=version["VersionId"])
+    with pytest.raises(InputError, match=r"does not hold all of 'one\.txt'"):
+        pull.fn(str(folder), "v1", "one.txt", tmp_path / "other")
+    (folder / "one.txt").write_text("not pushed")
+    command(folder, dvc, "add", "--quiet", "one.txt")
+    command(folder, "git", "commit", "-qam", "not pushed")
+    with pytest.raises(InputError, match=r"'one\.txt' has no version on the remote 's3'.*`dvc push`"):
+        pull.fn(str(folder), "HEAD", "one.txt", tmp_path / "other")

@@ -9,11 +9,12 @@ import pytest
 
 from mucs import InputError
 from tasks.pull import pull
-from tasks.registry import open_registry, recorded
+from tasks.registry import Stored, open_registry, recorded
 from tasks.s3 import client
 
 CONFIG = "[core]\n    remote = s3\n['remote \"s3\"']\n    url = s3://registry/hostile\n"
 MD5 = "0123456789abcdef0123456789abcdef"
+FILES = "outs:\n- hash: md5\n  path: train\n  files:\n"
 TRAIN = f"outs:\n- md5: {MD5}.dir\n  size: 1\n  nfiles: 1\n  hash: md5\n  path: train\n"
 
 
@@ -52,9 +53,9 @@ def test_what_dvc_tracks_is_read_from_the_revision(tmp_path):
     (folder / ".dvc" / "config.local").write_text("changed since")
     opened = open_registry(str(folder), "v1", "sub")
     assert opened.remote.url == "s3://registry/deep/prefix"
-    assert opened.remote.key(MD5) == f"deep/prefix/files/md5/{MD5[:2]}/{MD5[2:]}"
+    assert opened.remote.key("sub/made", Stored(MD5)) == (f"deep/prefix/files/md5/{MD5[:2]}/{MD5[2:]}", None)
     assert (opened.remote.region, opened.remote.endpoint) == ("eu-central-1", "https://s3.example.org:9000")
-    assert opened.outputs == {"train": f"{MD5}.dir", "sub/made": MD5}
+    assert opened.outputs == {"train": Stored(f"{MD5}.dir"), "sub/made": Stored(MD5)}
     assert "sub/README.md" in opened.tracked
     assert open_registry(f"file://{folder}", "HEAD", "train").commit == opened.commit
 
@@ -65,9 +66,10 @@ def remote(**settings):
 
 
 CONFIGS = {
+    "a version that is neither": (remote(version_aware="maybe"), "sets version_aware to 'maybe'; write true or false"),
     **{
         f"remote {key}": (remote(**{key: "x"}), f"sets {key} of the remote 's3', which is not taken from a registry: only url")
-        for key in ("configpath", "credentialpath", "profile", "access_key_id", "ssl_verify", "version_aware", "worktree",
+        for key in ("configpath", "credentialpath", "profile", "access_key_id", "ssl_verify", "worktree",
                     "use_ssl", "session_token", "ask_password", "password", "keyfile", "custom_auth_header", "allow_anonymous_login")
     },
     **{
@@ -111,7 +113,22 @@ OUTS = {
     "a path above": (TRAIN.replace("path: train", "path: ../train"), "which is no path in its folder"),
     "no path": ("outs:\n- md5: a\n", "which is no path in its folder"),
     "another remote": (TRAIN + "  remote: r\n", r"keeps 'train' in a way of its own \(remote\)"),
-    "files with versions": (TRAIN + "  files:\n  - a\n", r"way of its own \(files\)"),
+    "files that are none": (TRAIN + "  files:\n  - a\n", "tracks 'None', which is no path in its folder"),
+    "files that are a text": (TRAIN + "  files: a\n", "does not list the files of 'train'"),
+    "a file that leaves its folder": (
+        f"{FILES}  - relpath: ../a\n    md5: {MD5}\n",
+        r"tracks '\.\./a', which is no path",
+    ),
+    "a file that is a folder": (f"{FILES}  - relpath: a\n    md5: {MD5}.dir\n", "gives no MD5 of 'train/a'"),
+    "a file twice": (
+        f"{FILES}  - {{relpath: a, md5: {MD5}}}\n  - {{relpath: a, md5: {'b' * 32}}}\n",
+        "says two things of 'train/a'",
+    ),
+    "a version that is none": (
+        f"{FILES}  - {{relpath: a, md5: {MD5}, cloud: {{s3: {{version_id: [1]}}}}}}\n",
+        "which version of 'train/a'",
+    ),
+    "versions that are a text": (f"{FILES}  - {{relpath: a, md5: {MD5}, cloud: s3}}\n", "which version of 'train/a'"),
     "settings of a file system": (TRAIN + "  fs_config:\n    url: x\n", r"way of its own \(fs_config\)"),
     "a folder to work in": (TRAIN + "wdir: ../x\n", "a folder of its own to work in"),
     "an older DVC": (TRAIN.replace("hash: md5", "isexec: true"), "before version 3"),

@@ -1,9 +1,10 @@
 """Each gate stops what it must, and says which expectation failed on which rows."""
 
 import json
-import math
 import struct
 import zlib
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mucs import InputError
-from mucs.images import ImageSet, manifest
+from mucs.images import ImageSet, blocks, manifest
 from tasks.pull import as_pulled, file_digests
 from tasks.validate import (
     GateFailed,
@@ -24,7 +25,7 @@ from tasks.validate import (
     validate_generated,
     validate_training,
 )
-from tests.conftest import read_rows, write_manifest
+from tests.conftest import read_rows, write_manifest, write_shards
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
@@ -32,16 +33,51 @@ WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 TAKES = Takes(8, 8, 2, prompts=False)
 
 
-def check_training(folder, licences=("CC-BY-4.0",)):
-    return validate_training.fn(as_pulled(folder), "training set", TAKES, licences)
+def check_training(folder, licences=("CC-BY-4.0",), cache=None):
+    return validate_training.fn(as_pulled(folder), "training set", TAKES, licences, cache or folder.parent / "cache")
 
 
-def test_good_data_pass_and_the_result_is_the_same_twice(world):
-    first, again = check_training(world.train), check_training(world.train)
+def test_good_data_pass_and_the_result_is_the_same_twice(world, tmp_path):
+    first, again = (check_training(world.train, cache=tmp_path / name) for name in "ab")
     assert all(v["success"] for v in first)
     assert to_json(first) == to_json(again)
-    assert validate_checkpoint.fn(as_pulled(world.checkpoint))[1] == TAKES
-    assert all(v["success"] for v in validate_generated.fn(as_pulled(world.generated), TAKES))
+    assert validate_checkpoint.fn(as_pulled(world.checkpoint), tmp_path)[1] == TAKES
+    assert all(v["success"] for v in validate_generated.fn(as_pulled(world.generated), TAKES, tmp_path))
+
+
+def test_what_passed_is_not_looked_at_again(world, tmp_path, said):
+    folder, checkpoint = world.copy("train", tmp_path / "train"), world.copy("checkpoint", tmp_path / "checkpoint")
+    data, model = as_pulled(folder), as_pulled(checkpoint)
+
+    def gate(takes=TAKES, licences=("CC-BY-4.0",)):
+        return validate_training.fn(data, "training set", takes, licences, tmp_path)
+
+    first, second = gate(), validate_checkpoint.fn(model, tmp_path)
+    for gone in (*folder.iterdir(), checkpoint / WEIGHTS):
+        gone.unlink()
+    assert (gate(), validate_checkpoint.fn(model, tmp_path)) == (first, second)
+    assert said().count("validate  training set: as it was validated before") == 1
+    assert said().count("validate  checkpoint: as it was validated before") == 1
+    for wishes in ({"licences": ["MIT"]}, {"takes": replace(TAKES, height=16)}, {"takes": replace(TAKES, classes=1)}):
+        with pytest.raises(GateFailed):  # from what is known of the images
+            gate(**wishes)
+
+
+def test_blocks_of_images_that_were_looked_at_are_not_again(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", 8)
+    monkeypatch.setattr(blocks, "SECONDS_ALONE", 0)
+    folder = world.copy("train", tmp_path / "train")
+    data, good = as_pulled(folder), (folder / "t20.png").read_bytes()
+    (folder / "t20.png").write_bytes(b"")
+    validate = partial(validate_training.fn, data, "training set", TAKES, ["CC-BY-4.0"], tmp_path)
+    with pytest.raises(GateFailed, match="'image decodes': 1 of 24 rows: t20"):
+        validate()
+    kept = sorted(tmp_path.glob("inspections/*/*"))
+    assert len(kept) == 3
+    kept[2].unlink()
+    (folder / "t20.png").write_bytes(good)
+    (folder / "t00.png").unlink()  # which is known already
+    assert [v["success"] for v in validate()] == [True, True]
 
 
 def edit(rows, k, **values):
@@ -220,18 +256,9 @@ def test_images_of_8_bits_pass(world, tmp_path, mode):
     assert check_training(folder)[1]["success"]
 
 
-def test_a_model_that_takes_prompts_needs_their_column(world):
+def test_a_model_that_takes_prompts_needs_their_column(world, tmp_path):
     with pytest.raises(GateFailed, match="expect_column_to_exist on column 'prompt'"):
-        validate_generated.fn(as_pulled(world.generated), Takes(8, 8, None, prompts=True))
-
-
-EDGES = {
-    "p_value": (0.0, "on column 'p_value': 1 of 3 rows: g/t1 (0.0)"),
-    "decoy_p_value": (1.5, "on column 'decoy_p_value': 1 of 3"),
-    "seed_spread": (-1.0, "on column 'seed_spread': 1 of 3"),
-    "decoy_z": (math.inf, "'numbers are finite': 1 of 3"),
-    "score": (1.0, "on column 'score': 2 of 3"),
-}
+        validate_generated.fn(as_pulled(world.generated), Takes(8, 8, None, prompts=True), tmp_path)
 
 
 def test_at_most_ten_rows_are_shown(world, tmp_path):
@@ -239,6 +266,17 @@ def test_at_most_ten_rows_are_shown(world, tmp_path):
         check_training(world.train, licences=["MIT"])
     assert "24 of 24 rows" in str(stopped.value)
     assert str(stopped.value).count("(CC-BY-4.0)") == 10
+
+
+def test_a_corrupt_image_in_a_shard_is_named_by_row(world, tmp_path):
+    folder = world.copy("train", tmp_path / "train")
+    (folder / "t13.png").write_bytes(b"not an image")
+    write_manifest(folder, edit(read_rows(folder), 13, sha256=file_digests(folder / "t13.png")[1]))
+    shards = write_shards(tmp_path / "shards", folder, 2)
+    place = r"t13 in b/data\.parquet, row 1 \(from 0\), of the training set \(False\)"
+    with pytest.raises(GateFailed, match=rf"'image decodes': 1 of 24 rows: {place}"):
+        check_training(shards)
+    assert check_training(write_shards(tmp_path / "good", world.train, 2))[1]["success"]
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", "truncated"])
@@ -256,7 +294,7 @@ def test_a_generated_image_of_another_size_is_stopped(world, tmp_path):
     Image.fromarray(np.zeros((16, 8, 3), np.uint8)).save(folder / "g1.png")
     write_manifest(folder, edit(read_rows(folder), 1, sha256=file_digests(folder / "g1.png")[1]))
     with pytest.raises(GateFailed, match=r"'height': 1 of 3 rows: g1 \(16\)"):
-        validate_generated.fn(as_pulled(folder), TAKES)
+        validate_generated.fn(as_pulled(folder), TAKES, tmp_path)
 
 
 def spoil_tensors(change):
@@ -313,5 +351,5 @@ def test_a_bad_checkpoint_is_stopped(world, tmp_path, spoil, message):
     folder = world.copy("checkpoint", tmp_path / "checkpoint")
     spoil(folder)
     with pytest.raises(InputError) as stopped:
-        validate_checkpoint.fn(as_pulled(folder))
+        validate_checkpoint.fn(as_pulled(folder), tmp_path)
     assert message in str(stopped.value)

@@ -78,16 +78,14 @@ def test_the_gate_sees_over_the_end_of_a_row_group(tmp_path, monkeypatch):
         ("standard_error", float("inf"), "numbers are finite"),
     ):
         write_edges([changed(whole, column, 64, value) if column else whole], path)
-        checks = edge_checks(path, expected, decoys=32)
-        wrong = {
-            name: np.flatnonzero(~checks[name].to_numpy()).tolist()
-            for name in checks.column_names
-            if checks.schema.field(name).type == pa.bool_()
-        }
-        assert {name: places for name, places in wrong.items() if places} == ({check: [64]} if check else {})
-    assert checks["edge"][64].as_py() == "/".join(
-        whole[f"{kind}_row_sha256"][64].as_py()[:12] for kind in ("generated", "training")
-    )
+        checks = edge_checks(path, expected, decoys=32).to_pylist()
+        assert [row["item"] for row in checks] == list(expected)
+        assert {name for name, held in checks[1].items() if held is False} == ({check} if check else set())
+        assert all(value is not False for row in (checks[0], checks[2]) for value in row.values())
+    assert checks[0]["score_max"] == pytest.approx(pc.max(whole["score"][:50]).as_py(), abs=1e-6)
+    assert checks[0]["seed_spread_min"] is None
+    short = edge_checks(path, dict.fromkeys(expected, 49), decoys=32)
+    assert short["edges are complete"].to_pylist() == [False] * 3
 
 
 def test_what_holds_no_edges_in_order_is_refused_in_a_sentence(tmp_path):

@@ -78,8 +78,9 @@ def test_the_device_is_read_from_records_of_both_forms(tmp_path):
     assert devices(record) == [CPU] * 3
     earlier = {**record, "device": CPU, "results": {"attributions": [{"row_sha256": "a"}, {"row_sha256": "b"}]}}
     assert devices(earlier) == [CPU] * 2
-    assert changes(record, record["code"], devices(record), [CPU] * 3) == []
+    other_order = dict(reversed(CPU.items()))
+    assert changes(record, record["code"], devices(record), [other_order] * 3) == []
     gpu = {"type": "cuda", "name": "a GPU"}
     assert changes(record, record["code"], [CPU, CPU, gpu], [CPU, gpu, gpu]) == [
-        "The machine is another: type cuda, name a GPU; the run recorded type cpu, name a processor, torch 2.13.0."
+        "The machine is another: name a GPU, type cuda; the run recorded name a processor, torch 2.13.0, type cpu."
     ]

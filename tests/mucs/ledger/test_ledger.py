@@ -19,7 +19,7 @@ from mucs import ledger as store
 from mucs.canonical import digest
 from mucs.evidence import EDGE_SCHEMA, edges_root, holds, write_edges
 from mucs.evidence.edges import NUMBERS
-from mucs.evidence.rows import canonical_rows
+from mucs.images.rows import canonical_rows
 from mucs.ledger import Ledger, Run, first_fault, prove
 
 TRAINING = [
@@ -85,8 +85,8 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), chance=(0.5, 0.2
             *({"kind": kind, "sha256": f"{kind:f<64}", "files": 1, "bytes": 2} for kind in kinds),
             {"kind": "calibration", "sha256": "calibration", "files": 1, "bytes": 2},
         ],
-        "training": canonical_rows(TRAINING),
-        "generated": canonical_rows(GENERATED),
+        "training": canonical_rows(pa.Table.from_pylist(TRAINING)),
+        "generated": canonical_rows(pa.Table.from_pylist(GENERATED)),
         "edges": path,
         "validations": [{"suite": "edges", "success": True, "results": []}],
         "location": "s3://evidence/x",

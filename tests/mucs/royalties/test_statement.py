@@ -178,7 +178,7 @@ def test_every_part_of_the_rule_bounds_what_counts(world, rule, counted):
 
 def test_unlearning_that_did_not_converge_is_no_evidence_unless_the_contract_takes_it(world, tmp_path):
     run = make_run(tmp_path, "c")
-    outcomes = [a | {"converged": False} for a in run.attributions]
+    outcomes = [a | {"converged": False} for a in run.record["results"]["attributions"]]
     run.record["results"]["attributions"] = outcomes
     with Ledger.open(world.path, read_only=False) as ledger:
         store.load(ledger, make_run(tmp_path, "c", record=run.record))
@@ -516,7 +516,10 @@ def test_used_items_are_counted_by_verdict(world, tmp_path):
         "not attributed": 1,
     }
     run = make_run(tmp_path, "c")
-    outcomes = [run.attributions[0], run.attributions[1] | {"converged": False}]
+    outcomes = [
+        run.record["results"]["attributions"][0],
+        run.record["results"]["attributions"][1] | {"converged": False},
+    ]
     run.record["results"]["attributions"] = outcomes
     with Ledger.open(world.path, read_only=False) as ledger:
         store.load(ledger, make_run(tmp_path, "c", record=run.record))

@@ -1,0 +1,166 @@
+"""A whole audit over a large training set, and the next night's, stage by stage: `python benchmarks/scale.py --training 1000000`.
+
+The training set is 16 × 16 pixels in 100 Parquet shards on the embedded S3, the model a tiny one with random weights,
+the generated batch four images, screened. The audit is the command, a process of its own on two threads; memory is the
+largest of any of its processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from diffusers import DDIMScheduler, UNet2DModel
+from PIL import Image
+
+from flows.ray_cluster import descendants
+from tasks.register import register
+from tasks.s3 import client
+from tasks.serve import s3_server
+
+SIDE, SHARDS, HELD_OUT, GENERATED = 16, 100, 1000, 4
+SETTINGS = {
+    "num_noises": 8,
+    "screening": [[1, 0.01], [4, 0.001]],
+    "max_steps": 10,
+    "unlearning_batch_size": 32,
+    "batch_size": 256,
+    "learning_rate": 1e-3,
+}
+
+
+def png(random: np.random.Generator) -> bytes:
+    body = io.BytesIO()
+    Image.fromarray(random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)).save(body, "PNG", compress_level=1)
+    return body.getvalue()
+
+
+def write_shard(path: Path, prefix: str, start: int, count: int, generated: bool = False) -> None:
+    """A shard of random images, with the columns of a training set, or of a generated batch."""
+    random = np.random.default_rng([start, count, len(prefix), ord(prefix[0])])
+    bodies = [png(random) for _ in range(count)]
+    ids = [f"{prefix}{start + k:08d}" for k in range(count)]
+    columns: dict[str, Any] = {"id": ids, "sha256": [hashlib.sha256(body).hexdigest() for body in bodies]}
+    if generated:
+        columns["seed"] = [str(k) for k in range(count)]
+    else:
+        columns |= {"rights_holder": [f"holder {(start + k) % 1000}" for k in range(count)]}
+        columns |= {"licence": ["CC-BY-4.0"] * count, "date": ["2024-01-01"] * count}
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    columns["image"] = pa.array([{"bytes": b, "path": f"{i}.png"} for b, i in zip(bodies, ids, strict=True)], kind)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path, row_group_size=4096)
+
+
+def build(folder: Path, training: int) -> dict[str, Path]:
+    """Checkpoint, training set and held-out set."""
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=SIDE,
+        block_out_channels=(8, 16),
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=4,
+    )
+    unet.save_pretrained(folder / "checkpoint" / "unet")
+    DDIMScheduler(prediction_type="v_prediction").save_pretrained(folder / "checkpoint" / "scheduler")
+    size = training // SHARDS
+    for k in range(SHARDS):
+        write_shard(folder / "train" / f"train-{k:05d}-of-{SHARDS:05d}.parquet", "t", k * size, size)
+    write_shard(folder / "held_out" / "held_out-00000-of-00001.parquet", "h", 0, HELD_OUT)
+    return {name: folder / name for name in ("checkpoint", "train", "held_out")}
+
+
+class Memory(threading.Thread):
+    """The largest resident set, in bytes, of a process and those below it, one by one; looked at four times a second."""
+
+    def __init__(self, root: int) -> None:
+        super().__init__(daemon=True)
+        self.root, self.peak, self.over = root, 0, False
+
+    def run(self) -> None:
+        while not self.over:
+            for process in (self.root, *descendants(self.root)):
+                try:
+                    name, status = (
+                        Path(f"/proc/{process}/cmdline").read_bytes(),
+                        Path(f"/proc/{process}/status").read_text(),
+                    )
+                except OSError:
+                    continue
+                found = re.search(r"VmRSS:\s+(\d+) kB", status)
+                if found and b"weed" not in name:
+                    self.peak = max(self.peak, 1024 * int(found[1]))
+            time.sleep(0.25)
+
+
+STAGES = ("pull", "validate", "decode", "measure", "attribute", "publish", "load", "report")
+
+
+def audit(registry: Path, folder: Path, revision: str) -> dict[str, Any]:
+    """Seconds of each stage of an audit, and the most memory of a process."""
+    words = [sys.executable, "-m", "flows.cli", "audit", "--registry", registry, "--revision", revision]
+    words += ["--results", "s3://evidence/scale", "--licence", "CC-BY-4.0", "--device", "cpu"]
+    words += ["--ledger", folder / "ledger.duckdb", "--reports", folder / "reports"]
+    words += [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={json.dumps(value)}")]
+    environment = os.environ | {"MUCS_CACHE": str(folder / "cache"), "PREFECT_HOME": str(folder / "prefect")}
+    started = last = time.monotonic()
+    process = subprocess.Popen(list(map(str, words)), env=environment, stderr=subprocess.PIPE, text=True)
+    memory = Memory(process.pid)
+    memory.start()
+    seconds = dict.fromkeys(("start", *STAGES), 0.0)
+    assert process.stderr
+    for line in process.stderr:
+        print(line, end="", file=sys.stderr)
+        now, word = time.monotonic(), (line.split() or [""])[1:2]
+        stage = word[0] if word and word[0] in STAGES else None
+        if stage:  # a line says what has just ended
+            seconds[stage if seconds["start"] else "start"] += now - last
+            last = now
+    if process.wait():
+        raise SystemExit(f"The audit ended with status {process.returncode}.")
+    memory.over = True
+    return {"seconds": time.monotonic() - started, **seconds, "gigabytes": memory.peak / 1e9}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--training", type=int, nargs="+", default=[10_000])
+    parser.add_argument("--folder", type=Path, help="where to work; a temporary folder without")
+    given = parser.parse_args()
+    rows = []
+    for training in given.training:
+        with tempfile.TemporaryDirectory(dir=given.folder) as name, s3_server(Path(name) / "s3"):
+            folder = Path(name)
+            for bucket in ("registry", "evidence"):
+                client().create_bucket(Bucket=bucket)
+            folders, registry = build(folder / "data", training), folder / "registry"
+            for night in (1, 2):
+                shard = folder / "data" / "generated" / f"night-{night}.parquet"
+                write_shard(shard, "g", night * GENERATED, GENERATED, generated=True)
+                register.fn(registry, "s3://registry/scale", folders | {"generated": shard.parent}, f"night-{night}")
+                rows.append({"training": training, "night": night} | audit(registry, folder, f"night-{night}"))
+    names = ["training", "night", "seconds", "start", *STAGES, "gigabytes"]
+    print("| " + " | ".join(names) + " |\n|" + "---|" * len(names))
+    for row in rows:
+        print("| " + " | ".join(f"{row[n]:,}" if isinstance(row[n], int) else f"{row[n]:.1f}" for n in names) + " |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Estimate: what an attribution will take, before anything of it is computed."""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from mucs.attribution.attribute import PAIRS
+from mucs.attribution.bank import NoiseBank
+from mucs.attribution.encode import PRECISIONS
+from mucs.attribution.items import Items
+from mucs.attribution.losses import pair_losses
+from mucs.attribution.model import DiffusionModel
+from mucs.attribution.null_loss import NullLoss
+from mucs.attribution.screening import halving_pairs, plan
+from mucs.attribution.settings import Settings
+from mucs.attribution.unlearning import PROBE, PROBE_EVERY, Batch, Objective, trainable_names
+
+TOKENS = {"SD3Transformer2DModel": 77 + 256, "FluxTransformer2DModel": 512}  # of a prompt; others have 77
+WIDTHS = {"text_embeds": 1280, "pooled_projections": 2048, "time_ids": 6}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds a sample on this machine: forward, as in scoring, and forward and backward, as in unlearning."""
+
+    forward: float
+    gradient: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an attribution takes.
+
+    Attributes:
+        once_forwards: Samples forward for the original losses of training and held-out items, at most.
+        item_forwards: Samples forward for one generated item: scoring and the probe.
+        item_gradients: Samples forward and backward for one generated item, if unlearning goes on to its step cap.
+        images_bytes: Of pixels or latents, on disk.
+        prompts_bytes: Of the prompts' embeddings, on disk.
+        losses_bytes: Of the original losses, on disk.
+        weights_bytes: Of the original, the changed weights, their gradients and the optimizer, in the device's memory.
+        step_bytes: Of all that, and a micro-batch's activations, at the most, in the device's memory.
+    """
+
+    once_forwards: int
+    item_forwards: int
+    item_gradients: int
+    images_bytes: int
+    prompts_bytes: int
+    losses_bytes: int
+    weights_bytes: int
+    step_bytes: int
+
+    def once_seconds(self, timing: Timing) -> float:
+        """Seconds for what all generated items share, on one such machine."""
+        return self.once_forwards * timing.forward
+
+    def item_seconds(self, timing: Timing) -> float:
+        """Seconds for one generated item, on one such machine."""
+        return self.item_forwards * timing.forward + self.item_gradients * timing.gradient
+
+
+def estimate(
+    model: DiffusionModel, settings: Settings, training: int, held_out: int, generated: int, prompts: int = 0
+) -> Estimate:
+    """What it takes to attribute a batch.
+
+    Args:
+        model: The original; its network may be on the meta device, where it takes no memory.
+        settings: Of the run.
+        training: Number of training items.
+        held_out: Number of held-out items.
+        generated: Number of generated items.
+        prompts: Number of different prompts.
+
+    Returns:
+        Samples, bytes on disk and in the device's memory.
+
+    Raises:
+        InputError: If the setting `trainable` chooses no parameter of the network.
+    """
+    full, unlearning = settings.num_noises, settings.unlearning
+    first = plan(settings.screening, training, full)[0][1]
+    raced, survivors = (
+        halving_pairs(settings.screening, training, full),
+        plan(settings.screening, training, full)[-1][0],
+    )
+    beside = held_out * full + (min(PAIRS, training, held_out) * full if held_out else 0)
+    probes = 2 + (unlearning.max_steps // PROBE_EVERY if unlearning.stop == "probe" else 0)
+    network = sum(p.numel() for p in model.network.parameters())
+    trained = sum(
+        model.network.get_parameter(name).numel() for name in trainable_names(model.network, unlearning.trainable)
+    )
+    pixels = model.pixels_per_latent == 1
+    number = 1 if pixels else PRECISIONS[settings.encoding.precision].itemsize
+    one_prompt = sum(
+        t.numel() * 4 for name, t in conditioning(model, 1).items() if name not in ("class_labels", "time_ids")
+    )
+    return Estimate(
+        once_forwards=min(training * full, training * first + generated * (raced - training * first)) + held_out * full,
+        item_forwards=raced + beside + (settings.repeats - 1) * survivors * full + settings.repeats * probes * PROBE,
+        item_gradients=settings.repeats * unlearning.max_steps * (2 * min(unlearning.batch_size, training)),
+        images_bytes=(training + held_out + generated) * torch.Size(model.shape).numel() * number,
+        prompts_bytes=prompts * one_prompt,
+        losses_bytes=(training + held_out) * full * 4,
+        weights_bytes=4 * (network + 4 * trained),
+        step_bytes=step_bytes(model, settings),
+    )
+
+
+def conditioning(model: DiffusionModel, count: int) -> dict[str, Tensor]:
+    """Zeros of the shape of what the network is conditioned on, for `count` items."""
+    config, found = model.network.config, {}
+    for name in model.conditioning:
+        if name == "class_labels":
+            found[name] = torch.zeros(count, dtype=torch.long)
+        elif name == "encoder_hidden_states":
+            width = config.get("cross_attention_dim") or config.get("joint_attention_dim")
+            found[name] = torch.zeros(count, TOKENS.get(type(model.network).__name__, 77), width)
+        else:
+            found[name] = torch.zeros(count, config.get("pooled_projection_dim") or WIDTHS[name])
+    return found
+
+
+class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of all tensors that are made while it is on and not yet gone, and the most there were at once."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.known: Any = weakref.WeakKeyDictionary()
+        self.now, self.peak = 0, 0
+
+    def add(self, tensor: Tensor) -> None:
+        """Count a tensor's storage, once."""
+        storage = tensor.untyped_storage()
+        if storage not in self.known:
+            self.known[storage] = True
+            self.now += storage.nbytes()
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._drop, storage.nbytes())
+
+    def _drop(self, gone: int) -> None:
+        self.now -= gone
+
+    def __torch_dispatch__(self, operation: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        made = operation(*given, **(named or {}))
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, Tensor):
+                self.add(leaf)
+        return made
+
+
+def step_bytes(model: DiffusionModel, settings: Settings) -> int:
+    """The most that one step of unlearning has in memory at once, activations too.
+
+    Nothing is computed: tensors without numbers go through the step, and those that are alive are counted.
+    """
+    how = settings.unlearning
+    size = how.micro_batch_size or 2 * how.batch_size
+    with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=True):
+        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # to copy a parameter looks at it
+        fake = copy.copy(model)
+        fake.device = torch.device("cpu")
+        network: Any = type(model.network).from_config(model.network.config)
+        fake.network = network.eval().requires_grad_(False)
+        names = trainable_names(fake.network, how.trainable)
+        unlearned = fake.copy(names)
+        parameters = [unlearned.network.get_parameter(name).requires_grad_() for name in names]
+        if how.gradient_checkpointing:
+            unlearned.network.enable_gradient_checkpointing()
+        optimizer = torch.optim.AdamW(parameters, foreach=False)
+        images, levels = torch.zeros((size, *model.shape)), torch.ones(size)
+        retained = max(1, size // 2)
+        batch = Batch(images, images.clone(), levels, conditioning(fake, size), retained, torch.ones(retained))
+        with Alive() as alive:
+            for tensor in (*fake.network.parameters(), *unlearned.network.parameters()):
+                alive.add(tensor)
+            for _ in range(2):  # from the second step on the optimizer's moments are there
+                Objective(NullLoss(1.0), how).losses(unlearned, batch)
+                optimizer.step()
+                optimizer.zero_grad()
+        return int(alive.peak)
+
+
+def timed(model: DiffusionModel, settings: Settings, batches: int = 3) -> Timing:
+    """Time a few batches on the model's device, after one that is not counted.
+
+    Args:
+        model: The original, with its weights.
+        settings: Of the run, with its batch sizes and precisions.
+        batches: How many are timed, of each kind.
+    """
+    scoring, how = settings.scoring, settings.unlearning
+    bank = NoiseBank(torch.randn((1, *model.shape)), torch.ones(1))
+    count = scoring.batch_size
+    items = Items(torch.zeros((count, *model.shape)), conditioning(model, count))
+    size = how.micro_batch_size or 2 * how.batch_size
+    retained = max(1, size // 2)
+    images = torch.zeros((size, *model.shape))
+    batch = Batch(
+        images, torch.randn(images.shape), torch.ones(size), conditioning(model, size), retained, torch.ones(retained)
+    )
+    names = trainable_names(model.network, how.trainable)
+    unlearned = model.copy(names)
+    for name in names:
+        unlearned.network.get_parameter(name).requires_grad_()
+    objective = Objective(NullLoss(100.0), how)
+
+    def seconds(work: Any) -> float:
+        work()
+        start = time.perf_counter()
+        for _ in range(batches):
+            work()  # each ends with its losses on the CPU
+        return (time.perf_counter() - start) / batches
+
+    which, entries = torch.arange(count), torch.zeros(count, dtype=torch.long)
+    forward = seconds(lambda: pair_losses(model, items, bank, which, entries, scoring))
+    gradient = seconds(lambda: objective.losses(unlearned, batch).cpu())
+    return Timing(forward / count, gradient / size)

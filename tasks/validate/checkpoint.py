@@ -1,0 +1,104 @@
+"""Checkpoint: the gate of a checkpoint, which also says which images it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from mucs import InputError
+from mucs.text import for_terminal
+from tasks.pull import Pulled
+from tasks.validate.kept import kept_result
+from tasks.validate.suite import Validation, holds, run_suite, some_rows
+from tasks.validate.takes import Takes
+
+if TYPE_CHECKING:
+    from mucs.attribution import DiffusionModel
+
+
+@task(cache_policy=NO_CACHE)
+def validate_checkpoint(pulled: Pulled, cache: Path) -> tuple[list[Validation], Takes]:
+    """Gate a checkpoint, unless the cache has what came of that with the same bytes and code.
+
+    Args:
+        pulled: The checkpoint.
+        cache: Where results are kept.
+
+    Returns:
+        The results, and which images it takes.
+
+    Raises:
+        GateFailed: If it does not pass.
+        InputError: If it cannot be read or run.
+    """
+    from mucs.attribution.version import METHOD_SHA256
+
+    def gate() -> dict[str, Any]:
+        validations, takes = _gate(pulled.folder)
+        return {"validations": validations, "takes": dataclasses.asdict(takes)}
+
+    found = kept_result(cache, "checkpoint", {"data": pulled.digest, "method": METHOD_SHA256}, gate)
+    return found["validations"], Takes(**found["takes"])
+
+
+def _gate(folder: Path) -> tuple[list[Validation], Takes]:
+    import pandas as pd
+    import torch
+
+    from mucs.attribution import DiffusionModel
+    from mucs.attribution.checkpoint import network_from_config, network_part, read_scheduler, read_weights
+
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
+    files = pd.DataFrame(
+        {
+            "file": names,
+            "is safe to read": [
+                Path(name).suffix in (".safetensors", ".json", ".md", ".txt", ".model") for name in names
+            ],
+        }
+    )
+    first = run_suite("checkpoint files", files, [*some_rows(), *holds("is safe to read")], names.__getitem__)
+    read_scheduler(folder)
+    with torch.device("meta"):
+        network = network_from_config(folder)
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    tensors = read_weights(network_part(folder))
+    every = sorted(expected.keys() | tensors.keys())
+    frame = pd.DataFrame(
+        {
+            "tensor": every,
+            "is in the configuration": [name in expected for name in every],
+            "is in the file": [name in tensors for name in every],
+            "shape fits": [
+                name in tensors and name in expected and tuple(tensors[name].shape) == expected[name] for name in every
+            ],
+            "is finite": [name in tensors and bool(tensors[name].isfinite().all()) for name in every],
+        }
+    )
+    expectations = holds("is in the configuration", "is in the file", "shape fits", "is finite")
+    second = run_suite("checkpoint", frame, [*some_rows(), *expectations], every.__getitem__)
+    model = DiffusionModel.from_pretrained(folder)
+    try_out(model)
+    height, width = (side * model.pixels_per_latent for side in model.shape[1:])
+    return [first, second], Takes(height, width, model.classes, "encoder_hidden_states" in model.conditioning)
+
+
+def try_out(model: DiffusionModel) -> None:
+    """One loss, where no prompt is needed for it: many values of a configuration are looked at only then."""
+    import torch
+
+    if set(model.conditioning) - {"class_labels"}:
+        return
+    conditioning = {"class_labels": torch.zeros(1, dtype=torch.int64)} if model.conditioning else {}
+    level = model.parameterisation.schedule(1, model.shape)
+    try:
+        loss = model.losses(torch.zeros(1, *model.shape), torch.ones(1, *model.shape), level, conditioning)
+    except Exception as error:
+        reason = for_terminal((str(error).splitlines() or [type(error).__name__])[0].rstrip("."), 200)
+        raise InputError(f"The checkpoint's network cannot be run ({reason}); restore its config.json.") from None
+    if not loss.isfinite().all():
+        raise InputError("The checkpoint's network gives numbers that are not finite; restore its weights.")

@@ -1,0 +1,134 @@
+"""Images: the gates of training and held-out sets and of generated batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from mucs.canonical import digest
+from mucs.images import ImageSet
+from mucs.images.inspection import inspect_all
+from mucs.images.version import IMAGES_SHA256
+from mucs.written import read_time
+from tasks.prepare import opened
+from tasks.pull import Pulled
+from tasks.validate.kept import kept_result
+from tasks.validate.suite import Expectation, Validation, equals, exists, holds, present, run_suite, some_rows, unique
+from tasks.validate.takes import Takes
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+@task(cache_policy=NO_CACHE)
+def validate_training(
+    pulled: Pulled, what: str, takes: Takes, licences: Sequence[str], cache: Path
+) -> list[Validation]:
+    """Gate a training or held-out set, unless the cache has what came of that with the same bytes, wishes and code.
+
+    Args:
+        pulled: The set.
+        what: What sentences call it, such as "training set".
+        takes: The images that the checkpoint takes.
+        licences: Those that an image may have.
+        cache: Where results are kept, and what is known of each block of images.
+
+    Returns:
+        The results of both suites.
+
+    Raises:
+        GateFailed: If it does not pass.
+        InputError: If it cannot be read.
+    """
+    about = {"data": pulled.digest, "takes": dataclasses.asdict(takes), "licences": sorted(licences)}
+
+    def gate() -> list[Validation]:
+        return _gate(pulled, what, takes, ("rights_holder", "licence", "date"), cache, sorted(licences))
+
+    found: list[Validation] = kept_result(cache, what, about, gate)
+    return found
+
+
+@task(cache_policy=NO_CACHE)
+def validate_generated(pulled: Pulled, takes: Takes, cache: Path) -> list[Validation]:
+    """Gate a generated batch, as `validate_training` does a training set."""
+    about = {"data": pulled.digest, "takes": dataclasses.asdict(takes)}
+    what = "generated batch"
+    found: list[Validation] = kept_result(cache, what, about, lambda: _gate(pulled, what, takes, ("seed",), cache))
+    return found
+
+
+def _gate(
+    pulled: Pulled, what: str, takes: Takes, more: Sequence[str], cache: Path, licences: Sequence[str] | None = None
+) -> list[Validation]:
+    """more: columns of its own. licences: those allowed, of a set whose images have dates."""
+    images = opened(pulled, what)
+    columns = ("id", *images.source.columns, "sha256", *more, *takes.columns)
+    frame = frame_of(images.rows, [name for name in columns if name in images.rows.column_names])
+
+    def named(k: int) -> str:
+        name = str(frame["id"].iloc[k])
+        return name if images.source.columns else f"{name} in {images.source.place(k)}"
+
+    first = run_suite(f"{what} manifest", frame, [*exists(*columns), *some_rows()], named)
+    known = cache / "inspections" / digest([pulled.digest, IMAGES_SHA256])
+    facts = inspect_all(images, known)
+    for name in facts.column_names:
+        frame[name] = facts[name].to_numpy()
+    expectations = image_expectations(images, takes)
+    if licences is None:
+        expectations += present(*more)
+    else:
+        sane = {date: is_sane(date) for date in set(frame["date"])}
+        frame["date is sane"] = [sane[date] for date in frame["date"]]
+        expectations += [
+            *present("rights_holder", "licence"),
+            ("ExpectColumnValuesToBeInSet", {"column": "licence", "value_set": list(licences)}),
+            *holds("date is sane"),
+        ]
+    return [first, run_suite(what, frame, expectations + check_classes(frame, takes.classes), named)]
+
+
+def frame_of(table: pa.Table, names: Sequence[str]) -> pd.DataFrame:
+    """Columns of a table of strings as Great Expectations takes them."""
+    import pandas as pd
+
+    columns = {name: pd.Series(table[name].to_numpy(zero_copy_only=False), dtype=object) for name in names}
+    return pd.DataFrame(columns, index=range(table.num_rows))
+
+
+def image_expectations(images: ImageSet, takes: Takes) -> list[Expectation]:
+    """A manifest's images are there, are what it says, and are of the model's size."""
+    return [
+        *holds("text can be shown"),
+        *present("id", *images.source.columns, "sha256"),
+        *unique("id", *images.source.columns),
+        *holds("path stays inside", "file exists", "image decodes", "image has 8 bits"),
+        *equals("height", takes.height),
+        *equals("width", takes.width),
+        *holds("digest matches"),
+    ]
+
+
+def is_sane(date: str | None) -> bool:
+    """Whether a date is one of the last centuries; once it is, it stays so."""
+    try:
+        return datetime.date(1800, 1, 1) <= read_time(str(date)).date() <= datetime.date.today()
+    except ValueError:
+        return False
+
+
+def check_classes(frame: pd.DataFrame, classes: int | None) -> list[Expectation]:
+    """Adds a column that says whether each class is one of the model's, where the model takes classes."""
+    if classes is None:
+        return []
+    known = {str(c) for c in range(classes)}
+    frame["class is known"] = [value in known for value in frame["class"]] if "class" in frame else False
+    return holds("class is known")

@@ -1,0 +1,40 @@
+"""Kept: what came of a gate, used again for the same data and the same code."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mucs.canonical import canonical, digest
+from mucs.files import replacing
+from mucs.images.version import IMAGES_SHA256, source_sha256
+
+log = logging.getLogger("mucs.validate")
+
+CODE = source_sha256(Path(__file__).parent, IMAGES_SHA256, f"great_expectations {version('great_expectations')}")
+
+
+def kept_result(cache: Path, name: str, about: Mapping[str, Any], gate: Callable[[], Any]) -> Any:
+    """What a gate gives, from the cache where it has passed before.
+
+    Args:
+        cache: Where results are kept.
+        name: Of what is validated.
+        about: All that the result depends on but the code, as JSON.
+        gate: Gives the result as JSON; what it raises is not kept.
+
+    Returns:
+        The result, the same whether it was kept or not.
+    """
+    path = cache / "gates" / f"{digest({'of': name, 'code': CODE, **about})}.json"
+    if path.exists():
+        log.info("validate  %s: as it was validated before", name)
+    else:
+        result = canonical(gate())
+        with replacing(path) as partial:
+            partial.write_bytes(result)
+    return json.loads(path.read_bytes())

@@ -1,0 +1,65 @@
+"""What an estimate says is what then happens."""
+
+from dataclasses import replace
+
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+
+from mucs.attribution import DiffusionModel, NoiseBank, Scoring, Screening, Settings, Unlearning, attribute
+from mucs.attribution.checkpoint import network_from_config, read_scheduler
+from mucs.attribution.estimate import estimate, timed
+from tests.mucs.attribution.test_attribute import read
+
+SETTINGS = Settings(
+    num_noises=8,
+    unlearning=Unlearning(batch_size=4, max_steps=3, null_loss=100.0),
+    scoring=Scoring(batch_size=16),
+    screening=Screening([(2, 0.5)]),
+)
+
+
+def test_pairs_and_memory_are_those_of_the_attribution(world):
+    model = DiffusionModel.from_pretrained(world.checkpoint)
+    train, held_out, generated = (read(folder) for folder in (world.train, world.held_out, world.generated))
+    with torch.device("meta"):
+        network = network_from_config(world.checkpoint)
+    light = DiffusionModel(network, read_scheduler(world.checkpoint), "meta")
+    found = estimate(light, SETTINGS, 24, 8, 1)
+    samples = []
+    model.network.register_forward_pre_hook(lambda module, given: samples.append(len(given[0])))
+    attribute(
+        model,
+        train,
+        generated[:1],
+        NoiseBank.draw(model, 8),
+        SETTINGS.unlearning,
+        scoring=SETTINGS.scoring,
+        screening=SETTINGS.screening,
+        held_out=held_out,
+    )
+    asked = found.once_forwards + found.item_forwards + found.item_gradients
+    assert (
+        asked <= sum(samples) <= asked + 2 * 4 + 16 * len(samples)
+    )  # the last look at a batch, and full micro-batches
+    assert (found.item_gradients, found.once_forwards) == (3 * 2 * 4, 24 * 2 + 12 * 6 + 8 * 8)
+    weights = sum(p.numel() for p in model.network.parameters())
+    assert 4 * weights < found.weights_bytes < found.step_bytes
+    assert found.images_bytes == 33 * 3 * 8 * 8
+    timing = timed(model, SETTINGS, batches=1)
+    assert found.item_seconds(timing) > found.item_gradients * timing.gradient > 0
+
+
+def test_checkpointing_and_micro_batches_make_a_step_smaller():
+    blocks = {"down_block_types": ("CrossAttnDownBlock2D",) * 2, "up_block_types": ("CrossAttnUpBlock2D",) * 2}
+    with torch.device("meta"):
+        network = UNet2DConditionModel(
+            sample_size=32, block_out_channels=(32, 64), cross_attention_dim=16, norm_num_groups=8, **blocks
+        )
+    model = DiffusionModel(network, DDIMScheduler(), "meta")
+    steps = [
+        estimate(model, replace(SETTINGS, unlearning=replace(SETTINGS.unlearning, **how)), 100, 0, 1, prompts=5)
+        for how in ({}, {"micro_batch_size": 1}, {"micro_batch_size": 1, "gradient_checkpointing": True})
+    ]
+    sizes = [each.step_bytes for each in steps]
+    assert sizes[0] > 2 * sizes[1] > 2 * sizes[2] > 2 * steps[0].weights_bytes
+    assert steps[0].prompts_bytes == 5 * 77 * 16 * 4
