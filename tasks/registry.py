@@ -47,6 +47,7 @@ class Stored:
 
     @property
     def is_folder(self) -> bool:
+        """Whether it is the list of a folder's files."""
         return self.md5.endswith(".dir")
 
 
