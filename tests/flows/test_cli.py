@@ -228,7 +228,7 @@ def test_a_spoiled_input_is_refused_and_the_ledger_is_untouched(mucs, spoiled_re
         (["--licence", "CC-BY-4.0", "--set", "learning_rate=0"], "learning rate"),
         (["--set", "learning_rat=1"], "not a setting"),
         (["--set", "max_steps=many"], "max_steps cannot be 'many'"),
-        (["--set", "stop=never"], "stop cannot be 'never'"),
+        (["--set", "stop=never"], "The stop rule 'never' is not known"),
         (["--set", "repeats=0"], "repeats is 0; give at least 1"),
         (["--set", "down_weight=2"], "down-weighting is 2"),
         (["--set", "screening=[[4, 0.5], [2, 0.1]]"], "rising"),
