@@ -47,8 +47,12 @@ log = logging.getLogger("mucs.audit")
 class Audit:
     """What an audit came to.
 
-    run: the run's SHA-256, None if there was nothing to do. attributed: how many generated items it attributed.
-    held: how many the ledger held already. report: the page of the run. failed: how many items could not be attributed.
+    Attributes:
+        run: The run's SHA-256, None if there was nothing to do.
+        attributed: How many generated items it attributed.
+        held: How many the ledger held already.
+        report: The page of the run.
+        failed: How many items could not be attributed.
     """
 
     run: str | None
@@ -102,7 +106,10 @@ def audit(
         results: `s3://bucket/prefix` for the evidence; a calibration is looked for there.
         licences: Those that a training item may have.
         revision: Tag, branch or commit of the registry.
-        checkpoint, training_set, held_out, batch: DVC-tracked folders in it; held_out may be None.
+        checkpoint: The checkpoint's DVC-tracked folder in it.
+        training_set: The training set's.
+        held_out: The held-out set's; None without one.
+        batch: The generated batch's.
         ledger: The ledger's file.
         reports: The folder for the run's page.
         settings: The method's; the paper's without.

@@ -23,7 +23,10 @@ log = logging.getLogger("mucs.calibrate")
 class Calibrated:
     """What a calibration came to.
 
-    address: what it is kept under. decoys, noises: how many it is made of. made: False if it was there already.
+    Attributes:
+        address: What it is kept under.
+        decoys, noises: How many it is made of.
+        made: False if it was there already.
     """
 
     address: str

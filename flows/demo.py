@@ -41,7 +41,8 @@ RESULTS = "s3://evidence/runs"
 def demo(folder: Path) -> Audit:
     """Set up a registry on an embedded S3 in `folder`, unless it is there, and audit the batch that comes with the project.
 
-    Raises InputError if the project's data are not there.
+    Raises:
+        InputError: If the project's data are not there.
     """
     missing = [str(path) for path in FOLDERS.values() if not path.is_dir()]
     if missing:

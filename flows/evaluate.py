@@ -31,9 +31,11 @@ DATA = Path(__file__).parents[1] / "data"  # which a clone of the project has, a
 class Spec:
     """A study, as studies.yaml has it.
 
-    checkpoint: the model that is explained; without one a small UNet of `network` is trained first. conditional: whether
-    that is told the class. judged: methods whose lists are removed in the counterfactual; all where none are named.
-    ablations: on how many generated items each design choice is tried.
+    Attributes:
+        checkpoint: The model that is explained; without one a small UNet of `network` is trained first.
+        conditional: Whether that is told the class.
+        judged: Methods whose lists are removed in the counterfactual; all where none are named.
+        ablations: On how many generated items each design choice is tried.
     """
 
     train: Source
@@ -47,7 +49,11 @@ class Spec:
 
 
 def read_spec(name: str, **changed: Any) -> Spec:
-    """A study by its name in studies.yaml, with some of its fields changed. Raises InputError if there is none, or if it is wrong."""
+    """A study by its name in studies.yaml, with some of its fields changed.
+
+    Raises:
+        InputError: If there is none, or if it is wrong.
+    """
     import yaml
     from pydantic import TypeAdapter, ValidationError
 
@@ -80,7 +86,11 @@ def merged(base: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any
 
 
 def prepare(spec: Spec, folder: Path, workers: int, device: str) -> Study:
-    """The study of a spec, with its images read. Raises InputError for what does not fit."""
+    """The study of a spec, with its images read.
+
+    Raises:
+        InputError: For what does not fit.
+    """
     from mucs.attribution import DiffusionModel, Items
     from mucs.evaluation.study import Study
     from mucs.evaluation.training import small_unet
@@ -118,7 +128,8 @@ def check_evaluate(name: str, folder: Path, device: str = "auto", **changed: Any
 def evaluate(name: str, folder: Path, device: str = "auto", **changed: Any) -> dict[str, Any]:
     """Run a study, or go on with one that was stopped; gives what it found, which is also in `folder`/`name` with its plots.
 
-    Raises InputError for anything that cannot be used.
+    Raises:
+        InputError: For anything that cannot be used.
     """
     from mucs.evaluation.tables import tables
 

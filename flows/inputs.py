@@ -100,7 +100,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Inputs:
-    """A checkpoint, its training set, and a held-out set if there is one, past their gates. takes: what images the model does."""
+    """A checkpoint, its training set, and a held-out set if there is one, past their gates.
+
+    Attributes:
+        takes: What images the model does.
+    """
 
     checkpoint: Pulled
     training: Pulled

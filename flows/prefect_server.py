@@ -28,7 +28,10 @@ def prefect_server() -> Iterator[Callable[[], None]]:
     """A Prefect server for the block, unless one is configured. It comes up beside the block, which calls what it is given to wait for it.
 
     Prefect starts one by itself as well, but that outlives a command that is killed, and Ctrl-C ends it before the
-    command has told it so. Raises InputError if it does not come up.
+    command has told it so.
+
+    Raises:
+        InputError: If it does not come up.
     """
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     if not home.is_dir():  # Prefect makes it when it is imported

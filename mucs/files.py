@@ -23,7 +23,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """A place of the writer's own to write to; when the block ends well it takes the place of `path` in one step.
 
     Any number of threads and processes may write one path: readers see what one of them wrote, and nothing of two.
-    Raises InputError if there is something else than a file.
+
+    Raises:
+        InputError: If there is something else than a file.
     """
     with _part(path) as partial:
         yield partial
@@ -42,7 +44,8 @@ def creating(path: Path) -> Iterator[Path]:
 def reserve(path: Path, size: int) -> None:
     """Make a file of so many bytes, 0 all of them, that can be mapped and written to.
 
-    Raises InputError if the disk has no room for it: found out by writing to the map, that would end the process.
+    Raises:
+        InputError: If the disk has no room for it: found out by writing to the map, that would end the process.
     """
     with path.open("wb") as f:
         try:
@@ -55,7 +58,12 @@ def reserve(path: Path, size: int) -> None:
 
 
 def read_at_most(path: Path, most: int) -> bytes:
-    """The bytes of a file, which may be a pipe. Raises ValueError if there are more than `most`, OSError as `open` does."""
+    """The bytes of a file, which may be a pipe.
+
+    Raises:
+        ValueError: If there are more than `most`.
+        OSError: As `open` does.
+    """
     with path.open("rb") as f:
         found = f.read(most + 1)
     if len(found) > most:
@@ -64,7 +72,11 @@ def read_at_most(path: Path, most: int) -> bytes:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal, read in blocks. Raises InputError if it cannot be read."""
+    """SHA-256 of a file's bytes, in hexadecimal, read in blocks.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
     try:
         with path.open("rb") as f:
             return hashlib.file_digest(f, "sha256").hexdigest()

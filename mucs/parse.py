@@ -15,9 +15,13 @@ DEPTH = 64
 def load_json(text: str | bytes, *, infinite: bool = False) -> Any:
     """A JSON value (RFC 8259), from text or UTF-8.
 
-    infinite: take Infinity and -Infinity as well, which JSON lacks and diffusers writes.
-    Raises ValueError for what is no JSON, nests deeper than 64, has a key twice, a number that is not finite, or text
-    that cannot be encoded.
+    Args:
+        text: JSON, at most as long as its reader allows.
+        infinite: Take Infinity and -Infinity as well, which JSON lacks and diffusers writes.
+
+    Raises:
+        ValueError: For what is no JSON, nests deeper than 64, has a key twice, a number that is not finite, or text
+            that cannot be encoded.
     """
 
     def number(written: str) -> float:

@@ -26,7 +26,7 @@ def is_fit(text: str, most: int = MOST) -> bool:
 
 
 def for_terminal(text: str, most: int = MOST_SHOWN) -> str:
-    """The text on one line, unfit characters written as Python writes them (\\n, \\x1b, \\u202e), cut after `most`."""
+    r"""The text on one line, unfit characters written as Python writes them (\n, \x1b, \u202e), cut after `most`."""
     shown = text if len(text) <= most else text[:most] + "…"
     if shown.isprintable():
         return shown

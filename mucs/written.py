@@ -20,7 +20,11 @@ WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 def read_day(text: str) -> datetime.date:
-    """A day as 2026-10-31, and in no other of ISO 8601's forms. Raises ValueError for anything else."""
+    """A day as 2026-10-31, and in no other of ISO 8601's forms.
+
+    Raises:
+        ValueError: For anything else.
+    """
     if not DAY.fullmatch(text):
         raise ValueError(f"{text!r} is not a day")
     return datetime.date.fromisoformat(text)
@@ -35,14 +39,22 @@ def read_time(text: str) -> datetime.datetime:
 
 
 def read_whole(text: str) -> int:
-    """A whole number of at most 18 digits, in ASCII. Raises ValueError for anything else."""
+    """A whole number of at most 18 digits, in ASCII.
+
+    Raises:
+        ValueError: For anything else.
+    """
     if not WHOLE.fullmatch(text):
         raise ValueError(f"{text!r} is not a whole number")
     return int(text)
 
 
 def read_number(text: str) -> float:
-    """A number as 0.05 or 1e-05, in ASCII. Raises ValueError for anything else, NaN and infinity too."""
+    """A number as 0.05 or 1e-05, in ASCII.
+
+    Raises:
+        ValueError: For anything else, NaN and infinity too.
+    """
     if not NUMBER.fullmatch(text):
         raise ValueError(f"{text!r} is not a number")
     return float(text)
@@ -54,7 +66,11 @@ def one_name(text: str) -> str:
 
 
 def read_reason(text: str) -> str:
-    """Why something is done, in a few words that can be shown. Raises InputError for nothing, or what cannot be shown."""
+    """Why something is done, in a few words that can be shown.
+
+    Raises:
+        InputError: For nothing, or what cannot be shown.
+    """
     if not text.strip():
         raise InputError("The reason is empty; say why in a few words.")
     if not is_fit(text.strip()):

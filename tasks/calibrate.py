@@ -156,7 +156,8 @@ def check_calibration(path: Path, address: str, url: str) -> None:
 def publish_calibration(calibration: Path, results: str) -> str:
     """Put a calibration's file to S3 where audits look for it; gives its place.
 
-    Raises InputError if S3 does not answer or refuses, or holds other bytes under its address.
+    Raises:
+        InputError: If S3 does not answer or refuses, or holds other bytes under its address.
     """
     from mucs.attribution import Calibration
 

@@ -19,7 +19,14 @@ CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def choose_device(device: str) -> str:
-    """ "auto" is the GPU where there is one; InputError for a device that is not there."""
+    """The device that a name means.
+
+    Args:
+        device: "cpu", "cuda" (or "cuda:1" and so on), or "auto" for the GPU where there is one.
+
+    Raises:
+        InputError: For a device that is not there.
+    """
     import torch
 
     if device == "auto":
@@ -41,6 +48,7 @@ class Alerts:
         self.heard: defaultdict[int, set[str]] = defaultdict(set)
 
     def hear(self, operation: str) -> None:
+        """Remember an operation that this thread asked for."""
         self.heard[threading.get_ident()].add(operation)
 
     def take(self) -> list[str]:

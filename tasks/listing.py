@@ -31,6 +31,7 @@ class State(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> State:
+        """The state that the system tells of a file."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
@@ -130,6 +131,7 @@ class Known:
         return found[1] if found else Listing({})
 
     def write(self, listing: Listing, folder: Path) -> None:
+        """Keep a listing, and which folder it is of."""
         listing.write(listing_path(folder))
         with replacing(self.place) as partial:
             partial.write_text(folder.name)

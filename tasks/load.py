@@ -13,6 +13,10 @@ from mucs.ledger import Ledger, Run
 
 @task(cache_policy=NO_CACHE)
 def load(ledger: Path, run: Run) -> bool:
-    """Add the run in one transaction; False if the ledger holds it already. Raises InputError as `Ledger.open` and `mucs.ledger.load` do."""
+    """Add the run in one transaction; False if the ledger holds it already.
+
+    Raises:
+        InputError: As `Ledger.open` and `mucs.ledger.load` do.
+    """
     with Ledger.open(ledger, read_only=False) as opened:
         return store.load(opened, run)

@@ -49,7 +49,8 @@ def shards(plan: Plan, training: int, held_out: int) -> list[Shard]:
 
     Args:
         plan: An audit's, or a calibration's if it has no batch.
-        training, held_out: How many images there are.
+        training: How many training images there are.
+        held_out: How many held-out ones.
     """
     settings = plan.settings
     full = settings.num_noises

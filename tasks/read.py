@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 class Source:
     """Where images come from.
 
-    path: a folder with metadata.csv or .parquet, or a Parquet file with the columns image (bytes), label and split.
-    per_class: how many of each class, in the source's order; None for all. classes, split: of a Parquet file, which
-    labels, and which part. size: pixels a side, to which larger images are averaged down; None as they are.
+    Attributes:
+        path: A folder with metadata.csv or .parquet, or a Parquet file with the columns image (bytes), label and split.
+        per_class: How many of each class, in the source's order; None for all.
+        classes, split: Of a Parquet file, which labels, and which part.
+        size: Pixels a side, to which larger images are averaged down; None as they are.
     """
 
     path: Path
@@ -33,7 +35,11 @@ class Source:
 
 
 def read_images(source: Source) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N, 3, H, W) in [-1, 1] and classes (N,), 0 where the source names none. Raises InputError for what cannot be read."""
+    """(N, 3, H, W) in [-1, 1] and classes (N,), 0 where the source names none.
+
+    Raises:
+        InputError: For what cannot be read.
+    """
     import numpy as np
     import torch
     from PIL import Image

@@ -65,8 +65,14 @@ def is_begun(registry: Path) -> bool:
 def register(registry: Path, remote: str, folders: Mapping[str, Path], tag: str) -> None:
     """Make or extend the registry so that each name holds its folder's files, push them to `remote`, and tag the commit.
 
-    remote: `s3://bucket/prefix`; credentials and endpoint come from boto3's usual chain.
-    Raises InputError if a folder is missing or Git, DVC or S3 refuse.
+    Args:
+        registry: The folder, which becomes a Git repository unless it is one.
+        remote: `s3://bucket/prefix`; credentials and endpoint come from boto3's usual chain.
+        folders: What to register, by name in the registry.
+        tag: What Git calls the commit.
+
+    Raises:
+        InputError: If a folder is missing or Git, DVC or S3 refuse.
     """
     from dvc.repo import Repo
 

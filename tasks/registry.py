@@ -47,6 +47,7 @@ class Stored:
 
     @property
     def is_folder(self) -> bool:
+        """Whether it is the list of a folder's files."""
         return self.md5.endswith(".dir")
 
 
@@ -66,6 +67,7 @@ class Remote:
 
     @property
     def url(self) -> str:
+        """As `s3://bucket/prefix`."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def key(self, full: str, stored: Stored) -> tuple[str, str | None]:
@@ -89,8 +91,10 @@ class Remote:
 class Registry:
     """A registry at one commit.
 
-    address: absolute path or URL, without credentials. outputs: what DVC tracks, by path.
-    tracked: paths of the other files, which Git holds.
+    Attributes:
+        address: Absolute path or URL, without credentials.
+        outputs: What DVC tracks, by path.
+        tracked: Paths of the other files, which Git holds.
     """
 
     address: str
@@ -159,7 +163,8 @@ def _git(folder: Path, *words: str) -> bytes:
 def open_registry(registry: str, revision: str, path: str) -> Registry:
     """A registry at a revision, as far as its files bear on `path`.
 
-    Raises InputError if there is no such registry or revision, or its files of DVC are not as they should be.
+    Raises:
+        InputError: If there is no such registry or revision, or its files of DVC are not as they should be.
     """
     address = recorded(registry)
     said = for_terminal(address)

@@ -77,7 +77,11 @@ def replay(
 
 
 def find_run(ledger: Path, name: str) -> dict[str, Any]:
-    """A run as `Ledger.run` gives it. Raises InputError as `run_called` does, or if its record was changed."""
+    """A run as `Ledger.run` gives it.
+
+    Raises:
+        InputError: As `run_called` does, or if its record was changed.
+    """
     with Ledger.open(ledger) as opened:
         run = opened.run(run_called(opened.connection, name))
     if digest(run["record"]) != run["sha256"]:
@@ -170,7 +174,12 @@ def attribute_again(
 
 
 def notes(record: dict[str, Any], devices_now: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    """What was not as it was when the run was made. devices_now: of each item that was attributed again, by its row's SHA-256."""
+    """What was not as it was when the run was made.
+
+    Args:
+        record: The run's.
+        devices_now: Of each item that was attributed again, by its row's SHA-256.
+    """
     items = [item["row_sha256"] for item in record["results"]["attributions"]]
     device_of = dict(zip(items, devices(record), strict=True))
     recorded = [device_of[row_sha256] for row_sha256 in devices_now]

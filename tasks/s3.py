@@ -44,8 +44,12 @@ class Unreachable(InputError):
 def client(region: str | None = None, endpoint: str | None = None, connections: int = 10) -> S3Client:
     """A client from boto3's usual chain of credentials, region and endpoint.
 
-    region, endpoint: what a registry says of its own bytes; a region goes before the chain's, an endpoint counts only where
-    the chain has none. connections: how many are kept open.
+    Args:
+        region: What a registry says of its own bytes; a region goes before the chain's, an endpoint counts only where
+            the chain has none.
+        endpoint: What a registry says of its own bytes; a region goes before the chain's, an endpoint counts only where
+            the chain has none.
+        connections: How many are kept open.
     """
     import boto3
     from botocore.config import Config
@@ -177,8 +181,10 @@ def plain_errors(what: str) -> Iterator[None]:
 def read(bucket: str, key: str, s3: S3Client | None = None, version: str | None = None) -> Iterator[bytes] | None:
     """An object's bytes, a MiB at a time; None if there is no such object, or version of it.
 
-    An answer that breaks off is asked for again from there. Raises InputError if S3 does not answer, refuses, or breaks
-    off again and again.
+    An answer that breaks off is asked for again from there.
+
+    Raises:
+        InputError: If S3 does not answer, refuses, or breaks off again and again.
     """
     from botocore.exceptions import ClientError
 

@@ -19,7 +19,12 @@ from tasks.prepare import opened
 
 @task(cache_policy=NO_CACHE)
 def stage_edges(outcome: Outcome, rows: Sequence[Mapping[str, str]]) -> tuple[Path, list[dict[str, Any]]]:
-    """Write the run's edge file; also gives what the run record says of each item. rows: of the items of `outcome`."""
+    """Write the run's edge file; also gives what the run record says of each item.
+
+    Args:
+        outcome: What was computed, and where it is.
+        rows: Of the items of `outcome`.
+    """
     name = digest([outcome.calibration, [unit.address for unit in outcome.units]])[:16]
     place = outcome.bank.with_name(f"edges-{name}.parquet")
     return place, stage_items(outcome.items(rows), edge_ends(opened(outcome.plan.training, "training set")), place)

@@ -20,9 +20,13 @@ log = logging.getLogger("mucs.verify")
 def published_fault(ledger: Ledger, key: Path | None = None, registry: str | None = None) -> str | None:
     """The first file that a run published, or took as input, which is gone from S3 or has other bytes; None if all are right.
 
-    ledger: one that holds by itself. key: a public key that every run must be signed with. registry: where the inputs of
-    all runs are now, if not where their records say.
-    Raises InputError if S3 does not answer or refuses, or a registry cannot be opened.
+    Args:
+        ledger: One that holds by itself.
+        key: A public key that every run must be signed with.
+        registry: Where the inputs of all runs are now, if not where their records say.
+
+    Raises:
+        InputError: If S3 does not answer or refuses, or a registry cannot be opened.
     """
     if key:
         read_public_key(key)

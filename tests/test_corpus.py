@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import diffusers
@@ -99,7 +100,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> World:
+def whole(tmp_path_factory) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("corpus")
         patch.setenv("MUCS_LEDGER", str(folder / "ledger.duckdb"))

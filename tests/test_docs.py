@@ -17,7 +17,7 @@ def scripts(page: str) -> dict[str, str]:
 
 
 def test_links_between_documents_lead_somewhere():
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "data/README.md"]:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "data/README.md"]:
         text = page.read_text()
         for link in re.findall(r"\]\((?!https?://)([^)]+)\)", text):
             name, _, anchor = link.partition("#")

@@ -29,6 +29,7 @@ class ToStandardError(logging.StreamHandler[TextIO]):
     """Writes to whatever standard error is at the time: bars that are drawn there take its place for a while."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
         self.stream = sys.stderr
         super().emit(record)
 
@@ -37,6 +38,7 @@ class Lines(logging.Formatter):
     """A log record as a line for a person: the minutes and seconds since the command began, and the message."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
         seconds = int(record.relativeCreated / 1000)
         return f"{seconds // 60:2d}:{seconds % 60:02d}  {for_terminal(record.getMessage())}"
 
@@ -180,7 +182,11 @@ def job(
     gpus: float,
     **parameters: Any,
 ) -> dict[str, Any]:
-    """The parameters of a flow, from a command's options. Raises InputError for an engine that cannot be used."""
+    """The parameters of a flow, from a command's options.
+
+    Raises:
+        InputError: For an engine that cannot be used.
+    """
     engine = Engine(ray, processes, workers, gpus)
     engine.check()
     parameters["held_out"] = parameters["held_out"] or None

@@ -20,6 +20,7 @@ class Place(click.Path):
     """A path; an empty word, as an empty variable of a shell gives, is none."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, unless the word is empty."""
         if value == "":
             self.fail("an empty word is no path.", param, ctx)
         return super().convert(value, param, ctx)
@@ -29,6 +30,7 @@ class Whole(click.IntRange):
     """A whole number, in ASCII."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, within its range."""
         return super().convert(written(self, read_whole, value, param, ctx), param, ctx)
 
 
@@ -36,6 +38,7 @@ class Number(click.FloatRange):
     """A finite number, in ASCII."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, within its range."""
         return super().convert(written(self, read_number, value, param, ctx), param, ctx)
 
 

@@ -25,8 +25,9 @@ Similarity = Callable[[Tensor, Tensor], Tensor]  # images (G, C, H, W), the same
 class Answers:
     """What models say of the generated items, kept beside their weights.
 
-    seeds: of the generated items, from which the model is asked for them again. bank: under which it is asked for its
-    loss on them.
+    Attributes:
+        seeds: Of the generated items, from which the model is asked for them again.
+        bank: Under which it is asked for its loss on them.
     """
 
     retraining: Retraining

@@ -51,8 +51,15 @@ def mid_block_features(
 ) -> Tensor:
     """Activations of the network's middle block, averaged over places and noise levels: N items to (N, F) float32 on the CPU.
 
-    levels: how many, from the last but one of ten of the sampler's schedule upwards: quiet enough to see the item.
-    Every item is noised alike. Raises InputError if the network is not a UNet.
+    Args:
+        model: With a UNet.
+        items: N of them.
+        levels: How many, from the last but one of ten of the sampler's schedule upwards: quiet enough to see the item.
+        seed: Of the noise.
+        batch_size: Items at once.
+
+    Raises:
+        InputError: If the network is not a UNet.
     """
     block = getattr(model.network, "mid_block", None)
     if block is None:
@@ -81,7 +88,8 @@ def mid_block_features(
 def same_class(case: Case) -> Tensor:
     """1 for items of the generated item's class, 0 for others: what a class-conditional model alone would tell.
 
-    Raises InputError if the model takes no classes.
+    Raises:
+        InputError: If the model takes no classes.
     """
     if "class_labels" not in case.model.conditioning:
         raise InputError("The model takes no classes to compare; leave this method out.")
@@ -92,7 +100,9 @@ def same_class(case: Case) -> Tensor:
 def feature_cosine(case: Case, *, features: Features | None = None) -> Tensor:
     """Cosine similarity of features, less their mean over the training items: in [-1, 1].
 
-    features: N items to (N, F); by default `mid_block_features` of the case's model.
+    Args:
+        case: What is explained, and by what.
+        features: N items to (N, F); by default `mid_block_features` of the case's model.
     """
     if features is None:
 
@@ -109,7 +119,13 @@ def gradient_dot(case: Case, *, timesteps: int = 10, projection: int = 32768, co
     """Dot product of loss gradients: TracIn (Pruthi et al. 2020, arXiv 2002.08484) with one checkpoint.
 
     Gradients are those of TRAK in `dtrak`, as in the comparison of D-TRAK's authors: averaged over evenly spaced
-    timesteps and projected. cosine: divide by the gradients' lengths.
+    timesteps and projected.
+
+    Args:
+        case: What is explained, and by what.
+        timesteps: How many, evenly spaced over the schedule.
+        projection: Dimensions of the projected gradients.
+        cosine: Divide by the gradients' lengths.
     """
     a, b = (
         projected_gradients(
@@ -153,13 +169,18 @@ def dtrak(
     the average over 10 or 100 evenly spaced timesteps, 100 being better and ten times as slow; one noise for each
     timestep; 32,768 dimensions. Their projection is Gaussian, ours a count sketch.
 
-    output: "loss" makes it TRAK for diffusion models.
-    damping: λ in units of the mean squared length of the training features. The authors search λ with the score at
-    hand: best are 2,000 for 10 timesteps and 1,000 for 100 (CIFAR2/methods/04_if). What their notebook prints of the
-    inverse's diagonal gives mean squared lengths of about 18,000 and 12,000, so both are about a tenth. We fix that
-    instead of searching.
+    Args:
+        case: What is explained, and by what.
+        output: "loss" makes it TRAK for diffusion models.
+        timesteps: How many, evenly spaced over the schedule.
+        projection: Dimensions of the projected gradients.
+        damping: In units of the mean squared length of the training features. The authors search it with the score at
+            hand: best are 2,000 for 10 timesteps and 1,000 for 100 (CIFAR2/methods/04_if). What their notebook prints
+            of the inverse's diagonal gives mean squared lengths of about 18,000 and 12,000, so both are about a tenth.
+            We fix that instead of searching.
 
-    Raises InputError if the output is not known.
+    Raises:
+        InputError: If the output is not known.
     """
     if output not in OUTPUTS:
         raise InputError(f"The output {output!r} is not known; use one of: {', '.join(OUTPUTS)}.")
@@ -202,19 +223,23 @@ def unlearning_scores(
 ) -> Tensor:
     """Attribution by unlearning (Wang et al. 2024, arXiv 2406.09408): how much each training item's loss rises when the generated one is unlearned.
 
-    One step of Newton's, with the diagonal of the training set's Fisher information F for the Hessian:
-    θ ← θ + s F⁻¹ ∇ mean ℓ(x_g). As in the authors' experiment on MSCOCO (their code, mscoco/compute_influence.py),
-    losses are averaged over 20 evenly spaced levels, with the same noise before and after.
+    One step of Newton's, with the diagonal of the training set's Fisher information F for the Hessian: θ ← θ + s F⁻¹ ∇
+    mean ℓ(x_g). As in the authors' experiment on MSCOCO (their code, mscoco/compute_influence.py), losses are averaged
+    over 20 evenly spaced levels, with the same noise before and after. They also score mirrored copies, since their model
+    was trained on them; ours are scored as they are.
 
-    rise: how long the step is: the loss of x_g would rise by this share of itself, to first order. The authors take
-    s = 0.01/N, a short step with their N of 118,000. With tens or hundreds of items it leaves nothing of the model,
-    while steps short enough to be linear rank the items alike; so we fix what the step does instead.
-    trainable: weights to change, as in `Unlearning`. By default the keys and values of cross-attention, which the
-    authors choose; in a network without, the attention's matrices, the next of the choices that they offer.
-    draws: (noise, level) pairs for the gradient of x_g, drawn as in training; the authors take 50,000.
-    fisher_draws: samples for F; the authors take five for each training item.
-    damping: added to F, in units of its mean. The authors add nothing, but from few draws some of F is close to 0.
-    They also score mirrored copies, since their model was trained on them; ours are scored as they are.
+    Args:
+        case: What is explained, and by what.
+        rise: How long the step is: the loss of x_g would rise by this share of itself, to first order. The authors take
+            s = 0.01/N, a short step with their N of 118,000. With tens or hundreds of items it leaves nothing of the
+            model, while steps short enough to be linear rank the items alike; so we fix what the step does instead.
+        trainable: Weights to change, as in `Unlearning`. By default the keys and values of cross-attention, which the
+            authors choose; in a network without, the attention's matrices, the next of the choices that they offer.
+        draws: (noise, level) pairs for the gradient of x_g, drawn as in training; the authors take 50,000.
+        fisher_draws: Samples for F; the authors take five for each training item.
+        damping: Added to F, in units of its mean. The authors add nothing, but from few draws some of F is close to 0.
+        levels: How many noise levels losses are averaged over.
+        batch_size: Items at once.
     """
     model, images = case.model, case.images
     if trainable is None:
@@ -252,7 +277,10 @@ def standard_ensemble(scores: Sequence[Tensor]) -> Tensor:
 def rank_ensemble(scores: Sequence[Tensor]) -> Tensor:
     """Mean over methods of each item's rank in its row, from 0 (least influential) to 1: tensors (G, N) to (G, N) float32.
 
-    Equal scores share their mean rank. Raises InputError if there are no scores, their shapes differ, or one is NaN.
+    Equal scores share their mean rank.
+
+    Raises:
+        InputError: If there are no scores, their shapes differ, or one is NaN.
     """
     if not scores or any(of.ndim != 2 or of.shape != scores[0].shape for of in scores):
         raise InputError("An ensemble needs scores of at least one method, all of the same shape (G, N); mend them.")

@@ -17,9 +17,12 @@ from mucs.attribution import DiffusionModel, Items
 class Case:
     """A checkpoint, what it was trained on, and what it generated.
 
-    images: N training items. generated: G. held_out: H items of the same kind that it was not trained on, which are
-    scored as the training items are. decoys: others of them, to be attributed as if they had been generated.
-    seed: of everything random.
+    Attributes:
+        images: N training items.
+        generated: G.
+        held_out: H items of the same kind that it was not trained on, which are scored as the training items are.
+        decoys: Others of them, to be attributed as if they had been generated.
+        seed: Of everything random.
     """
 
     model: DiffusionModel
@@ -36,7 +39,11 @@ class Case:
 
     @property
     def decoy_items(self) -> Items:
-        """The decoys. Raises InputError if there are none."""
+        """The decoys.
+
+        Raises:
+            InputError: If there are none.
+        """
         if self.decoys is None:
             raise InputError("There are no decoys to compare with; give held-out images.")
         return self.decoys

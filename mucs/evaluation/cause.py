@@ -19,9 +19,11 @@ UNRELATED = 0.5  # share of items that look least like the generated one
 class Suspicion:
     """Of one method's scores, with intervals from a bootstrap over generated items.
 
-    look_alikes: how often a training item outscores a held-out item that looks as much like the generated one.
-    unrelated: the same of items that look little like it: above 0.5 the scores tell membership, whatever was generated.
-    pixels, features: rank correlation of training items' scores with likeness in pixels and in features.
+    Attributes:
+        look_alikes: How often a training item outscores a held-out item that looks as much like the generated one.
+        unrelated: The same of items that look little like it: above 0.5 the scores tell membership, whatever was
+            generated.
+        pixels, features: Rank correlation of training items' scores with likeness in pixels and in features.
     """
 
     look_alikes: Estimate
@@ -31,7 +33,15 @@ class Suspicion:
 
 
 def suspicion(case: Case, scores: Tensor, pixels: Tensor, features: Tensor, name: str = "") -> Suspicion:
-    """scores, pixels, features: (G, N + H), of which the last two say how alike each item and the generated one are."""
+    """What else than cause a method's scores could be made of.
+
+    Args:
+        case: What is explained, and by what.
+        scores: (G, N + H), of training and held-out items.
+        pixels: The same shape: how alike each item and the generated one are, in pixels.
+        features: The same in features.
+        name: The method's, which its random draws go by.
+    """
     count = len(case.images)
     alike, apart = [], []
     for of, like in zip(scores, pixels, strict=True):

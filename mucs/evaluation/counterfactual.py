@@ -17,9 +17,13 @@ from mucs.evaluation.retraining import Job, part
 
 @dataclass(frozen=True)
 class Design:
-    """groups: generated items that share a retraining. remove: how many training items each retraining misses.
+    """Which items are taken away from which retrainings.
 
-    seeds: of training. draws: random removals of the same size beside each.
+    Attributes:
+        groups: Generated items that share a retraining.
+        remove: How many training items each retraining misses.
+        seeds: Of training.
+        draws: Random removals of the same size beside each.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -29,7 +33,11 @@ class Design:
 
     @classmethod
     def of(cls, generated: int, group_size: int, remove: int, **others: object) -> Design:
-        """Neighbours grouped. Raises InputError unless the groups come out even."""
+        """Neighbours grouped.
+
+        Raises:
+            InputError: Unless the groups come out even.
+        """
         if generated % group_size:
             raise InputError(f"{generated} generated items do not make groups of {group_size}; change either.")
         members = torch.arange(generated).view(-1, group_size).tolist()
@@ -59,9 +67,13 @@ class Design:
 class Moved:
     """How far a method's removals moved the images, by one measure of similarity.
 
-    auc: how often further than a random removal of the same size, training seed for training seed; 0.5 is no better.
-    ratio: change of the mean similarity (or loss) against random removal, in per cent. controls: the same AUC for the
-    generated items that the removals were not meant for. Intervals are a bootstrap over both groups and random removals.
+    Intervals are a bootstrap over both groups and random removals.
+
+    Attributes:
+        auc: How often further than a random removal of the same size, training seed for training seed; 0.5 is no
+            better.
+        ratio: Change of the mean similarity (or loss) against random removal, in per cent.
+        controls: The same AUC for the generated items that the removals were not meant for.
     """
 
     auc: Estimate
@@ -82,7 +94,11 @@ def counterfactual(
 ) -> dict[str, dict[str, Moved]]:
     """Moved by method and measure: the similarities', and `loss`, the retrained model's loss on the generated item.
 
-    scores: (G, N) by method.
+    Args:
+        answers: What retrained models make of the generated items.
+        scores: (G, N) by method.
+        design: Which items share a retraining, and how many it misses.
+        similarities: How alike two images are, by the measure's name.
     """
     count = len(answers.retraining.items)
     chance = [jobs(design.at_random(count, draw), design.seeds) for draw in range(design.draws)]

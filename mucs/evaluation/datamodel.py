@@ -31,15 +31,25 @@ def half_losses(answers: Answers, kept: Tensor, seeds: int = 1) -> Tensor:
 def datamodeling_score(scores: Tensor, kept: Tensor, losses: Tensor) -> Tensor:
     """Spearman's correlation, for each generated item, of predicted and measured output over the parts: (G,) float64.
 
-    scores: (G, N). kept: (S, N) bool. losses: (S, G). The prediction is the sum of the kept items' scores, the output
-    minus the loss (Park et al. 2023, arXiv 2303.14186, definition 2.3; Zheng et al. 2024, arXiv 2311.00500, section 2.2).
+    The prediction is the sum of the kept items' scores, the output minus the loss (Park et al. 2023, arXiv 2303.14186,
+    definition 2.3; Zheng et al. 2024, arXiv 2311.00500, section 2.2).
+
+    Args:
+        scores: (G, N).
+        kept: (S, N) bool.
+        losses: (S, G).
     """
     return spearman(scores.double() @ kept.double().T, -losses.T.double())
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """score: a method's mean datamodeling score. beyond: the same less that of the method that it is compared with."""
+    """How well a method predicts retrainings.
+
+    Attributes:
+        score: The mean datamodeling score over generated items.
+        beyond: The same less that of the method that it is compared with.
+    """
 
     score: Estimate
     beyond: Estimate

@@ -63,9 +63,12 @@ def gradient(
 class Projection:
     """A linear map of (P,) to (size,) that keeps inner products in expectation: a count sketch (Charikar et al. 2002).
 
-    Coordinates are shuffled, given random signs and summed in groups, one group for each dimension of the result.
-    The error has the variance of a Gaussian projection's or less, but neither time nor memory is P · size.
-    order: (P and padding,) int64. signs: the same shape, −1 or 1.
+    Coordinates are shuffled, given random signs and summed in groups, one group for each dimension of the result. The
+    error has the variance of a Gaussian projection's or less, but neither time nor memory is P · size.
+
+    Attributes:
+        order: (P and padding,) int64.
+        signs: The same shape, −1 or 1.
     """
 
     order: Tensor

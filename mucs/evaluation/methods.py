@@ -27,7 +27,9 @@ log = logging.getLogger("mucs.evaluation")
 class Mucs:
     """MUCS on a case. Losses before and after unlearning are kept in a folder, for all ways to score them.
 
-    bank: the noise bank. workers: items unlearned side by side, one thread each on a CPU.
+    Attributes:
+        bank: The noise bank.
+        workers: Items unlearned side by side, one thread each on a CPU.
     """
 
     case: Case
@@ -94,7 +96,8 @@ class Mucs:
     def standing(self) -> Tensor:
         """How many standard deviations each item's score lies above its own scores for the case's decoys: (G, N + H).
 
-        Raises InputError if the case has none.
+        Raises:
+            InputError: If the case has none.
         """
         null = self.entries(self.case.decoy_items).mean(dim=2)
         return (self.scores() - null.mean(dim=0)) / null.std(dim=0)

@@ -41,8 +41,11 @@ def bootstrap(
 ) -> Estimate:
     """The statistic of all units, and its 95 % interval when units are drawn again with replacement (percentile bootstrap).
 
-    units: how many there are of each kind. statistic: of the indices that are drawn, (n,) of each kind. purpose: names
-    the random stream.
+    Args:
+        units: How many there are of each kind.
+        statistic: Of the indices that are drawn, (n,) of each kind.
+        purpose: Names the random stream.
+        resamples: How many times indices are drawn anew.
     """
     random = stream(0, f"bootstrap {purpose}")
     again = torch.tensor(

@@ -30,7 +30,14 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def draw_estimates(found: Mapping[str, Estimate], nothing: float, what: str, path: Path) -> None:
-    """Each method's estimate with its interval, best on top. nothing: the value that says nothing, as a line."""
+    """Each method's estimate with its interval, best on top.
+
+    Args:
+        found: Estimates by method.
+        nothing: The value that says nothing, as a line.
+        what: What the axis shows.
+        path: The picture's file.
+    """
     names = sorted(found, key=lambda name: found[name].value)
     figure, axes = _figure(6, 0.6 + 0.28 * len(names))
     for k, name in enumerate(names):

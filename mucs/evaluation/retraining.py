@@ -39,10 +39,13 @@ class Job:
 class Retraining:
     """Trainings of one architecture, data set and recipe, kept in a folder by content address.
 
-    like: gives architecture, parameterisation and device. from_scratch: trainings begin with fresh weights; otherwise
-    they go on from those of `like`, which is quicker, and weaker: such a model has seen what it must not see.
-    workers: trainings side by side, one thread each on a CPU. A queue that is killed goes on with the next job; a job
-    of over 500 steps goes on within.
+    A queue that is killed goes on with the next job; a job of over 500 steps goes on within.
+
+    Attributes:
+        like: Gives architecture, parameterisation and device.
+        from_scratch: Trainings begin with fresh weights; otherwise they go on from those of `like`, which is quicker,
+            and weaker: such a model has seen what it must not see.
+        workers: Trainings side by side, one thread each on a CPU.
     """
 
     like: DiffusionModel

@@ -50,10 +50,13 @@ PROBE_SEED = 1  # of the bank under which retrained models are asked for their l
 class Plan:
     """The sizes of a study.
 
-    generated: how many items, from the seeds 0, 1, …, of the classes in turn. noises: of the bank. halves: random halves
-    for the datamodeling score. group, remove, seeds, draws: of the counterfactual, as in `Design`. timesteps, levels:
-    noise levels of the gradients, and of the losses of attribution by unlearning. methods: which are compared; all where
-    none are named.
+    Attributes:
+        generated: How many items, from the seeds 0, 1, …, of the classes in turn.
+        noises: Of the bank.
+        halves: Random halves for the datamodeling score.
+        group, remove, seeds, draws: Of the counterfactual, as in `Design`.
+        timesteps, levels: Noise levels of the gradients, and of the losses of attribution by unlearning.
+        methods: Which are compared; all where none are named.
     """
 
     generated: int
@@ -83,8 +86,10 @@ class Plan:
 class Study:
     """Everything that is measured of a model that was trained by a recipe, or of a checkpoint.
 
-    like: the checkpoint to explain; or, `from_scratch`, what gives the architecture of the model that is trained first.
-    images, held_out: what it was trained on, and others of the same kind, of which every second is a decoy.
+    Attributes:
+        like: The checkpoint to explain; or, `from_scratch`, what gives the architecture of the model that is trained
+            first.
+        images, held_out: What it was trained on, and others of the same kind, of which every second is a decoy.
     """
 
     like: DiffusionModel
@@ -97,6 +102,7 @@ class Study:
 
     @cached_property
     def retraining(self) -> Retraining:
+        """The queue of trainings that judge the methods."""
         place = self.folder / "retrained"
         return Retraining(self.like, self.images, self.plan.recipe, place, self.workers, self.from_scratch)
 
@@ -110,11 +116,13 @@ class Study:
 
     @cached_property
     def answers(self) -> Answers:
+        """What retrained models make of the generated items."""
         bank = NoiseBank.draw(self.like, 64, fraction=1.0, seed=PROBE_SEED)
         return Answers(self.retraining, self.case.generated, range(self.plan.generated), bank)
 
     @cached_property
     def case(self) -> Case:
+        """The generated items, and the items that may have caused them."""
         count = self.plan.generated
         labels = {"class_labels": torch.arange(count) % (self.model.classes or 1)} if self.model.classes else {}
         blank = Items(torch.zeros(count, *self.model.shape), labels)
@@ -125,6 +133,7 @@ class Study:
 
     @cached_property
     def mucs(self) -> Mucs:
+        """MUCS and its variants, over losses that are measured once."""
         bank = NoiseBank.draw(self.model, self.plan.noises)
         return Mucs(self.case, bank, self.plan.unlearning, folder=self.folder, workers=self.workers)
 
@@ -206,7 +215,8 @@ class Study:
     def counterfactual(self, methods: Sequence[str] = ()) -> dict[str, dict[str, Moved]]:
         """What removal moves, by method and measure; of all methods where none are named.
 
-        Raises InputError for a method that the plan does not have.
+        Raises:
+            InputError: For a method that the plan does not have.
         """
         self.check(methods)
         plan, scores = self.plan, self.of_training

@@ -22,10 +22,12 @@ def table(columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Iterator
 
 
 def by_value(found: Mapping[str, Sequence[float]]) -> list[str]:
+    """Names, the best first."""
     return sorted(found, key=lambda name: -found[name][0])
 
 
 def predicted(found: Mapping[str, Any], what: str, reference: str) -> Iterator[str]:
+    """The table of how well methods predict retrainings."""
     order = by_value({name: of["score"] for name, of in found.items()})
     rows = {name: [interval(found[name][column], 100, 1) for column in ("score", "beyond")] for name in order}
     return table([what, "linear datamodeling score × 100", f"beyond “{reference}”"], rows)

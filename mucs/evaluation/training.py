@@ -23,7 +23,9 @@ class Recipe:
     """How a network is trained: AdamW on the training loss of its parameterisation, gradients clipped to length 1.
 
     The learning rate rises over the warm-up, stays, and falls in a straight line over the last `cooldown` of the steps.
-    ema_decay: of the weights' moving average, which is what training gives.
+
+    Attributes:
+        ema_decay: Of the weights' moving average, which is what training gives.
     """
 
     steps: int
@@ -96,11 +98,20 @@ def train(
 ) -> list[float]:
     """Train a fresh model in place on N items; gives the loss of each step.
 
-    present: (N,) bool, which of them it may see. Whatever is present, the draws are those of training on all: only in
-    the place of a missing item another is drawn. So two trainings differ by what is missing, and by little else.
-    state: a file to resume from, written every 500 steps and removed at the end. report: called every 100 steps with
-    the step and the mean loss since. Dropout is off. Raises InputError if nothing is present, if items do not fit the
-    model, or if the state is of another training.
+    Whatever is present, the draws are those of training on all: only in the place of a missing item another is drawn. So
+    two trainings differ by what is missing, and by little else. Dropout is off.
+
+    Args:
+        model: What is trained, from the weights that it has.
+        items: N of them.
+        recipe: Steps, batch size, rates.
+        seed: Of every random draw.
+        present: (N,) bool, which of them it may see.
+        state: A file to resume from, written every 500 steps and removed at the end.
+        report: Called every 100 steps with the step and the mean loss since.
+
+    Raises:
+        InputError: If nothing is present, if items do not fit the model, or if the state is of another training.
     """
     from diffusers.training_utils import EMAModel
 

@@ -74,8 +74,12 @@ class _Before:
         self.pairs = np.empty(0, np.uint64)
 
     def continued_by(self, group: RowGroup) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Of each edge: its place among its item's, from 1; whether its score is no higher than the one's before it; and
-        whether no edge before it is of the same pair."""
+        """How each edge follows the one before it.
+
+        Returns:
+            Of each edge: its place among its item's, from 1; whether its score is no higher than the one's before it; and
+            whether no edge before it is of the same pair.
+        """
         count, score = len(group.rank), group.numbers["score"]
         first = np.flatnonzero(np.diff(group.item, prepend=-1))  # edge of each stretch of one item's
         goes_on = group.items[group.item[0]] == self.item

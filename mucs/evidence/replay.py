@@ -57,6 +57,7 @@ class Replay:
 
     @property
     def verdict(self) -> Verdict:
+        """The worst of its items'; "different" if something else did not come out again."""
         if self.fault:
             return "different"
         order: tuple[Verdict, ...] = ("identical", "equal", "different")

@@ -106,6 +106,7 @@ def quoted(name: str) -> str:
 
 
 def without_tables(catalogue: Catalogue) -> Catalogue:
+    """All that a catalogue defines but the tables."""
     return {key: text for key, text in catalogue.items() if key[0] != "table"}
 
 

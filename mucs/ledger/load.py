@@ -46,6 +46,7 @@ class Run:
 
     @cached_property
     def sha256(self) -> str:
+        """Of the record: the run's name."""
         return digest(self.record)
 
 

@@ -26,7 +26,10 @@ K = TypeVar("K", str, tuple[str, str])
 class Work:
     """A distinct image of the training sets, as it stands on the period's last day.
 
-    id: the least of the names that it has. holder: empty if unknown. training, output: whether it is granted for that use.
+    Attributes:
+        id: The least of the names that it has.
+        holder: Empty if unknown.
+        training, output: Whether it is granted for that use.
     """
 
     sha256: str
@@ -40,11 +43,19 @@ class Work:
 class Line:
     """What a holder (or the suspense account) gets of a pot for a reason.
 
-    right_type: training or output. basis: `equal`, `attribution` or `fallback`; for the suspense account, why it is there.
-    works: share of the pot by SHA-256 of each work, with 12 decimals. items: how many generated items count; units: their
-    usage; score_mass: the sum of the scores that count, split as the works are; score_error: the same sum of their standard
-    errors, which that of score_mass cannot exceed; None if one is unknown. All of these are 0 where nothing was attributed.
-    share: of the pot, with 12 decimals. gross = net + the sum of deductions, in the currency's smallest coin.
+    Items, units, score mass and score error are 0 where nothing was attributed.
+
+    Attributes:
+        right_type: Training or output.
+        basis: `equal`, `attribution` or `fallback`; for the suspense account, why it is there.
+        works: Share of the pot by SHA-256 of each work, with 12 decimals.
+        items: How many generated items count.
+        units: Their usage.
+        score_mass: The sum of the scores that count, split as the works are.
+        score_error: The same sum of their standard errors, which that of score_mass cannot exceed; None if one is
+            unknown.
+        share: Of the pot, with 12 decimals.
+        gross, deductions, net: In the currency's smallest coin; gross = net + the sum of deductions.
     """
 
     right_type: str
@@ -64,7 +75,8 @@ class Line:
 def apportion(total: int, weights: Mapping[K, Decimal | int]) -> dict[K, int]:
     """Whole parts of `total` in proportion to weights of at least 0, by largest remainder, ties by key; they sum to it.
 
-    Raises ValueError if no weight is positive.
+    Raises:
+        ValueError: If no weight is positive.
     """
     ratios = {key: weight.as_integer_ratio() for key, weight in weights.items()}
     scale = math.lcm(*(below for _, below in ratios.values()))
@@ -82,7 +94,13 @@ def apportion(total: int, weights: Mapping[K, Decimal | int]) -> dict[K, int]:
 
 
 def pot_coins(pot: Pot, revenue: Decimal, decimals: int) -> int:
-    """What a pot comes to, in the smallest coin, half a coin rounded up. revenue: of the usage that counts."""
+    """What a pot comes to, in the smallest coin, half a coin rounded up.
+
+    Args:
+        pot: A fixed amount, or a percentage of revenue.
+        revenue: Of the usage that counts.
+        decimals: Of the currency.
+    """
     if pot.amount is not None:
         return coins(pot.amount, decimals)
     of_revenue = Fraction(revenue) * Fraction(pot.percentage or 0) / 100 * Fraction(10) ** decimals
@@ -109,10 +127,14 @@ def allocate(
 ) -> list[Line]:
     """The lines of a period, each pot's summing to it, by right type, holder and basis.
 
-    works: by SHA-256; those of the training sets and of the evidence. units: usage by generated item, at least 0.
-    evidence: for generated items that have any, the positive score (with at most 9 decimals) of each work that counts.
-    errors: the standard errors of those scores; what is missing is unknown.
-    The contract's splits go by SHA-256 here.
+    Args:
+        contract: Its terms; its splits go by SHA-256 here.
+        works: By SHA-256; those of the training sets and of the evidence.
+        units: Usage by generated item, at least 0.
+        evidence: For generated items that have any, the positive score (with at most 9 decimals) of each work that
+            counts.
+        revenue: Of the usage that counts, in the currency's units; 0 or more.
+        errors: The standard errors of those scores; what is missing is unknown.
     """
     lines = []
     for right_type, pot in sorted(contract.pots.items()):
@@ -246,8 +268,10 @@ def deducted(gross: int, percentages: Mapping[str, Decimal]) -> dict[str, int]:
 class Balance:
     """A holder's account with one statement more, in the smallest coin.
 
-    net: of the statement's lines. difference: net less that of the version which is superseded. adjustments: of disputes.
-    carried_out = carried_in + difference + adjustments - paid; negative if more was paid before than is now found due.
+    Attributes:
+        net: Of the statement's lines.
+        difference: Net less that of the version which is superseded.
+        adjustments: Of disputes.
     """
 
     holder: str
@@ -259,6 +283,7 @@ class Balance:
 
     @property
     def carried_out(self) -> int:
+        """What goes into the next statement; negative if more was paid before than is now found due."""
         return self.carried_in + self.difference + self.adjustments - self.paid
 
 
@@ -271,9 +296,14 @@ def balances(
 ) -> list[Balance]:
     """Every account that a statement moves or carries on, by holder.
 
-    net: of the statement by holder. superseded: that of the version before; empty for none. carried: what the contract's
-    last statement carried out. adjustments: holder and coins. What is due is paid when it reaches the minimum payout;
-    the suspense account is never paid.
+    What is due is paid when it reaches the minimum payout; the suspense account is never paid.
+
+    Args:
+        contract: Its terms.
+        net: Of the statement by holder.
+        superseded: That of the version before; empty for none.
+        carried: What the contract's last statement carried out.
+        adjustments: Holder and coins.
     """
     adjusted: dict[str, int] = defaultdict(int)
     for holder, amount in adjustments:
@@ -293,7 +323,10 @@ def balances(
 def spelt(holders: Iterable[str], accounts: Collection[str]) -> dict[str, str]:
     """The account of each holder: one for all spellings of a name that differ in blanks and Unicode form alone.
 
-    accounts: those that there are, which are kept as they are spelt, so that nobody is paid again under another spelling.
+    Args:
+        holders: Names, as works, grants and splits have them.
+        accounts: Those that there are, which are kept as they are spelt, so that nobody is paid again under another
+            spelling.
     """
     names = sorted(holders, key=lambda name: (name != one_name(name), name))
     known = sorted(accounts, key=lambda name: (name != one_name(name), name))

@@ -15,7 +15,11 @@ DIGITS = 16  # of a SHA-256
 def changes(ledger: Ledger, before: Mapping[str, Any], after: Mapping[str, Any], ids: Mapping[str, str]) -> list[str]:
     """A sentence for each thing that may have moved the money, from the header of a version to that of the next.
 
-    ids: of the works, by SHA-256. Rights are compared as they were known at the two headers' `as_of`.
+    Args:
+        ledger: The one that both are in.
+        before: The header of the earlier version.
+        after: The header of the later one.
+        ids: Of the works, by SHA-256. Rights are compared as they were known at the two headers' `as_of`.
     """
     found = [*_terms(before, after), *_usage(before, after), *_runs(ledger, before, after)]
     found += _rights(ledger, before, after, ids)

@@ -32,7 +32,13 @@ PLACES = 4  # decimals of a percentage
 
 @dataclass(frozen=True)
 class Party:
-    """ipi, isni: the identifiers of CISAC and ISO 27729; None where the contract gives none."""
+    """A holder as the contract identifies it.
+
+    Attributes:
+        name: As manifests and grants have it.
+        ipi: CISAC's identifier; None where the contract gives none.
+        isni: That of ISO 27729; None where it gives none.
+    """
 
     name: str
     ipi: str | None
@@ -52,8 +58,13 @@ class Pot:
 class Evidence:
     """Which edges count, all of these together: the best `top` images of a generated item (1 to 1000), with a positive score.
 
-    p_value, decoy_p_value: the most, each in (0, 1]; decoy_z: the least; None for no bound. An edge without the number that
-    a bound asks for does not count. converged: whether unlearning must have converged.
+    An edge without the number that a bound asks for does not count.
+
+    Attributes:
+        top: How many.
+        p_value, decoy_p_value: The most, each in (0, 1].
+        decoy_z: The least; None for no bound.
+        converged: Whether unlearning must have converged.
     """
 
     top: int
@@ -67,10 +78,15 @@ class Evidence:
 class Contract:
     """Money is in the currency's units, percentages are of 100; all numbers are exact.
 
-    decimals: of the currency (0 to 4). valid_to: the first day on which the contract does not hold. training_sets: SHA-256;
-    empty for all that the ledger's runs used. pots: by right type, training and output. fallback: what becomes of generated
-    items without evidence, `equal` or `suspense`. splits: percentages by holder, by a work's id or SHA-256; lines: where
-    each of them stands in the file. territories: those whose usage counts; empty for all.
+    Attributes:
+        decimals: Of the currency (0 to 4).
+        valid_to: The first day on which the contract does not hold.
+        training_sets: SHA-256; empty for all that the ledger's runs used.
+        pots: By right type, training and output.
+        fallback: What becomes of generated items without evidence, `equal` or `suspense`.
+        splits: Percentages by holder, by a work's id or SHA-256.
+        lines: Where each of them stands in the file.
+        territories: Those whose usage counts; empty for all.
     """
 
     id: str

@@ -22,7 +22,8 @@ AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,4})?")
 def open_dispute(ledger: Ledger, statement: str, rights_holder: str, reason: str) -> tuple[int, bool]:
     """Open a dispute of a statement (as `find` takes it); gives its number, and False if it was open already.
 
-    Raises InputError if there is no such statement, or the ledger knows nobody of that name.
+    Raises:
+        InputError: If there is no such statement, or the ledger knows nobody of that name.
     """
     found = find(ledger, statement)
     reason, header = read_reason(reason), found.content["header"]
@@ -48,9 +49,17 @@ def open_dispute(ledger: Ledger, statement: str, rights_holder: str, reason: str
 
 
 def move_dispute(ledger: Ledger, dispute: int, state: str, reason: str, amount: str | None = None) -> None:
-    """Take a dispute a step further. amount: more than 0, in the contract's currency; given when it is upheld, and only then.
+    """Take a dispute a step further.
 
-    Raises InputError if there is no such dispute, or the step does not follow from where it stands.
+    Args:
+        ledger: Open to write.
+        dispute: Its number.
+        state: Where it is taken to.
+        reason: Why, in a few words.
+        amount: More than 0, in the contract's currency; given when it is upheld, and only then.
+
+    Raises:
+        InputError: If there is no such dispute, or the step does not follow from where it stands.
     """
     rows = ledger.rows("SELECT * FROM disputes WHERE dispute = ?", [dispute])
     if not rows:

@@ -59,8 +59,18 @@ def state(
 ) -> Issued:
     """Issue the statement of a month (such as 2026-10), unless it is there, and write its files into `out`.
 
-    key: a private key to sign them with. dry_run: compute it alone, and write nothing anywhere. Raises InputError for
-    anything that cannot be used, with the ledger as it was.
+    Args:
+        contract: Its file.
+        period: The month.
+        usage: The usage report's file.
+        ledger: Its file.
+        out: The folder, which is made if it is not there.
+        as_of: Rests on what the ledger knew then; now by default.
+        key: A private key to sign them with.
+        dry_run: Compute it alone, and write nothing anywhere.
+
+    Raises:
+        InputError: For anything that cannot be used, with the ledger as it was.
     """
     agreed, month = read_contract(contract), Period.month(period)
     used = read_usage(usage, month)
@@ -89,7 +99,13 @@ def state(
 def write_files(statement: Statement, folder: Path, key: Path | None = None) -> list[Path]:
     """Write the files of a statement, named by contract, period and version; the same bytes whenever they are written.
 
-    key: a private key; with it there is an envelope, too, that signs the other files. Raises InputError if it is none.
+    Args:
+        statement: As it was issued.
+        folder: Where they go.
+        key: A private key; with it there is an envelope, too, that signs the other files.
+
+    Raises:
+        InputError: If it is none.
     """
     name = statement.title.replace("/", "_")
     written = []

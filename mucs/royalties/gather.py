@@ -22,7 +22,11 @@ MEMBERS = (  # versions of items that are in the training sets
 
 
 def training_sets(ledger: Ledger, contract: Contract, known: str) -> list[str]:
-    """SHA-256 of those that count. Raises InputError for one that no run used."""
+    """SHA-256 of those that count.
+
+    Raises:
+        InputError: For one that no run used.
+    """
     found = {
         str(row["sha256"])
         for row in ledger.rows(
@@ -131,8 +135,18 @@ ORDER BY c.generated, t.sha256
 def evidence_of(
     ledger: Ledger, contract: Contract, sets: list[str], items: Iterable[str], known: str
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Decimal]], dict[str, dict[str, Decimal | None]]]:
-    """The runs that speak for these generated items (by SHA-256); the score of each work that counts for each of them; and
-    the scores' standard errors.
+    """What the ledger holds as evidence for generated items.
+
+    Args:
+        ledger: Open.
+        contract: Which says what counts.
+        sets: SHA-256 of the training sets that count.
+        items: SHA-256 of the generated items.
+        known: The time whose knowledge the answer rests on.
+
+    Returns:
+        The runs that speak for these items; the score of each work that counts for each of them; and the scores'
+        standard errors.
 
     An image counts once for a generated item, with its best edge; copies of it take no other's place among the best.
     """

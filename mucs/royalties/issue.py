@@ -47,10 +47,18 @@ RUN_PARTS = ("runs", "methods", "checkpoints", "settings", "noise_banks")
 def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_of: str = "infinity") -> Statement:
     """The statement of a period, with its usage, in one transaction; the one that is there if nothing in it is new.
 
-    ledger: open to write. as_of: rests on the runs and rights that the ledger knew then; now by default. Raises
-    InputError, with the ledger as it was, if the contract does not cover the period, has another currency or suspense
-    account than before, or names works or training sets that the ledger does not have; if no row of the usage report
-    counts, if an id in it names several images, or if it adds up to more than can be stated; or if as_of lies ahead.
+    Args:
+        ledger: Open to write.
+        contract: As it was read.
+        period: The month.
+        usage: The rows of the month.
+        as_of: Rests on the runs and rights that the ledger knew then; now by default.
+
+    Raises:
+        InputError: With the ledger as it was, if the contract does not cover the period, has another currency or suspense
+            account than before, or names works or training sets that the ledger does not have; if no row of the usage
+            report counts, if an id in it names several images, or if it adds up to more than can be stated; or if `as_of`
+            lies ahead.
     """
     found = _find_or_compute(ledger, contract, period, usage, as_of)
     if isinstance(found, Statement):
@@ -89,7 +97,8 @@ def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_o
 def preview(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_of: str = "infinity") -> Statement:
     """What `issue` would issue now, without a SHA-256, as nothing is written; the statement that is there if nothing is new.
 
-    Raises InputError as `issue` does.
+    Raises:
+        InputError: As `issue` does.
     """
     found = _find_or_compute(ledger, contract, period, usage, as_of)
     if isinstance(found, Statement):
@@ -99,8 +108,14 @@ def preview(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as
 
 @dataclass(frozen=True)
 class _Computed:
-    """What a statement says but for its place in the chain. header: its part that follows from the inputs. last: the
-    statement that it supersedes, its digest and content. ids: of works, by SHA-256. carried: coins by holder."""
+    """What a statement says but for its place in the chain.
+
+    Attributes:
+        header: Its part that follows from the inputs.
+        last: The statement that it supersedes, its digest and content.
+        ids: Of works, by SHA-256.
+        carried: Coins by holder.
+    """
 
     contract: Contract
     period: Period

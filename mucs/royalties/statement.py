@@ -12,7 +12,13 @@ from mucs.ledger import Ledger
 
 @dataclass(frozen=True)
 class Statement:
-    """sha256: the digest of the content, and the statement's name. new: whether it was issued just now (or would be)."""
+    """A statement, as the ledger has it.
+
+    Attributes:
+        sha256: The digest of the content, and the statement's name.
+        content: As JSON: header, lines, balances.
+        new: Whether it was issued just now (or would be).
+    """
 
     sha256: str
     content: dict[str, Any]
@@ -38,7 +44,8 @@ class Statement:
 def find(ledger: Ledger, name: str) -> Statement:
     """A statement by the start of its SHA-256, or by contract, period and version, such as art-2026/2026-10/1.
 
-    Raises InputError if there is not exactly one.
+    Raises:
+        InputError: If there is not exactly one.
     """
     found = ledger.rows(
         "SELECT sha256, content FROM statements WHERE (length($name) >= 8 AND starts_with(sha256, $name))"

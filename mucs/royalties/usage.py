@@ -34,7 +34,11 @@ class Period:
 
     @classmethod
     def month(cls, name: str) -> Period:
-        """From its name, such as 2026-10. Raises InputError if it is none."""
+        """From its name, such as 2026-10.
+
+        Raises:
+            InputError: If it is none.
+        """
         try:
             if not MONTH.fullmatch(name):
                 raise ValueError(name)
@@ -45,6 +49,7 @@ class Period:
 
     @property
     def last_day(self) -> datetime.date:
+        """The last day that belongs to it."""
         return self.end - datetime.timedelta(days=1)
 
     def __str__(self) -> str:
@@ -53,7 +58,13 @@ class Period:
 
 @dataclass(frozen=True)
 class Use:
-    """One row. generated: an id or SHA-256. revenue: None where it was not given. territory: empty where it was not."""
+    """One row.
+
+    Attributes:
+        generated: An id or SHA-256.
+        revenue: None where it was not given.
+        territory: Empty where it was not.
+    """
 
     line: int
     generated: str
@@ -77,7 +88,11 @@ def shortest(number: Decimal) -> str:
 
 @dataclass(frozen=True)
 class Usage:
-    """The rows of a period, whatever their order was. outside: how many rows of the file are of other periods."""
+    """The rows of a period, whatever their order was.
+
+    Attributes:
+        outside: How many rows of the file are of other periods.
+    """
 
     rows: tuple[Use, ...]
     outside: int
@@ -88,6 +103,7 @@ class Usage:
 
     @property
     def sha256(self) -> str:
+        """Of all rows as canonical JSON: a report's name, whatever order its rows had."""
         return digest(self.records())
 
     def counted(self, contract: Contract) -> list[Use]:
@@ -98,7 +114,12 @@ class Usage:
 def read_usage(path: Path, period: Period) -> Usage:
     """The rows of a CSV file with the columns generated, date and units, and perhaps revenue and territory.
 
-    units, revenue: at least 0, with at most 9 decimals. Raises InputError, with the line, for what cannot be read.
+    Args:
+        path: The file; units and revenue are at least 0, with at most 9 decimals.
+        period: The rows of other periods are left out, and counted.
+
+    Raises:
+        InputError: With the line, for what cannot be read.
     """
     try:
         text = read_at_most(path, MOST_BYTES).decode("utf-8-sig")

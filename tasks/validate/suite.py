@@ -31,22 +31,27 @@ class GateFailed(InputError):
 
 
 def exists(*columns: str) -> list[Expectation]:
+    """The table has these columns."""
     return [("ExpectColumnToExist", {"column": column}) for column in columns]
 
 
 def present(*columns: str) -> list[Expectation]:
+    """No value of these columns is missing."""
     return [("ExpectColumnValuesToNotBeNull", {"column": column}) for column in columns]
 
 
 def unique(*columns: str) -> list[Expectation]:
+    """No value of these columns comes twice."""
     return [("ExpectColumnValuesToBeUnique", {"column": column}) for column in columns]
 
 
 def holds(*columns: str) -> list[Expectation]:
+    """These columns are true in every row."""
     return [("ExpectColumnValuesToBeInSet", {"column": column, "value_set": [True]}) for column in columns]
 
 
 def equals(column: str, value: object) -> list[Expectation]:
+    """Each value of the column is this one."""
     return [("ExpectColumnValuesToBeInSet", {"column": column, "value_set": [value]})]
 
 
@@ -56,6 +61,7 @@ def between(column: str, least: float, most: float | None = None, **strict: bool
 
 
 def some_rows() -> list[Expectation]:
+    """The table has at least one row."""
     return [("ExpectTableRowCountToBeBetween", {"min_value": 1})]
 
 

@@ -15,9 +15,10 @@ from botocore.exceptions import ClientError
 
 from flows.calibrate import calibrate
 from mucs.attribution import Settings
+from tasks.plan import code_version
 from tasks.s3 import client
-from tests.flows.test_audit import SETTINGS, evidence, run_audit
-from tests.flows.test_cli import refused, words
+from tests.flows.test_audit import SETTINGS, evidence, run_audit, words
+from tests.flows.test_cli import refused
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -199,18 +200,16 @@ def test_a_replay_is_bit_identical_whole_or_in_part_and_writes_nothing(mucs, sig
 
 
 def test_a_replay_says_what_differs_and_where(mucs, signed, tmp_path, monkeypatch):
-    import tasks.replay
-
     folder, run, _ = signed
     ledger = Path(shutil.copy(folder / "ledger.duckdb", tmp_path))
-    (name,) = duckdb.connect(str(ledger), read_only=True).sql("SELECT min(generated_id) FROM edges").fetchone()
+    ((name,),) = duckdb.connect(str(ledger), read_only=True).sql("SELECT min(generated_id) FROM edges").fetchall()
 
     def change(amount: float) -> None:
         with duckdb.connect(str(ledger)) as connection:
             connection.execute(f"UPDATE edges SET score = score + {amount} WHERE rank = 12 AND generated_id = {name}")
 
     change(-0.0005)
-    code = tasks.replay.code_version()
+    code = code_version()
     monkeypatch.setattr("tasks.replay.code_version", lambda: code | {"method_sha256": "0" * 64})
     status, out, _ = mucs("replay", run, "--ledger", ledger)
     assert status == 0

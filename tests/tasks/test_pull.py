@@ -177,7 +177,7 @@ def asked(monkeypatch):
         return made
 
     monkeypatch.setattr(tasks.pull, "client", counted)
-    monkeypatch.setattr(tasks.pull, "file_digests", lambda path: found.append("hash") or file_digests(path))
+    monkeypatch.setattr(tasks.pull, "file_digests", lambda path: found.append("hash") or file_digests(path))  # type: ignore[func-returns-value]
     return found
 
 

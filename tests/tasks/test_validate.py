@@ -112,7 +112,7 @@ MANIFESTS = {
     "no file name": (lambda rows: edit(rows, 0, file_name=""), "not_be_null on column 'file_name': 1 of 24"),
     "no digest": (lambda rows: edit(rows, 0, sha256=""), "not_be_null on column 'sha256': 1 of 24"),
     **{
-        f"a date as {date!r}": (lambda rows, date=date: edit(rows, 0, date=date), "'date is sane': 1 of 24 rows: t00")
+        f"a date as {date!r}": (lambda rows, date=date: edit(rows, 0, date=date), "'date is sane': 1 of 24 rows: t00")  # type: ignore[misc]
         for date in (
             "2024-W01-1",
             "20240101",
@@ -126,7 +126,7 @@ MANIFESTS = {
     },
     **{
         f"{name} with {value[:3]!r}": (
-            lambda rows, name=name, value=value: edit(rows, 0, **{name: value}),
+            lambda rows, name=name, value=value: edit(rows, 0, **{name: value}),  # type: ignore[misc]
             "'text can be shown': 1 of 24 rows: ",
         )
         for name in ("id", "file_name", "rights_holder", "licence")

@@ -131,10 +131,10 @@ BROKEN = {
     "large": (CONFIG, lambda p: p.write_text(" " * 64_000_001), "cannot be read as JSON; restore"),
     "a pipe for a configuration": (CONFIG, into_a_pipe, "cannot be read as JSON; restore"),
     "a pipe for weights": (WEIGHTS, into_a_pipe, "is not a whole safetensors file; fetch it again"),
-    **{f"weights at {place}": (INDEX, lambda p, place=place: p.write_text(json.dumps({"weight_map": {"conv_in.bias": place}})), "which is no file beside it; restore")
+    **{f"weights at {place}": (INDEX, lambda p, place=place: p.write_text(json.dumps({"weight_map": {"conv_in.bias": place}})), "which is no file beside it; restore")  # type: ignore[misc]
        for place in ("../../../outside.safetensors", "/etc/passwd", "/dev/zero", "a/b.safetensors", ".safetensors", "a.bin", "a\0.safetensors", "..", "")},
     "a map that lacks a tensor": (INDEX, lambda p: p.write_text(json.dumps({"weight_map": {"conv_in.bias": Path(WEIGHTS).name}})), "does not hold the tensors that .* says; restore"),
-    **{f"{kind} weights": (WEIGHTS, tensors(lambda w, kind=kind: w.update({"conv_in.bias": w["conv_in.bias"].to(kind)})), "tensor conv_in.bias in .* is of .*, which is none of F64, F32, F16, BF16; convert")
+    **{f"{kind} weights": (WEIGHTS, tensors(lambda w, kind=kind: w.update({"conv_in.bias": w["conv_in.bias"].to(kind)})), "tensor conv_in.bias in .* is of .*, which is none of F64, F32, F16, BF16; convert")  # type: ignore[misc]
        for kind in (torch.int64, torch.complex64, torch.float8_e4m3fn, torch.bool)},
     **{f"{name} {value!r}": (SCHEDULER, edit(**{name: value}), f"{name} = .*, which must be .*; restore")
        for name, value in (("num_train_timesteps", 0), ("num_train_timesteps", 10**12), ("num_train_timesteps", 8.5),

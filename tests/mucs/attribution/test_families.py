@@ -527,7 +527,7 @@ BAD_ADAPTERS = {
     "no file": ("peft", lambda f: (f / PEFT).unlink(), "neither adapter_model.safetensors nor pytorch_lora"),
     "broken": ("peft", lambda f: (f / PEFT).write_bytes(b"none"), "not a whole safetensors file"),
     "a pickle": ("peft", lambda f: (f / "adapter_model.bin").write_bytes(b""), "adapter_model.bin, a pickle"),
-    **{name: ("peft", lambda f, name=name, value=value: edit(f / "adapter_config.json", **{name: value}), f"{name} is none of the options|{name} changes the network|{name} names no modules")
+    **{name: ("peft", lambda f, name=name, value=value: edit(f / "adapter_config.json", **{name: value}), f"{name} is none of the options|{name} changes the network|{name} names no modules")  # type: ignore[misc]
        for name, value in (("megatron_config", {"a": 1}), ("layer_replication", [[0, 9]]), ("loftq_config", {"a": 1}), ("target_parameters", ["a"]), ("mine", 1),
                            ("init_lora_weights", "pissa"), ("rank_pattern", {"(a+)+$": 2}))},
     "a rank without end": ("peft", lambda f: edit(f / "adapter_config.json", r=10**6), "rank is none"),
@@ -628,7 +628,7 @@ BROKEN = {
     "text encoder without weights": (lambda f: (f / "text_encoder/model.safetensors").unlink(), "text_encoder/model.safetensors is missing"),
     "half a text encoder": (lambda f: rewrite(f / "text_encoder/model.safetensors", lambda w: drop(w, "layer_norm1")), "text_encoder cannot be read .it lacks the tensor"),
     "broken text encoder": (lambda f: (f / "text_encoder/model.safetensors").write_bytes(b"none"), "is not a whole safetensors file"),
-    **{f"{part} elsewhere": (lambda f, part=part, stem=stem: (f / part / f"{stem}.safetensors.index.json").write_text('{"weight_map": {"a": "../../outside.safetensors"}}'), "which is no file beside it")
+    **{f"{part} elsewhere": (lambda f, part=part, stem=stem: (f / part / f"{stem}.safetensors.index.json").write_text('{"weight_map": {"a": "../../outside.safetensors"}}'), "which is no file beside it")  # type: ignore[misc]
        for part, stem in (("vae", "diffusion_pytorch_model"), ("text_encoder", "model"))},
     "a vocabulary elsewhere": (lambda f: edit(f / "tokenizer/tokenizer_config.json", vocab_file="/etc/passwd"), "names vocab_file"),
     "a vocabulary without end": (lambda f: (f / "tokenizer/tokenizer_config.json").write_text("[" * 10**5), "nests deeper"),

@@ -89,7 +89,7 @@ def test_what_is_known_is_not_measured_again(model, items, tmp_path):
     bank = NoiseBank.draw(model, 16)
     LossStore(tmp_path).table(model, items, bank, SCORING).rows(torch.arange(10), range(3))
     table = LossStore(tmp_path).table(model, items, bank, SCORING)
-    table.model = None  # nothing left to measure with
+    del table.model  # nothing left to measure with
     assert table.rows(torch.tensor([9, 0, 5]), range(1, 3)).isfinite().all()
     with pytest.raises(AttributeError):
         table.rows(torch.tensor([10]), range(1))
@@ -128,7 +128,7 @@ def test_losses_of_a_shard_are_taken_from_where_they_were_measured(model, items,
     measured = [elsewhere.rows(torch.arange(shard.start, shard.stop), range(16)) for shard in shards]
     torch.set_num_threads(threads)
     table = LossStore(tmp_path / "here").table(model, items, bank, SCORING)
-    table.model = None  # nothing to measure with
+    del table.model  # nothing to measure with
     assert table.missing(range(16), range(ITEMS)) == 16 * ITEMS
     table.fill(range(16), shards[0], measured[0])
     assert [table.missing(range(16), shard) for shard in shards] == [0, 16 * 25]

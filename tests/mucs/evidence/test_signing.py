@@ -39,12 +39,15 @@ def test_what_is_signed_opens_with_the_public_key_alone(key):
 
 
 def test_the_signature_is_over_the_pre_authentication_encoding_of_dsse(key):
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     envelope, payload = sign(SAID, key), canonical(SAID)
     message = b"DSSEv1 28 application/vnd.in-toto+json %d %b" % (len(payload), payload)
     (signature,) = envelope["signatures"]
-    load_pem_public_key(public(key).read_bytes()).verify(base64.b64decode(signature["sig"]), message)
+    verifier = load_pem_public_key(public(key).read_bytes())
+    assert isinstance(verifier, Ed25519PublicKey)
+    verifier.verify(base64.b64decode(signature["sig"]), message)
     assert envelope["payloadType"] == PAYLOAD
     assert base64.b64decode(envelope["payload"]) == payload
 

@@ -34,7 +34,7 @@ def test_shards_are_the_same_set_as_their_files(world, sharded):
 def test_a_row_group_is_read_once_for_its_images(sharded, monkeypatch):
     read = []
     whole = shards.Shards._read_group
-    monkeypatch.setattr(shards.Shards, "_read_group", lambda self, group: read.append(group) or whole(self, group))
+    monkeypatch.setattr(shards.Shards, "_read_group", lambda self, group: read.append(group) or whole(self, group))  # type: ignore[func-returns-value]
     images = ImageSet.open(sharded, "set")
     for k in (0, 2, 1, 3, 0, 5):
         images.content(k)

@@ -407,9 +407,9 @@ def test_what_cannot_be_stated_in_the_tables_is_refused_and_what_can_is_exact(wo
     (brought,) = world.rows("SELECT sum(gross) AS gross FROM statement_works WHERE right_type = 'output'")
     assert brought["gross"] == Decimal("98999999999999.01")
     with Ledger.open(world.path) as ledger:
-        said = [row["detail"] for row in ledger.ask("trail", item="t0") if row["event"] == "statement"]
+        details = [row["detail"] for row in ledger.ask("trail", item="t0") if row["event"] == "statement"]
         money = [row["gross"] for row in ledger.ask("takedown", target="t0") if row["gross"] is not None]
-    assert said[1].startswith(
+    assert details[1].startswith(
         "Ada: 66000000000032.3400 EUR of the output pot"
     )  # 12 decimals of a share, as they are shown
     assert money == [Decimal("66000000000032.34"), Decimal("25")]
