@@ -20,10 +20,10 @@ from tasks.pull import as_pulled  # noqa: E402
 WORK = HERE / "calibration.work"
 
 
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+def plan_of_demo() -> Plan:
+    """What the demo's audit will look for a calibration of."""
     folders = {name: as_pulled(folder) for name, folder in FOLDERS.items()}
-    plan = Plan(
+    return Plan(
         registry="",
         checkpoint=folders["checkpoint"],
         training=folders["train"],
@@ -34,6 +34,11 @@ def main() -> None:
         cache=WORK,
         work=str(WORK / "work"),
     )
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    plan = plan_of_demo()
     chosen = decoys(plan)
     with ThreadPoolExecutor(cores()) as pool:
         for decoy, outcome in zip(chosen, pool.map(lambda unit: score_decoy.fn(plan, unit), chosen), strict=True):
