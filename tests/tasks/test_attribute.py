@@ -153,7 +153,7 @@ def test_a_calibration_goes_on_where_it_was_and_serves_its_own_settings_alone(fo
     assert kept.stat().st_mtime_ns == when
     assert all(torch.equal(again[name], first[name]) for name in first)
     images = opened(plan.batch, "generated batch")
-    outcome = collect.fn(plan, units(plan, images, (0,)), path)
+    outcome = collect.fn(plan, units(plan, images, (0, 1, 2))[:1], path)
     assert (outcome.calibration["decoys"], outcome.calibration["noises"]) == (3, 4)
     (item,) = outcome.items([images.row(0)])
     assert item.attribution.decoy_p_values.min() >= 1 / 4
