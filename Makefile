@@ -10,7 +10,7 @@ demo: .venv/installed
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # what needs no server
-check: .venv/installed
+check: lint
 	$(PYTEST) -m "not slow and not server"
 
 test: .venv/installed
