@@ -271,9 +271,14 @@ def print_estimate(parameters: dict[str, Any], as_json: bool) -> None:
         f"And backward:     {found.item_gradients:,} samples an item, in {found.steps:.0f} steps ({cap})\n"
         f"On disk:          {found.disk_bytes / 1e9:.2f} GB\n"
         f"In memory:        {found.memory_bytes / 1e9:.2f} GB an item, besides the program\n"
-        f"Time:             {found.seconds / 3600:.2f} hours with {found.workers} workers of this machine's kind,"
-        f" then {found.items_an_hour:.0f} items an hour"
+        f"Time:             {in_words(found.seconds)} with {found.workers} workers of this machine's kind;"
+        f" {found.items_an_hour:.0f} items an hour once the original losses are there"
     )
+
+
+def in_words(seconds: float) -> str:
+    """A length of time for a person."""
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 @click.command()

@@ -111,6 +111,21 @@ def test_a_fleet_of_two_nodes_gives_the_same_bytes_though_one_is_killed(on_threa
     assert published == on_threads[1]
 
 
+def test_an_estimate_is_what_the_ledgers_runs_took_and_computes_nothing(
+    on_threads, registry, tmp_path, mucs, monkeypatch
+):
+    monkeypatch.setenv("MUCS_CACHE", str(tmp_path / "cache"))
+    command = words(registry, tmp_path, "estimated")
+    found = json.loads(mucs(*command, "--workers", "3", "--estimate", "--json")[1])
+    assert (found["items"], found["training"], found["held_out"], found["workers"]) == (5, 24, 8, 3)
+    assert (found["steps"], found["is_cap"]) == (24, True)
+    assert found["item_gradients"] == 24 * 16
+    assert 0 < found["item_seconds"] < found["seconds"]
+    assert "items an hour" in mucs(*command, "--estimate")[1]
+    assert evidence("estimated") == {}
+    assert not (tmp_path / "ledger.duckdb").exists()
+
+
 def test_what_is_wrong_with_an_engine_is_said_before_anything_is_computed(registry, tmp_path, mucs, monkeypatch):
     command = words(registry, tmp_path, "refused")
     monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
