@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +18,7 @@ from mucs import InputError
 from mucs.canonical import digest
 from mucs.evidence.record import Failed
 from mucs.evidence.signing import read_private_key
-from mucs.files import check_writable
-from mucs.images import ImageSet
+from mucs.files import check_writable, file_sha256
 from mucs.ledger import Ledger, Run
 from tasks.attribute import Unit, attribute, units
 from tasks.calibrate import find_calibration
@@ -28,7 +26,6 @@ from tasks.collect import Outcome, collect
 from tasks.load import load
 from tasks.narrate import narrate
 from tasks.plan import Plan
-from tasks.prepare import opened
 from tasks.publish import publish
 from tasks.pull import Pulled, pull
 from tasks.put import check_retention
@@ -37,6 +34,7 @@ from tasks.report import page_path, report
 from tasks.s3 import split_url
 from tasks.stage_edges import stage_edges
 from tasks.stage_run import stage_run
+from tasks.unit import different
 from tasks.validate import Validation, validate_generated
 from tasks.validate_edges import validate_edges
 
@@ -136,7 +134,7 @@ def audit(
     validations = inputs.validations + validate_generated(generated, inputs.takes, job.cache)
     log.info("validate  %d gates passed", len(validations))
     plan = job.plan(inputs.checkpoint, inputs.training, inputs.held_out, generated)
-    images = opened(generated, "generated batch")
+    images = plan.images("batch")
 
     calibration = find_calibration(plan, results) if inputs.held_out else None
     if inputs.held_out and not calibration:
@@ -144,7 +142,7 @@ def audit(
             "calibrate first: there is no calibration for these inputs and settings, and so no p-value against decoys;"
             " `mucs calibrate` makes it, and an audit after it adds them without unlearning anything again"
         )
-    rows, replaces = missing_rows(job, plan, calibration, ledger, reports, images)
+    rows, replaces = missing_rows(job, plan, calibration, ledger, reports)
     held = len(images) - len(rows)
     if not rows:
         log.info("nothing to do: the ledger holds all %d items for these inputs and settings", held)
@@ -153,7 +151,7 @@ def audit(
         log.info("attribute %d items; the ledger holds the other %d already", len(rows), held)
 
     plan = dataclasses.replace(plan, replaces=tuple(replaces))
-    asked = units(plan, images, rows)
+    asked = units(plan, rows)
     failed = attribute_all(job, plan, asked)
     done = [k for k in rows if k not in failed]
     given_up = [Failed(images.row(k), why) for k, why in failed.items()]
@@ -162,8 +160,7 @@ def audit(
 
     answered = [unit for unit in asked if unit.is_control or unit.row not in failed]
     outcome = collect(plan, answered, calibration)
-    done_rows = [images.row(k) for k in done]
-    run = publish_run(job, outcome, done_rows, given_up, validations, key, retention_days)
+    run = publish_run(job, outcome, given_up, validations, key, retention_days)
     load(ledger, run)
     log.info("load      %d edges of %d generated items", run.record["results"]["edges"], len(done))
     page = report(ledger, run.sha256, inputs.training, generated, reports)
@@ -172,14 +169,14 @@ def audit(
 
 
 def missing_rows(
-    job: Job, plan: Plan, calibration: Path | None, ledger: Path, reports: Path, images: ImageSet
+    job: Job, plan: Plan, calibration: Path | None, ledger: Path, reports: Path
 ) -> tuple[list[int], list[str]]:
     """The rows of the batch that the ledger lacks for these inputs, and the withdrawn runs that had attributed some of them.
 
     Runs that hold the others get their pages where these are lost, or never were written because an audit was killed.
     """
     holding, withdrawn = holding_runs(ledger, plan, calibration)
-    row_sha256 = images.row_sha256.to_pylist()
+    row_sha256 = plan.images("batch").row_sha256.to_pylist()
     for run in sorted({holding[row] for row in row_sha256 if row in holding}):
         if not page_path(reports, run).exists():
             batch = batch_of(ledger, run, job.registry, job.cache)
@@ -197,7 +194,7 @@ def holding_runs(ledger: Path, plan: Plan, calibration: Path | None) -> tuple[di
         return {}, {}
     inputs = {"checkpoint": plan.checkpoint, "training_set": plan.training, "held_out": plan.held_out}
     asked = {name: given.digest if given else "" for name, given in inputs.items()}
-    sha256 = hashlib.sha256(calibration.read_bytes()).hexdigest() if calibration else ""
+    sha256 = file_sha256(calibration) if calibration else ""
     with Ledger.open(ledger) as opened:
         found = opened.ask("covered", **asked, calibration=sha256, settings=digest(plan.settings.record()))
     held, withdrawn = (
@@ -221,9 +218,9 @@ def attribute_all(job: Job, plan: Plan, asked: Sequence[Unit]) -> dict[int, str]
     """
     with job.engine.runner(job.device) as runner:
         measure_losses(job, plan, runner)
-        different = list({unit.address: unit for unit in asked}.values())
-        failed = run_units(runner, attribute, job.for_workers(plan), different, "attribute", lambda unit: unit.name)
-    if len(failed) == len(different):
+        once = different(asked)
+        failed = run_units(runner, attribute, job.for_workers(plan), once, "attribute", lambda unit: unit.name)
+    if len(failed) == len(once):
         raise_bad_input(failed)
     reasons = {unit.address: reason(error) for unit, error in failed.items()}
     return {unit.row: reasons[unit.address] for unit in asked if unit.address in reasons and not unit.is_control}
@@ -232,17 +229,17 @@ def attribute_all(job: Job, plan: Plan, asked: Sequence[Unit]) -> dict[int, str]
 def publish_run(
     job: Job,
     outcome: Outcome,
-    rows: Sequence[Mapping[str, str]],
     failed: Sequence[Failed],
     validations: list[Validation],
     key: Path | None,
     retention_days: int | None,
 ) -> Run:
     """Stage a run's edges and record, gate them, and publish them."""
-    edges, attributions = stage_edges(outcome, rows)
+    edges, attributions, nondeterministic = stage_edges(outcome)
     decoys = outcome.calibration["decoys"] if outcome.calibration else None
     bounded = job.settings.scoring.score == "skew"
     validations = validations + validate_edges(edges, attributions, bounded=bounded, decoys=decoys)
-    run = stage_run(edges, attributions, outcome, recorded(job.registry), validations, job.results, failed)
+    made = (edges, attributions, nondeterministic, outcome)
+    run = stage_run(*made, recorded(job.registry), validations, job.results, failed)
     log.info("publish   %s", publish(run, outcome.bank, key, retention_days))
     return run

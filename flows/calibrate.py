@@ -15,6 +15,7 @@ from flows.units import measure_losses, run_units
 from mucs import InputError
 from tasks.calibrate import assemble_calibration, decoys, find_calibration, publish_calibration, score_decoy
 from tasks.narrate import narrate
+from tasks.unit import different
 
 log = logging.getLogger("mucs.calibrate")
 
@@ -77,9 +78,9 @@ def calibrate(
         chosen = decoys(plan)
         with job.engine.runner(device) as runner:
             measure_losses(job, plan, runner)
-            different = list({unit.address: unit for unit in chosen}.values())
             failed = run_units(
-                runner, score_decoy, job.for_workers(plan), different, "calibrate", lambda unit: f"decoy {unit.name}"
+                *(runner, score_decoy, job.for_workers(plan), different(chosen), "calibrate"),
+                lambda unit: f"decoy {unit.name}",
             )
         for error in failed.values():
             raise error

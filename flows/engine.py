@@ -56,6 +56,10 @@ class Engine:
         """Whether units may run on other machines."""
         return self.ray not in (None, LOCAL)
 
+    def side_by_side(self, device: str) -> int:
+        """How many units run side by side on this machine, on a device that `choose_device` takes."""
+        return self.workers or (cores() if choose_device(device) == "cpu" else max(1, int(1 / self.gpus)))
+
     def check(self) -> None:
         """See whether the engine can be used.
 
@@ -92,9 +96,8 @@ class Engine:
             return
         from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
-        workers = self.workers or (cores() if choose_device(device) == "cpu" else max(1, int(1 / self.gpus)))
         kind = ProcessPoolTaskRunner if self.processes else ThreadPoolTaskRunner
-        local: TaskRunner[Any] = kind(max_workers=workers)
+        local: TaskRunner[Any] = kind(max_workers=self.side_by_side(device))
         with local:
             yield local
 
@@ -163,27 +166,18 @@ def check_workers() -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    ours, remote = code_here(), cast(Any, ray.remote)  # whose types know no scheduling strategy
+    from tasks.plan import check_same_code, code_version
+
+    remote = cast(Any, ray.remote)  # whose types know no scheduling strategy
     for node in cast(Any, ray).nodes():
         if not node["Alive"]:
             continue
         where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked = remote(num_cpus=0, max_retries=1, scheduling_strategy=where)(code_here)
+        asked = remote(num_cpus=0, max_retries=1, scheduling_strategy=where)(code_version)
         name = node["NodeManagerHostname"]
         try:
             theirs = ray.get(asked.remote(), timeout=60)
         except Exception as error:
             reason = for_terminal((str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip("."), 200)
             raise InputError(f"The Ray worker on {name} cannot run an audit ({reason}); run there: {NEEDED}.") from None
-        if theirs != ours:
-            raise InputError(
-                f"The Ray worker on {name} has mucs {theirs['version']} with the method {theirs['method_sha256'][:12]}, the audit"
-                f" has {ours['version']} with {ours['method_sha256'][:12]}; install the same version on both."
-            )
-
-
-def code_here() -> dict[str, str]:
-    """The version of the code in this process, as `code_version` has it."""
-    from tasks.plan import code_version
-
-    return code_version()
+        check_same_code(f"The Ray worker on {name}", theirs, code_version())

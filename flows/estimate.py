@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,7 @@ from flows.inputs import Job
 from mucs.canonical import digest
 from mucs.ledger import Ledger
 from tasks.calibrate import find_calibration
-from tasks.device import choose_device, cores, deterministic
-from tasks.measure import shards
-from tasks.prepare import opened
+from tasks.device import choose_device, deterministic
 from tasks.prepared import loaded
 from tasks.pull import pull
 
@@ -89,35 +87,36 @@ def estimate_audit(job: Job, batch: str, ledger: Path) -> Estimated:
     assert checkpoint
     assert training
     plan = job.plan(checkpoint, training, held_out, generated)
-    images, settings = opened(generated, "generated batch"), job.settings
+    settings = job.settings
     held, _ = holding_runs(ledger, plan, find_calibration.fn(plan, job.results) if held_out else None)
-    todo = sum(row not in held for row in images.row_sha256.to_pylist())
+    todo = sum(row not in held for row in plan.images("batch").row_sha256.to_pylist())
     items = todo + (2 if settings.controls and todo else 0)
-    count, unseen = len(opened(training, "training set")), len(opened(held_out, "held-out set")) if held_out else 0
-    prompts = {prompt for each in (training, held_out) if each for prompt in opened(each, "images").column("prompt")}
+    sets = [plan.images("training"), *([plan.images("held_out")] if held_out else [])]
+    count, unseen = len(sets[0]), sum(map(len, sets[1:]))
+    prompts = {prompt for images in sets for prompt in images.column("prompt")}
     device = choose_device(plan.device)
     with deterministic(device):
         model = loaded(plan).model
         needed = estimate(model, settings, count, unseen, items, len(prompts))
         timing = timed(model, settings)
     steps = known_steps(ledger, digest(settings.record()))
-    share = 1.0 if steps is None else min(1.0, steps / max(1, settings.unlearning.max_steps))
-    gradients = round(needed.item_gradients * share)
-    shared = sum((shard.stop - shard.start) * shard.entries for shard in shards(plan, count, unseen))
+    if steps is not None:
+        share = min(1.0, steps / max(1, settings.unlearning.max_steps))
+        needed = replace(needed, item_gradients=round(needed.item_gradients * share))
     return Estimated(
         items=items,
         training=count,
         held_out=unseen,
         steps=settings.unlearning.max_steps if steps is None else steps,
         is_cap=steps is None,
-        workers=job.engine.workers or (cores() if device == "cpu" else max(1, int(1 / job.engine.gpus))),
+        workers=job.engine.side_by_side(device),
         disk_bytes=needed.images_bytes + needed.prompts_bytes + needed.losses_bytes,
         memory_bytes=needed.step_bytes,
-        once_forwards=max(shared, needed.once_forwards),
+        once_forwards=needed.once_forwards,
         item_forwards=needed.item_forwards,
-        item_gradients=gradients,
+        item_gradients=needed.item_gradients,
         once_seconds=needed.once_seconds(timing),
-        item_seconds=needed.item_forwards * timing.forward + gradients * timing.gradient,
+        item_seconds=needed.item_seconds(timing),
     )
 
 

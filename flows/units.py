@@ -11,7 +11,6 @@ from prefect.futures import as_completed
 from mucs import InputError
 from mucs.text import for_terminal
 from tasks.measure import measure, shards
-from tasks.prepare import opened
 from tasks.progress import tell
 
 if TYPE_CHECKING:
@@ -70,8 +69,9 @@ def measure_losses(job: Job, plan: Plan, runner: TaskRunner[Any]) -> None:
     Raises:
         InputError: If inputs, settings or the work store cannot be used.
     """
-    counts = [len(opened(each, "images")) if each else 0 for each in (plan.training, plan.held_out)]
-    raise_bad_input(run_units(runner, measure, job.for_workers(plan), shards(plan, *counts), "measure"))
+    held_out = len(plan.images("held_out")) if plan.held_out else 0
+    needed = shards(plan, len(plan.images("training")), held_out)
+    raise_bad_input(run_units(runner, measure, job.for_workers(plan), needed, "measure"))
 
 
 def reason(error: BaseException) -> str:

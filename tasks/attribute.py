@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +14,15 @@ from mucs import InputError
 from mucs.canonical import digest
 from tasks.device import choose_device, deterministic
 from tasks.measure import fetch_losses
-from tasks.narrate import narrate
-from tasks.plan import OF_A_RUN, UNIT, Plan
-from tasks.prepare import CONTENT, content_sha256, opened
+from tasks.plan import OF_A_RUN, Plan
+from tasks.prepare import CONTENT, content_sha256
 from tasks.prepared import Prepared, prepared
 from tasks.progress import progress_of
+from tasks.unit import UNIT, begin
 from tasks.work import work_store
 
 if TYPE_CHECKING:
     from mucs.attribution import Attribution, Items
-    from mucs.images import ImageSet
-
-log = logging.getLogger("mucs.attribute")
 
 CONTROLS = ("control, a training item itself", "control, a near-duplicate")
 
@@ -105,45 +101,55 @@ class Measured:
 ABOUT = "about"
 
 
-def units(plan: Plan, images: ImageSet, rows: Sequence[int]) -> list[Unit]:
-    """The generated items of a batch that are to be attributed, and then the controls where they are asked for.
+def units(plan: Plan, rows: Sequence[int]) -> list[Unit]:
+    """The generated items that are to be attributed, and then the controls where they are asked for.
 
     Nothing of one depends on the others, but for who is in the recall sample: identical images with identical
     conditions are one unit of work.
 
     Args:
         plan: The audit's.
-        images: Its generated batch.
-        rows: Rows of the batch's manifest.
+        rows: Rows of the manifest of its generated batch.
     """
-    contents = [content(images, k) for k in rows]
-    addresses = [address(plan, each) for each in contents]
+    images, asked = plan.images("batch"), asked_of_items(plan)
+    items = [images.row(k) for k in rows]
+    addresses = [address(plan, asked, content(item)) for item in items]
     size = plan.settings.recall_sample if plan.settings.screening else 0
-    sample = sorted(set(addresses))[:size]
-
-    def unit(name: str, row: int, is_control: bool, item: Any) -> Unit:
-        measures = not is_control and address(plan, item) in sample
-        return Unit(name, row, is_control, measures, address(plan, item, "recall" if measures else ""))
-
-    found = [unit(images.row(k)["id"], k, False, each) for k, each in zip(rows, contents, strict=True)]
+    sample = set(sorted(set(addresses))[:size])
+    found = []
+    for k, item, alone in zip(rows, items, addresses, strict=True):
+        measures = alone in sample
+        place = address(plan, asked, content(item), "recall") if measures else alone
+        found.append(Unit(item["id"], k, False, measures, place))
     if plan.settings.controls:
-        found += [unit(name, k, True, {"control": k}) for k, name in enumerate(CONTROLS)]
+        places = [address(plan, asked, {"control": k}) for k in range(len(CONTROLS))]
+        found += [Unit(name, k, True, False, places[k]) for k, name in enumerate(CONTROLS)]
     return found
 
 
-def content(images: ImageSet, k: int) -> dict[str, str | None]:
-    """What a model takes of image k: its bytes, by SHA-256, and its class or prompt."""
-    row = images.row(k)
+def content(row: Mapping[str, str]) -> dict[str, str | None]:
+    """What a model takes of a manifest row's image: its bytes, by SHA-256, and its class or prompt."""
     return {name: row.get(name) for name in CONTENT}
 
 
-def address(plan: Plan, item: Any, more: str = "") -> str:
-    """Where the result of an item is kept: by all that it depends on but the device, which the result names itself."""
-    asked = {name: value for name, value in plan.settings.record().items() if name not in OF_A_RUN}
-    inputs = [plan.checkpoint.digest, content_sha256(opened(plan.training, "training set"))]
-    inputs += [content_sha256(opened(plan.held_out, "held-out set"))] if plan.held_out else []
-    about = {"inputs": inputs, "settings": asked, "method": plan.method_sha256, "item": item, "more": more}
-    return f"{plan.fresh}/items/{digest(about)}.safetensors".lstrip("/")
+def asked_of_items(plan: Plan) -> dict[str, Any]:
+    """What the results of all items of a plan depend on."""
+    inputs = [plan.checkpoint.digest, content_sha256(plan.images("training"))]
+    inputs += [content_sha256(plan.images("held_out"))] if plan.held_out else []
+    settings = {name: value for name, value in plan.settings.record().items() if name not in OF_A_RUN}
+    return {"inputs": inputs, "settings": settings, "method": plan.method_sha256}
+
+
+def address(plan: Plan, asked: Mapping[str, Any], item: Any, more: str = "") -> str:
+    """Where the result of an item is kept: by all that it depends on but the device, which the result names itself.
+
+    Args:
+        plan: The audit's.
+        asked: What `asked_of_items` gives for it.
+        item: The item's content.
+        more: What is measured of it besides.
+    """
+    return f"{plan.fresh}/items/{digest({**asked, 'item': item, 'more': more})}.safetensors".lstrip("/")
 
 
 @task(task_run_name="attribute {unit.name}", **UNIT)
@@ -160,9 +166,7 @@ def attribute(plan: Plan, unit: Unit) -> str:
     Raises:
         InputError: If inputs, settings or the work store cannot be used.
     """
-    narrate()
-    plan.check_code()
-    store = work_store(plan.work)
+    store = begin(plan)
     if store.has(unit.address):
         return "computed before"
     with deterministic(choose_device(plan.device)) as alerts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
-from mucs.attribution.version import METHOD_SHA256
 from mucs.canonical import digest
 from mucs.evidence.layout import calibration_url
 from mucs.files import replacing
@@ -19,15 +17,12 @@ from tasks.attribute import content
 from tasks.collect import calibration_address
 from tasks.device import choose_device, deterministic
 from tasks.measure import fetch_losses
-from tasks.narrate import narrate
-from tasks.plan import UNIT, Plan
-from tasks.prepare import opened
+from tasks.plan import Plan
 from tasks.prepared import cache_of, prepared
 from tasks.put import put_once
 from tasks.s3 import get, split_url
+from tasks.unit import UNIT, begin
 from tasks.work import work_store
-
-log = logging.getLogger("mucs.calibrate")
 
 
 @dataclass(frozen=True)
@@ -47,10 +42,9 @@ def decoys(plan: Plan) -> list[Decoy]:
     """
     from mucs.attribution.calibration import choose_decoys
 
-    assert plan.held_out is not None
-    images, of_plan = opened(plan.held_out, "held-out set"), calibration_address(plan, plan.method_sha256)
-    rows = choose_decoys(len(images), plan.settings.decoys).tolist()
-    return [Decoy(images.row(k)["id"], k, f"decoys/{of_plan}/{digest(content(images, k))}.f32") for k in rows]
+    images, of_plan = plan.images("held_out"), calibration_address(plan, plan.method_sha256)
+    chosen = {k: images.row(k) for k in choose_decoys(len(images), plan.settings.decoys).tolist()}
+    return [Decoy(row["id"], k, f"decoys/{of_plan}/{digest(content(row))}.f32") for k, row in chosen.items()]
 
 
 @task(task_run_name="decoy {unit.name}", **UNIT)
@@ -67,9 +61,7 @@ def score_decoy(plan: Plan, unit: Decoy) -> str:
     Raises:
         InputError: If inputs, settings or the work store cannot be used.
     """
-    narrate()
-    plan.check_code()
-    store = work_store(plan.work)
+    store = begin(plan)
     if store.has(unit.address):
         return "scored before"
     with deterministic(choose_device(plan.device)):
@@ -127,7 +119,7 @@ def find_calibration(plan: Plan, results: str) -> Path | None:
     Raises:
         InputError: If S3 does not answer or refuses, or what lies there is another's or no calibration.
     """
-    address = calibration_address(plan, METHOD_SHA256)
+    address = calibration_address(plan, plan.method_sha256)
     url = calibration_url(results, address)
     place = cache_of(plan) / "calibrations" / digest(url) / f"{address}.safetensors"
     if not place.exists():

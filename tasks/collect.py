@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mucs.evidence.record import Attributed
-from mucs.files import replacing
-from tasks.attribute import Unit, read_measured
+from mucs import InputError
+from mucs.files import file_sha256, replacing
+from tasks.attribute import Measured, Unit, read_measured
 from tasks.plan import Plan
-from tasks.prepare import content_sha256, opened
+from tasks.prepare import content_sha256
 from tasks.prepared import cache_of, loaded
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("mucs.collect")
 
@@ -36,7 +32,6 @@ class Outcome:
         trained: Names of the parameters that unlearning trained, and how many numbers they hold.
         controls: What became of them, where they were asked for.
         calibration: Which one the p-values of decoys come from, and its file; None without one.
-        nondeterministic: Operations that torch had no deterministic form of, complete once `items` has been gone through.
     """
 
     plan: Plan
@@ -47,23 +42,22 @@ class Outcome:
     controls: dict[str, Any] | None
     calibration: dict[str, Any] | None
     calibration_file: Path | None
-    nondeterministic: set[str] = field(default_factory=set)
 
-    def items(self, rows: Sequence[Mapping[str, str]]) -> Iterator[Attributed]:
-        """Each item's result, one after the other, with its standing among the decoys where there is a calibration.
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """Manifest rows of the items, in the order of the units."""
+        batch = self.plan.images("batch")
+        return [batch.row(unit.row) for unit in self.units]
 
-        Args:
-            rows: Manifest rows of the units, in order.
-        """
+    def measured(self) -> Iterator[Measured]:
+        """Each item's result, one after the other, with its standing among the decoys where there is a calibration."""
         from mucs.attribution import Calibration
 
         decoys = Calibration.read(self.calibration_file) if self.calibration_file else None
-        for unit, row in zip(self.units, rows, strict=True):
+        for unit in self.units:
             measured = read_measured(self.plan, unit)
             assert measured is not None
-            self.nondeterministic.update(measured.nondeterministic)
-            attribution = measured.attribution.against(decoys) if decoys else measured.attribution
-            yield Attributed(row, attribution, measured.device)
+            yield replace(measured, attribution=measured.attribution.against(decoys)) if decoys else measured
 
 
 @task(cache_policy=NO_CACHE)
@@ -107,7 +101,7 @@ def controls_record(plan: Plan, controls: Sequence[Unit]) -> dict[str, Any] | No
     results = [read_measured(plan, unit) for unit in controls]
     if len(results) != 2 or None in results:
         return None
-    training = opened(plan.training, "training set")
+    training = plan.images("training")
     source = control_source(len(training), plan.settings.seed)
     itself, near_duplicate = (rank_of(source, measured.attribution) for measured in results if measured)
     said = (f"is at rank {rank}" if rank else "was dropped by screening" for rank in (itself, near_duplicate))
@@ -131,7 +125,6 @@ def calibration_record(plan: Plan, path: Path) -> dict[str, Any]:
     Raises:
         InputError: Unless it was made for the plan's inputs and settings.
     """
-    from mucs import InputError
     from mucs.attribution import Calibration
 
     found = Calibration.read(path)
@@ -141,7 +134,7 @@ def calibration_record(plan: Plan, path: Path) -> dict[str, Any]:
         )
     return {
         "address": found.address,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": file_sha256(path),
         "decoys": len(found.decoys),
         "noises": found.entries,
         "method_sha256": found.code,
@@ -152,12 +145,11 @@ def calibration_address(plan: Plan, code: str) -> str:
     """Where the calibration of a plan's inputs and settings is kept, made by the code of that digest."""
     from mucs.attribution.calibration import calibration_address as address_of
 
-    assert plan.held_out is not None
     settings = plan.settings
     return address_of(
         loaded(plan).model.digest,
-        content_sha256(opened(plan.training, "training set")),
-        content_sha256(opened(plan.held_out, "held-out set")),
+        content_sha256(plan.images("training")),
+        content_sha256(plan.images("held_out")),
         loaded(plan).bank.prefix(settings.calibration_noises).digest,
         *(settings.unlearning, settings.scoring, settings.decoys, settings.seed, code),
     )

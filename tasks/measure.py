@@ -11,16 +11,15 @@ from prefect import task
 
 from mucs import InputError
 from tasks.device import choose_device, deterministic
-from tasks.narrate import narrate
-from tasks.plan import UNIT, Plan
+from tasks.plan import Plan
 from tasks.prepared import LOADING, Prepared, prepared
+from tasks.unit import UNIT, begin
 from tasks.work import work_store
 
 PAIRS = 1 << 14  # (image, bank entry) pairs of a shard: on a fast GPU seconds, on a large model minutes
 
-Which = Literal[
-    "training", "held_out", "decoys"
-]  # the last are the training images' losses that decoys are held against
+# the last are the training images' losses that decoys are held against
+Which = Literal["training", "held_out", "decoys"]
 
 
 @dataclass(frozen=True)
@@ -81,18 +80,17 @@ def measure(plan: Plan, unit: Shard) -> str:
     Raises:
         InputError: If inputs, settings or the work store cannot be used.
     """
-    narrate()
-    plan.check_code()
     import torch
 
+    store = begin(plan)
     with deterministic(choose_device(plan.device)):
         given = prepared(plan)
         table = given.table(unit.which, plan.settings)
         name = place(plan, table.address, unit)
-        if work_store(plan.work).has(name):
+        if store.has(name):
             return "measured before"
         losses = table.rows(torch.arange(unit.start, unit.stop), range(unit.entries))
-    work_store(plan.work).put(name, losses.numpy().astype("<f4").tobytes())
+    store.put(name, losses.numpy().astype("<f4").tobytes())
     return f"{losses.numel()} losses"
 
 

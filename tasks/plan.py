@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from prefect.cache_policies import NO_CACHE
+from typing import TYPE_CHECKING, Literal
 
 import mucs
 from mucs import InputError
 from mucs.attribution import Settings
 from mucs.attribution.version import METHOD_SHA256
 from mucs.canonical import digest
+from tasks.prepare import NAMES, opened
 from tasks.pull import Pulled
-from tasks.s3 import Unreachable
 
-TRIES = 3
+if TYPE_CHECKING:
+    from mucs.images import ImageSet
 
-
-def may_pass(task: Any, run: Any, state: Any) -> bool:
-    """Whether a unit that failed is tried again: what is wrong with its input is as wrong the next time."""
-    return not isinstance(state.data, InputError) or isinstance(state.data, Unreachable)
-
-
-# options of every task that is a unit of work
-UNIT: dict[str, Any] = {
-    "cache_policy": NO_CACHE,
-    "retries": TRIES - 1,
-    "retry_delay_seconds": 1,
-    "retry_condition_fn": may_pass,
-}
 OF_A_RUN = ("controls", "recall_sample", "decoys")  # settings that change nothing of what is measured for an item
 
 
 def code_version() -> dict[str, str]:
     """The package's version, and a digest over the source of the method."""
     return {"version": mucs.__version__, "method_sha256": METHOD_SHA256}
+
+
+def check_same_code(worker: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
+    """See whether a worker has the code that a job is of; both as `code_version` has them.
+
+    Raises:
+        InputError: If it has another version.
+    """
+    if theirs != ours:
+        raise InputError(
+            f"{worker} has mucs {theirs['version']} with the method {theirs['method_sha256'][:12]}, the job has"
+            f" {ours['version']} with {ours['method_sha256'][:12]}; install the same version on both."
+        )
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,20 @@ class Plan:
         """A name for what is kept for this plan apart from all that was kept before; empty where that is used."""
         return f"again/{digest(list(self.replaces))[:16]}" if self.replaces else ""
 
+    def images(self, which: Literal["training", "held_out", "batch"]) -> ImageSet:
+        """One of the sets, on the machine that made the plan.
+
+        Raises:
+            InputError: As `opened` does.
+        """
+        pulled: Pulled | None = getattr(self, which)
+        assert pulled is not None
+        return opened(pulled, NAMES[which])
+
     def check_code(self) -> None:
         """See whether this process has the code that made the plan.
 
         Raises:
             InputError: If it has another version.
         """
-        here = code_version()
-        if here != {"version": self.version, "method_sha256": self.method_sha256}:
-            raise InputError(
-                f"A worker has mucs {here['version']} with the method {here['method_sha256'][:12]}, the job has {self.version}"
-                f" with {self.method_sha256[:12]}; install the same version on both."
-            )
+        check_same_code("A worker", code_version(), {"version": self.version, "method_sha256": self.method_sha256})

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mucs.attribution import DiffusionModel, Encoding, Items
 
 OPENED = 8  # sets kept open
+NAMES = {"training": "training set", "held_out": "held-out set", "batch": "generated batch"}  # in sentences, by role
 
 
 def opened(pulled: Pulled, name: str) -> ImageSet:

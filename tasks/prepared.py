@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mucs import InputError
 from tasks.device import choose_device
 from tasks.plan import Plan
-from tasks.prepare import read_items
+from tasks.prepare import NAMES, read_items
 from tasks.pull import Pulled, default_cache, pull
 
 if TYPE_CHECKING:
@@ -97,12 +98,12 @@ def _prepared(plan: Plan) -> Prepared:
 
     base, kept, encoding = loaded(plan), cache_of(plan) / plan.fresh, plan.settings.encoding
 
-    def items(pulled: Pulled | None, name: str) -> Items | None:
-        return None if pulled is None else read_items(base.model, here(plan, pulled), name, encoding, kept)
+    def items(pulled: Pulled | None, role: str) -> Items | None:
+        return None if pulled is None else read_items(base.model, here(plan, pulled), NAMES[role], encoding, kept)
 
-    training = items(plan.training, "training set")
+    training = items(plan.training, "training")
     assert training is not None
-    held_out, generated = items(plan.held_out, "held-out set"), items(plan.batch, "generated batch")
+    held_out, generated = items(plan.held_out, "held_out"), items(plan.batch, "batch")
     return Prepared(base.model, base.bank, training, held_out, generated, LossStore(kept / "losses"))
 
 
@@ -112,8 +113,6 @@ def here(plan: Plan, pulled: Pulled) -> Pulled:
     Raises:
         InputError: If it cannot be pulled, or is not what the plan says.
     """
-    from mucs import InputError
-
     if plan.cache:
         return pulled
     folder = cache_of(plan) / "folders" / pulled.digest

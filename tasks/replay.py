@@ -27,10 +27,11 @@ from tasks.attribute import attribute, units
 from tasks.collect import Outcome, collect
 from tasks.device import choose_device, cores
 from tasks.plan import Plan, code_version
-from tasks.prepare import opened
+from tasks.prepare import NAMES, opened
 from tasks.prepared import loaded
 from tasks.pull import Altered, Pulled, pull
 from tasks.stage_edges import edge_ends
+from tasks.unit import different
 
 log = logging.getLogger("mucs.replay")
 
@@ -67,7 +68,7 @@ def replay(
     try:
         pulled = pull_inputs(run["record"], registry, cache)
         check_bank(run)
-        rows = choose(run, opened(pulled["batch"], "generated batch"), sample, seed)
+        rows = choose(run, opened(pulled["batch"], NAMES["batch"]), sample, seed)
         with tempfile.TemporaryDirectory() as folder:
             outcome = attribute_again(run, pulled, rows, settings, device, Path(folder))
             items, devices_now = compare_all(run, ledger, outcome)
@@ -165,11 +166,11 @@ def attribute_again(
     calibration = fetch_calibration(run, folder)
     if loaded(plan).bank.digest != run["record"]["noise_bank"]:
         raise Gone("the noise bank that these settings draw is not the one that the run recorded")
-    asked = units(plan, opened(pulled["batch"], "generated batch"), rows)
-    different = list({unit.address: unit for unit in asked}.values())
+    asked = units(plan, rows)
+    once = different(asked)
     with ThreadPoolExecutor(cores() if choose_device(device) == "cpu" else 1) as pool:
-        for k, came in enumerate(pool.map(lambda unit: attribute.fn(plan, unit), different), start=1):
-            log.info("replay    %d of %d: %s, %s", k, len(different), different[k - 1].name, came)
+        for k, came in enumerate(pool.map(lambda unit: attribute.fn(plan, unit), once), start=1):
+            log.info("replay    %d of %d: %s, %s", k, len(once), once[k - 1].name, came)
     return collect.fn(plan, asked, calibration)
 
 
@@ -190,18 +191,17 @@ def compare_all(
     run: dict[str, Any], ledger: Path, outcome: Outcome
 ) -> tuple[tuple[Replayed, ...], dict[str, Mapping[str, Any]]]:
     """Each item's numbers as they would be published, against those in the ledger, and its device now; one item's are held at a time."""
-    assert outcome.plan.batch is not None
-    batch, training = opened(outcome.plan.batch, "generated batch"), opened(outcome.plan.training, "training set")
-    ends, rows = edge_ends(training), [batch.row(unit.row) for unit in outcome.units]
+    ends = edge_ends(outcome.plan.images("training"))
     recorded = {item["row_sha256"]: item for item in run["record"]["results"]["attributions"]}
-    compared, device_of = [], {}
+    compared: list[Replayed] = []
+    device_of: dict[str, Mapping[str, Any]] = {}
     with Ledger.open(ledger) as held:
-        for item in outcome.items(rows):
-            row_sha256 = digest(dict(item.row))
-            generated = {"row_sha256": row_sha256, "id": item.row["id"], "sha256": item.row["sha256"]}
+        for row, item in zip(outcome.rows, outcome.measured(), strict=True):
+            row_sha256 = digest(row)
+            generated = {"row_sha256": row_sha256, "id": row["id"], "sha256": row["sha256"]}
             edges = as_published([item_edges(generated, item.attribution, ends)])
-            measured = outcome_of(item.attribution, len(training))
+            measured = outcome_of(item.attribution, len(ends))
             before = held.item_edges(run["sha256"], row_sha256)
-            compared.append(compare_item(item.row["id"], before, edges, recorded[row_sha256], measured))
+            compared.append(compare_item(row["id"], before, edges, recorded[row_sha256], measured))
             device_of[row_sha256] = item.device
     return tuple(compared), device_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,31 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mucs.canonical import digest
-from mucs.evidence.record import stage_items
+from mucs.evidence.record import Attributed, stage_items
 from mucs.images import ImageSet
 from tasks.collect import Outcome
-from tasks.prepare import opened
 
 
 @task(cache_policy=NO_CACHE)
-def stage_edges(outcome: Outcome, rows: Sequence[Mapping[str, str]]) -> tuple[Path, list[dict[str, Any]]]:
-    """Write the run's edge file; also gives what the run record says of each item.
+def stage_edges(outcome: Outcome) -> tuple[Path, list[dict[str, Any]], list[str]]:
+    """Write the run's edge file.
 
     Args:
         outcome: What was computed, and where it is.
-        rows: Of the items of `outcome`.
+
+    Returns:
+        The file, what the run record says of each item, and the operations that torch had no deterministic form of.
     """
+    operations: set[str] = set()
+
+    def items() -> Iterator[Attributed]:
+        for row, measured in zip(outcome.rows, outcome.measured(), strict=True):
+            operations.update(measured.nondeterministic)
+            yield Attributed(row, measured.attribution, measured.device)
+
     name = digest([outcome.calibration, [unit.address for unit in outcome.units]])[:16]
     place = outcome.bank.with_name(f"edges-{name}.parquet")
-    return place, stage_items(outcome.items(rows), edge_ends(opened(outcome.plan.training, "training set")), place)
+    return place, stage_items(items(), edge_ends(outcome.plan.images("training")), place), sorted(operations)
 
 
 def edge_ends(images: ImageSet) -> pa.Table:

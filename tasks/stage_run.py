@@ -15,7 +15,6 @@ from mucs.evidence.record import Failed, artifact, run_record
 from mucs.ledger import Run
 from tasks.collect import Outcome
 from tasks.plan import code_version
-from tasks.prepare import opened
 from tasks.pull import Pulled
 from tasks.validate import Validation
 
@@ -24,6 +23,7 @@ from tasks.validate import Validation
 def stage_run(
     edges: Path,
     attributions: Sequence[Mapping[str, Any]],
+    nondeterministic: Sequence[str],
     outcome: Outcome,
     registry: str,
     validations: Sequence[Validation],
@@ -33,8 +33,9 @@ def stage_run(
     """The run, with all that the ledger loads.
 
     Args:
-        edges: The edge file, with `attributions` as `stage_edges` gives them.
+        edges: The edge file, with `attributions` and `nondeterministic` as `stage_edges` gives them.
         attributions: What the record says of each item.
+        nondeterministic: Operations on their way that torch had no deterministic form of.
         outcome: What was computed.
         registry: Where the inputs come from.
         validations: Results of the gates.
@@ -42,8 +43,6 @@ def stage_run(
         failed: Generated items that could not be attributed.
     """
     plan = outcome.plan
-    assert plan.batch is not None
-    batch, rows = opened(plan.batch, "generated batch"), [unit.row for unit in outcome.units]
     inputs = {
         "checkpoint": plan.checkpoint,
         "training_set": plan.training,
@@ -53,13 +52,13 @@ def stage_run(
     record = run_record(
         code=code_version(),
         trained=outcome.trained,
-        nondeterministic=sorted(outcome.nondeterministic),
+        nondeterministic=nondeterministic,
         registry=registry,
         inputs={kind: _named(each) if each else None for kind, each in inputs.items()},
         calibration=outcome.calibration,
         noise_bank=outcome.bank_sha256,
         settings=plan.settings.record(),
-        generated=[batch.row(k) for k in rows],
+        generated=outcome.rows,
         failed=failed,
         edges=edges,
         attributions=attributions,
@@ -74,8 +73,8 @@ def stage_run(
             *(_artifact(kind, each) for kind, each in inputs.items() if each),
             *(artifact(kind, path) for kind, path in files.items() if path),
         ],
-        training=opened(plan.training, "training set").canonical_rows,
-        generated=batch.canonical_rows.take(rows),
+        training=plan.images("training").canonical_rows,
+        generated=plan.images("batch").canonical_rows.take([unit.row for unit in outcome.units]),
         edges=edges,
         validations=validations,
         location=run_url(results, digest(record)),

@@ -39,9 +39,5 @@ def bars() -> Iterator[None]:
             yield
 
 
-LAST = (
-    "scoring",
-    "measure",
-    "attribute",
-    "calibrate",
-)  # after which there is nothing more to a unit, or to all of them
+# after which there is nothing more to a unit, or to all of them
+LAST = ("scoring", "measure", "attribute", "calibrate")

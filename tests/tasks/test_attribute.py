@@ -46,7 +46,7 @@ def plan_of(folders, cache, **changes):
 
 def attributed(plan, rows=(0, 1, 2)):
     """What was measured of some rows of the batch, one after the other, as plain values."""
-    asked = units(plan, opened(plan.batch, "generated batch"), rows)
+    asked = units(plan, rows)
     for unit in asked:
         attribute.fn(plan, unit)
     return [values(read_measured(plan, unit)) for unit in asked]
@@ -107,15 +107,15 @@ def test_original_losses_that_were_measured_elsewhere_are_the_same(folders, whol
 
 def test_a_result_in_the_work_store_is_not_computed_again(folders, whole):
     plan, _ = whole
-    unit = units(plan, opened(plan.batch, "generated batch"), (0, 1, 2))[0]  # whoever is in the recall sample
+    unit = units(plan, (0, 1, 2))[0]  # whoever is in the recall sample
     assert attribute.fn(plan, unit) == "computed before"
     again = replace(plan, replaces=("a" * 64,))
-    assert units(again, opened(plan.batch, "generated batch"), (0,))[0].address.startswith("again/")
+    assert units(again, (0,))[0].address.startswith("again/")
 
 
 def test_a_spoiled_result_is_named(folders, tmp_path):
     plan = plan_of(folders, tmp_path)
-    (unit,) = units(plan, opened(plan.batch, "generated batch"), (0,))
+    (unit,) = units(plan, (0,))
     (tmp_path / "work" / unit.address).parent.mkdir(parents=True)
     (tmp_path / "work" / unit.address).write_bytes(b"x")
     with pytest.raises(InputError, match=r"is no result; remove it, and g0 is attributed again"):
@@ -124,7 +124,7 @@ def test_a_spoiled_result_is_named(folders, tmp_path):
 
 def test_another_version_of_the_code_is_refused(folders, whole):
     plan, _ = whole
-    (unit,) = units(plan, opened(plan.batch, "generated batch"), (0,))
+    (unit,) = units(plan, (0,))
     with pytest.raises(InputError, match="install the same version on both"):
         attribute.fn(replace(plan, method_sha256="0" * 64), unit)
 
@@ -152,10 +152,9 @@ def test_a_calibration_goes_on_where_it_was_and_serves_its_own_settings_alone(fo
     assert len(lost) == 2
     assert kept.stat().st_mtime_ns == when
     assert all(torch.equal(again[name], first[name]) for name in first)
-    images = opened(plan.batch, "generated batch")
-    outcome = collect.fn(plan, units(plan, images, (0, 1, 2))[:1], path)
+    outcome = collect.fn(plan, units(plan, (0, 1, 2))[:1], path)
     assert (outcome.calibration["decoys"], outcome.calibration["noises"]) == (3, 4)
-    (item,) = outcome.items([images.row(0)])
+    (item,) = outcome.measured()
     assert item.attribution.decoy_p_values.min() >= 1 / 4
     with pytest.raises(InputError, match="9 decoys are asked of 8 held-out images"):
         calibrated(replace(plan, settings=with_settings(decoys=9)))
@@ -178,18 +177,17 @@ def test_the_librarys_options_reach_it(folders, whole):
     settings = with_settings(score="difference", repeats=2, trainable=["mid_block*conv1.weight"], stop="probe")
     plan = plan_of(folders, whole[0].cache, settings=settings)
     plan = replace(plan, held_out=None)
-    images = opened(plan.batch, "generated batch")
-    asked = units(plan, images, (0,))
+    asked = units(plan, (0,))
     attribute.fn(plan, asked[0])
     outcome = collect.fn(plan, asked, None)
-    (item,) = outcome.items([images.row(0)])
+    (item,) = outcome.measured()
     assert item.attribution.seed_spread.isfinite().all()
     assert item.attribution.p_values.isnan().all()
     assert item.attribution.seen_auc is None
     assert item.device["type"] == "cpu"
     assert outcome.trained["names"] == [f"mid_block.resnets.{k}.conv1.weight" for k in (0, 1)]
     assert outcome.trained["count"] == 2 * 32 * 32 * 9
-    assert outcome.nondeterministic == set()
+    assert item.nondeterministic == ()
 
 
 def global_settings():
