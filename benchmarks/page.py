@@ -1,9 +1,9 @@
 """What the page of a large run costs.
 
     python benchmarks/page.py                       # 10,000 generated items
-    python benchmarks/page.py --generated 1000
+    python benchmarks/page.py --generated 1000 --side 512
 
-A made-up run (1,000 training items, 20 edges of each generated item, pictures of 16×16 pixels) is loaded into a ledger; its page is
+A made-up run (1,000 training items, 20 edges of each generated item, pictures of 16×16 pixels or another size) is loaded into a ledger; its page is
 made in a process of its own: seconds, CPU seconds and peak memory, and the page's size.
 """
 
@@ -23,7 +23,7 @@ sys.path.insert(0, str(HERE.parent))
 TRAINING, EDGES = 1000, 20
 
 
-def build(folder: Path, generated: int) -> None:
+def build(folder: Path, generated: int, side: int) -> None:
     """A ledger with one run, and a picture for each of its items."""
     import numpy as np
     import pyarrow as pa
@@ -44,7 +44,10 @@ def build(folder: Path, generated: int) -> None:
         (folder / prefix).mkdir()
         csv.write_csv(pa.Table.from_pylist(rows), folder / prefix / "metadata.csv")
         for row in rows:
-            Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8)).save(folder / prefix / row["file_name"])
+            picture = Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8))
+            picture.resize((side, side), Image.Resampling.BILINEAR).save(
+                folder / prefix / row["file_name"], compress_level=1
+            )
 
 
 def make(folder: Path) -> None:
@@ -69,16 +72,16 @@ def make(folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--generated", type=int, default=10_000, help="how many generated items")
+    parser.add_argument("--side", type=int, default=16, help="pixels of each picture's side")
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.build:
-        build(given.build, given.generated)
+        build(given.build, given.generated, given.side)
     elif given.make:
         make(given.make)
     else:
         with tempfile.TemporaryDirectory() as folder:  # a process's peak is at least that of the one that starts it
             for step in ("--build", "--make"):
-                subprocess.run(
-                    [sys.executable, __file__, "--generated", str(given.generated), step, folder], check=True
-                )
+                of = ["--generated", str(given.generated), "--side", str(given.side)]
+                subprocess.run([sys.executable, __file__, *of, step, folder], check=True)

@@ -8,11 +8,12 @@ largest of any of its processes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import io
 import json
 import os
-import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
 from PIL import Image
 
-from flows.ray_cluster import descendants
 from tasks.register import register
 from tasks.s3 import client
 from tasks.serve import s3_server
@@ -87,56 +88,77 @@ def build(folder: Path, training: int) -> dict[str, Path]:
     return {name: folder / name for name in ("checkpoint", "train", "held_out")}
 
 
-class Memory(threading.Thread):
-    """The largest resident set, in bytes, of a process and those below it, one by one; looked at four times a second."""
+class Watch(threading.Thread):
+    """What a command and all below it take, looked at four times a second: CPU seconds of all, and the most memory of any one."""
 
     def __init__(self, root: int) -> None:
         super().__init__(daemon=True)
-        self.root, self.peak, self.over = root, 0, False
+        self.root, self.peak, self.cpu, self.over = psutil.Process(root), 0, 0.0, False
 
     def run(self) -> None:
         while not self.over:
-            for process in (self.root, *descendants(self.root)):
-                try:
-                    name, status = (
-                        Path(f"/proc/{process}/cmdline").read_bytes(),
-                        Path(f"/proc/{process}/status").read_text(),
-                    )
-                except OSError:
-                    continue
-                found = re.search(r"VmRSS:\s+(\d+) kB", status)
-                if found and b"weed" not in name:
-                    self.peak = max(self.peak, 1024 * int(found[1]))
+            self.look()
             time.sleep(0.25)
+
+    def look(self) -> None:
+        """Take the figures as they are now; a process that has ended counts in the one that waited for it."""
+        with contextlib.suppress(psutil.Error):
+            cpu = 0.0
+            for process in (self.root, *self.root.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    cpu += sum(process.cpu_times()[:4])
+                    self.peak = max(self.peak, process.memory_info().rss)
+            self.cpu = max(self.cpu, cpu)
 
 
 STAGES = ("pull", "validate", "decode", "measure", "attribute", "publish", "load", "report")
 
 
-def audit(registry: Path, folder: Path, revision: str) -> dict[str, Any]:
-    """Seconds of each stage of an audit, and the most memory of a process."""
+def command(registry: Path, folder: Path, revision: str, cache: str) -> tuple[list[str], dict[str, str]]:
+    """The words of an audit, and its environment."""
     words = [sys.executable, "-m", "flows.cli", "audit", "--registry", registry, "--revision", revision]
     words += ["--results", "s3://evidence/scale", "--licence", "CC-BY-4.0", "--device", "cpu"]
     words += ["--ledger", folder / "ledger.duckdb", "--reports", folder / "reports"]
     words += [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={json.dumps(value)}")]
-    environment = os.environ | {"MUCS_CACHE": str(folder / "cache"), "PREFECT_HOME": str(folder / "prefect")}
+    environment = {"MUCS_CACHE": str(folder / cache), "PREFECT_HOME": str(folder / "prefect")}
+    return list(map(str, words)), os.environ | environment
+
+
+def estimated(registry: Path, folder: Path, revision: str) -> float:
+    """Seconds that an audit says beforehand it will take for its losses and items, with a cache of its own."""
+    words, environment = command(registry, folder, revision, "estimate")
+    said = subprocess.run([*words, "--estimate", "--json"], env=environment, check=True, stdout=subprocess.PIPE)
+    shutil.rmtree(folder / "estimate")
+    return float(json.loads(said.stdout)["seconds"])
+
+
+def audit(registry: Path, folder: Path, revision: str) -> list[dict[str, Any]]:
+    """Seconds of each stage of an audit, by the clock and of CPU, and the most memory of a process."""
+    words, environment = command(registry, folder, revision, "cache")
     started = last = time.monotonic()
-    process = subprocess.Popen(list(map(str, words)), env=environment, stderr=subprocess.PIPE, text=True)
-    memory = Memory(process.pid)
-    memory.start()
-    seconds = dict.fromkeys(("start", *STAGES), 0.0)
+    process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+    watch = Watch(process.pid)
+    watch.start()
+    clock, cpu, before = dict.fromkeys(("start", *STAGES), 0.0), dict.fromkeys(("start", *STAGES), 0.0), 0.0
     assert process.stderr
     for line in process.stderr:
         print(line, end="", file=sys.stderr)
+        watch.look()
         now, word = time.monotonic(), (line.split() or [""])[1:2]
         stage = word[0] if word and word[0] in STAGES else None
         if stage:  # a line says what has just ended
-            seconds[stage if seconds["start"] else "start"] += now - last
-            last = now
+            stage = stage if clock["start"] else "start"
+            clock[stage] += now - last
+            cpu[stage] += watch.cpu - before
+            last, before = now, watch.cpu
     if process.wait():
         raise SystemExit(f"The audit ended with status {process.returncode}.")
-    memory.over = True
-    return {"seconds": time.monotonic() - started, **seconds, "gigabytes": memory.peak / 1e9}
+    watch.over = True
+    gigabytes = watch.peak / 1e9
+    return [
+        {"by": "the clock", "all": time.monotonic() - started, **clock, "gigabytes": gigabytes},
+        {"by": "CPU", "all": watch.cpu, **cpu, "gigabytes": gigabytes},
+    ]
 
 
 def main() -> None:
@@ -155,11 +177,27 @@ def main() -> None:
                 shard = folder / "data" / "generated" / f"night-{night}.parquet"
                 write_shard(shard, "g", night * GENERATED, GENERATED, generated=True)
                 register.fn(registry, "s3://registry/scale", folders | {"generated": shard.parent}, f"night-{night}")
-                rows.append({"training": training, "night": night} | audit(registry, folder, f"night-{night}"))
-    names = ["training", "night", "seconds", "start", *STAGES, "gigabytes"]
-    print("| " + " | ".join(names) + " |\n|" + "---|" * len(names))
+                if night == 1:
+                    before = estimated(registry, folder, f"night-{night}")
+                taken = audit(registry, folder, f"night-{night}")
+                rows += [{"training": training, "night": night} | row for row in taken]
+                if night == 1:
+                    work = sum(taken[0][stage] for stage in ("decode", "measure", "attribute"))
+                    print(f"{training:,}: estimated {before:.0f} s, taken {work:.0f} s", file=sys.stderr)
+            print(table(rows), flush=True)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The figures as Markdown."""
+    names = ["training", "night", "by", "all", "start", *STAGES, "gigabytes"]
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:
-        print("| " + " | ".join(f"{row[n]:,}" if isinstance(row[n], int) else f"{row[n]:.1f}" for n in names) + " |")
+        cells = [
+            f"{row[n]:.1f}" if isinstance(row[n], float) else f"{row[n]:,}" if isinstance(row[n], int) else row[n]
+            for n in names
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

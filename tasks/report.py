@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +14,27 @@ from prefect.cache_policies import NO_CACHE
 from mucs.evidence.reading import raw_digests
 from mucs.files import replacing
 from mucs.images import ImageSet
+from mucs.images.thumbnail import thumbnail
 from mucs.ledger import Ledger
 from mucs.report import audit_page
 from tasks.prepare import opened
 from tasks.pull import Pulled
 
 COUNTED = 10  # edges of each generated image that count for the shares
-KINDS = {b"\x89P": "png", b"\xff\xd8": "jpeg", b"RI": "webp"}  # by an image's first two bytes
+REMEMBERED = 4096  # pictures, as the same training images stand behind many generated ones
 
 
 def pictures(images: ImageSet) -> Callable[[Mapping[str, str]], str]:
-    """What gives an image of a set as a `data:` address, from its manifest row; nothing is read of the others."""
+    """What gives an image of a set as a page shows it, from its manifest row; nothing is read of the others."""
     sha256 = raw_digests(images.rows["sha256"].combine_chunks()).view("S32")
     order = sha256.argsort(kind="stable")
 
-    def picture(row: Mapping[str, str]) -> str:
-        place = np.searchsorted(sha256, bytes.fromhex(row["sha256"]), sorter=order)
-        data = images.content(int(order[place]))
-        return f"data:image/{KINDS[data[:2]]};base64,{base64.b64encode(data).decode()}"
+    @lru_cache(REMEMBERED)
+    def shown(image: str) -> str:
+        place = np.searchsorted(sha256, bytes.fromhex(image), sorter=order)
+        return thumbnail(images.content(int(order[place])))
 
-    return picture
+    return lambda row: shown(row["sha256"])
 
 
 def page_path(folder: Path, run: str) -> Path:
