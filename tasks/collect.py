@@ -72,7 +72,7 @@ def collect(plan: Plan, units: Sequence[Unit], calibration: Path | None) -> Outc
     Raises:
         InputError: If the calibration is of other inputs or settings, or the work store does not answer.
     """
-    from mucs.attribution.unlearning import trainable_names
+    from mucs.attribution.trainable import trainable_names
 
     given = loaded(plan)
     names = trainable_names(given.model.network, plan.settings.unlearning.trainable)

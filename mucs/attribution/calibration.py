@@ -17,12 +17,14 @@ from torch import Tensor
 from mucs import InputError
 from mucs.attribution.addresses import address
 from mucs.attribution.bank import NoiseBank
+from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.losses import LossStore, LossTable, Scoring, measure
 from mucs.attribution.mapped import cached
 from mucs.attribution.model import DiffusionModel
+from mucs.attribution.null_loss import with_null_loss
 from mucs.attribution.seeds import stream
-from mucs.attribution.unlearning import Unlearning, mirrored_unlearning, with_null_loss
+from mucs.attribution.unlearning import mirrored_unlearning
 from mucs.attribution.version import METHOD_SHA256
 from mucs.parse import load_json
 

@@ -17,14 +17,18 @@ from torch.utils._pytree import tree_leaves
 
 from mucs.attribution.attribute import PAIRS
 from mucs.attribution.bank import NoiseBank
+from mucs.attribution.batches import Batch
 from mucs.attribution.encode import PRECISIONS
 from mucs.attribution.items import Items
 from mucs.attribution.losses import pair_losses
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.null_loss import NullLoss
+from mucs.attribution.objective import Objective
+from mucs.attribution.probe import SAMPLES
 from mucs.attribution.screening import halving_pairs, plan
 from mucs.attribution.settings import Settings
-from mucs.attribution.unlearning import PROBE, PROBE_EVERY, Batch, Objective, trainable_names
+from mucs.attribution.trainable import trainable_names
+from mucs.attribution.unlearning import PROBE_EVERY, Unlearner
 
 TOKENS = {"SD3Transformer2DModel": 77 + 256, "FluxTransformer2DModel": 512}  # of a prompt; others have 77
 WIDTHS = {"text_embeds": 1280, "pooled_projections": 2048, "time_ids": 6}
@@ -109,7 +113,7 @@ def estimate(
     )
     return Estimate(
         once_forwards=min(training * full, training * first + generated * (raced - training * first)) + held_out * full,
-        item_forwards=raced + beside + (settings.repeats - 1) * survivors * full + settings.repeats * probes * PROBE,
+        item_forwards=raced + beside + (settings.repeats - 1) * survivors * full + settings.repeats * probes * SAMPLES,
         item_gradients=settings.repeats * unlearning.max_steps * (2 * min(unlearning.batch_size, training)),
         images_bytes=(training + held_out + generated) * torch.Size(model.shape).numel() * number,
         prompts_bytes=prompts * one_prompt,
@@ -167,29 +171,23 @@ def step_bytes(model: DiffusionModel, settings: Settings) -> int:
     Nothing is computed: tensors without numbers go through the step, and those that are alive are counted.
     """
     how = settings.unlearning
-    size = how.micro_batch_size or 2 * how.batch_size
+    size = how.samples_at_once
     with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=True):
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # to copy a parameter looks at it
         fake = copy.copy(model)
         fake.device = torch.device("cpu")
         network: Any = type(model.network).from_config(model.network.config)
         fake.network = network.eval().requires_grad_(False)
-        names = trainable_names(fake.network, how.trainable)
-        unlearned = fake.copy(names)
-        parameters = [unlearned.network.get_parameter(name).requires_grad_() for name in names]
-        if how.gradient_checkpointing:
-            unlearned.network.enable_gradient_checkpointing()
-        optimizer = torch.optim.AdamW(parameters, foreach=False)
+        unlearner = Unlearner(fake, Objective(NullLoss(1.0), how))
         images, levels = torch.zeros((size, *model.shape)), torch.ones(size)
-        retained = max(1, size // 2)
-        batch = Batch(images, images.clone(), levels, conditioning(fake, size), retained, torch.ones(retained))
+        batch = Batch(images, images.clone(), levels, conditioning(fake, size), torch.ones(max(1, size // 2)))
         with Alive() as alive:
-            for tensor in (*fake.network.parameters(), *unlearned.network.parameters()):
+            for tensor in (*fake.network.parameters(), *unlearner.model.network.parameters()):
                 alive.add(tensor)
             for _ in range(2):  # from the second step on the optimizer's moments are there
-                Objective(NullLoss(1.0), how).losses(unlearned, batch)
-                optimizer.step()
-                optimizer.zero_grad()
+                unlearner.losses(batch)
+                unlearner.step()
+                unlearner.optimizer.zero_grad()
         return int(alive.peak)
 
 
@@ -205,17 +203,12 @@ def timed(model: DiffusionModel, settings: Settings, batches: int = 3) -> Timing
     bank = NoiseBank(torch.randn((1, *model.shape)), torch.ones(1))
     count = scoring.batch_size
     items = Items(torch.zeros((count, *model.shape)), conditioning(model, count))
-    size = how.micro_batch_size or 2 * how.batch_size
-    retained = max(1, size // 2)
+    size = how.samples_at_once
     images = torch.zeros((size, *model.shape))
     batch = Batch(
-        images, torch.randn(images.shape), torch.ones(size), conditioning(model, size), retained, torch.ones(retained)
+        images, torch.randn(images.shape), torch.ones(size), conditioning(model, size), torch.ones(max(1, size // 2))
     )
-    names = trainable_names(model.network, how.trainable)
-    unlearned = model.copy(names)
-    for name in names:
-        unlearned.network.get_parameter(name).requires_grad_()
-    objective = Objective(NullLoss(100.0), how)
+    unlearner = Unlearner(model, Objective(NullLoss(100.0), how))
 
     def seconds(work: Any) -> float:
         work()
@@ -226,5 +219,5 @@ def timed(model: DiffusionModel, settings: Settings, batches: int = 3) -> Timing
 
     which, entries = torch.arange(count), torch.zeros(count, dtype=torch.long)
     forward = seconds(lambda: pair_losses(model, items, bank, which, entries, scoring))
-    gradient = seconds(lambda: objective.losses(unlearned, batch).cpu())
+    gradient = seconds(lambda: unlearner.losses(batch).cpu())
     return Timing(forward / count, gradient / size)
