@@ -71,7 +71,7 @@ def read_items(model: DiffusionModel, pulled: Pulled, what: str, encoding: Encod
         labels=None if labels is None else torch.tensor(labels),
         prompts=[prompt or "" for prompt in images.column("prompt")] if "encoder_hidden_states" in takes else None,
         cache=cache / "encoded",
-        address=digest([model.digest, content_sha256(images)]),
+        address=digest([model.digest, content_sha256(images), IMAGES_SHA256]),
         encoding=encoding,
     )
 

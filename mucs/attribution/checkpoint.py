@@ -16,7 +16,7 @@ from mucs.attribution import parameterisation
 from mucs.attribution.bounds import at_most, check_config
 from mucs.attribution.networks import NETWORKS
 from mucs.parse import load_json
-from mucs.text import for_terminal
+from mucs.text import first_line, for_terminal
 
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 PARTS = ("unet", "transformer")
@@ -99,7 +99,7 @@ def build(kind: Any, part: Path, tensors: int) -> nn.Module:
         with at_most(tensors):
             network: nn.Module = kind.from_config(config)
     except Exception as error:  # whatever diffusers says of values that it does not look at
-        raise InputError(f"{path} describes no network that can be built ({reason(error)}); restore it.") from None
+        raise InputError(f"{path} describes no network that can be built ({first_line(error)}); restore it.") from None
     return network
 
 
@@ -218,9 +218,6 @@ def read_scheduler(checkpoint: Path) -> Any:
     try:
         return kind.from_config(config)
     except Exception as error:  # whatever diffusers says of values that it does not look at
-        raise InputError(f"{path} describes no scheduler that can be built ({reason(error)}); restore it.") from None
-
-
-def reason(error: Exception) -> str:
-    """The first line of what another package says."""
-    return for_terminal(str(error).strip().partition("\n")[0].rstrip(".:") or type(error).__name__, 300)
+        raise InputError(
+            f"{path} describes no scheduler that can be built ({first_line(error)}); restore it."
+        ) from None

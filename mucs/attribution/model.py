@@ -26,11 +26,11 @@ from mucs.attribution.checkpoint import (
     network_part,
     read_json,
     read_scheduler,
-    reason,
     refuse_pickles,
 )
 from mucs.attribution.items import Items
 from mucs.attribution.networks import NETWORKS, guard_group_norms
+from mucs.text import first_line
 
 INITIALISING = threading.Lock()  # fresh weights are drawn from torch's one global stream
 BEYOND = 1.5  # pixels may leave [-1, 1] a little, as samples and the near-duplicates of `controls` do
@@ -41,7 +41,7 @@ def usable(device: str | torch.device) -> torch.device:
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"The device {device!s} cannot be used here ({reason(error)}); try cpu.") from None
+        raise InputError(f"The device {device!s} cannot be used here ({first_line(error)}); try cpu.") from None
 
 
 class DiffusionModel:

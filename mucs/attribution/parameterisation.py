@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mucs import InputError
-from mucs.text import for_terminal
+from mucs.text import first_line
 
 Predict = Callable[[Tensor, Tensor], Tensor]  # noisy items (B, C, H, W) and the network's time input (B,) to its output
 ByLevel = Callable[[Tensor], Tensor]  # levels (B,) to L₀ at each, (B,) float64
@@ -262,10 +262,7 @@ def of(scheduler: Any) -> Parameterisation:
     except InputError:
         raise
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".:") or type(error).__name__
-        raise InputError(
-            f"The scheduler makes no schedule ({for_terminal(reason, 300)}); restore its configuration."
-        ) from None
+        raise InputError(f"The scheduler makes no schedule ({first_line(error)}); restore its configuration.") from None
     least, most = tried.levels
     if not (len(levels) and levels.isfinite().all() and least <= levels.min() and levels.max() <= most):
         raise InputError("The scheduler makes a schedule of levels that are none; restore its configuration.")
