@@ -22,6 +22,7 @@ from mucs.attribution.addresses import address
 from mucs.attribution.bounds import check_config
 from mucs.attribution.checkpoint import (
     load,
+    network_from_config,
     network_kind,
     network_part,
     read_json,
@@ -96,7 +97,8 @@ class DiffusionModel:
 
         Args:
             checkpoint: The folder.
-            device: Where the network is put.
+            device: Where the network is put. On "meta" it has shapes and names alone, and computes nothing; weights are read
+                only where there is an adapter, to see that it fits, and dropped.
             adapter: Folder of a LoRA adapter, as peft or diffusers saves it; `adapter/` of the checkpoint if there is one.
             size: Side of an image in pixels; by default what the network was made for.
             digest: SHA-256 of the files of the checkpoint and of the adapter, where it is known: the model's digest is made
@@ -108,10 +110,14 @@ class DiffusionModel:
         checkpoint = Path(checkpoint)
         refuse_pickles(checkpoint)
         part = network_part(checkpoint)
-        network = load(network_kind(part), part)
-        scheduler = read_scheduler(checkpoint)
         if adapter is None and (checkpoint / "adapter").is_dir():
             adapter = checkpoint / "adapter"
+        if str(device) == "meta" and adapter is None:
+            with torch.device("meta"):
+                network = network_from_config(checkpoint)
+        else:
+            network = load(network_kind(part), part)
+        scheduler = read_scheduler(checkpoint)
         if adapter is not None:
             refuse_pickles(Path(adapter))
             add_adapter(network, Path(adapter))
