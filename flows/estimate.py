@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,12 +152,15 @@ def estimate_audit(job: Job, batch: str, ledger: Path) -> Estimated:
 
 
 def some_items(model: DiffusionModel, images: ImageSet, most: int, encoding: Encoding) -> tuple[Items, float]:
-    """The first images of a set as the model takes them, and the seconds of inspecting, decoding and encoding one."""
+    """Some images of a set, from all of it, as the model takes them, and the seconds of inspecting, decoding and encoding one."""
+    import numpy as np
+
     from mucs.attribution import encode
 
-    some = images.part(0, most)
+    chosen = range(0, len(images), max(1, len(images) // most))[:most]
+    rows = replace(images, rows=images.rows.take(list(chosen)))
     began = time.perf_counter()
-    inspect(some)
+    inspect(images.part(0, len(chosen)))
     inspected = (time.perf_counter() - began) / cores()
     asked: list[float] = []
 
@@ -165,15 +168,15 @@ def some_items(model: DiffusionModel, images: ImageSet, most: int, encoding: Enc
         """The images, each slice of which notes when it was asked for."""
 
         def __len__(self) -> int:
-            return len(some)
+            return len(chosen)
 
         def __getitem__(self, which: slice) -> Any:
             asked.append(time.perf_counter())
-            return some[which]
+            return np.concatenate([images[k : k + 1] for k in chosen[which]])
 
-    items = encode(model, Watched(), **conditions(model, some), encoding=encoding)
+    items = encode(model, Watched(), **conditions(model, rows), encoding=encoding)
     encoded = time.perf_counter() - asked[1]  # the first look is at the size alone, and the encoder is loaded after it
-    return items, (inspected + encoded) / len(some)
+    return items, (inspected + encoded) / len(chosen)
 
 
 def known_steps(ledger: Path, settings: str) -> float | None:

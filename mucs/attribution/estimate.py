@@ -8,7 +8,7 @@ import warnings
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -25,9 +25,9 @@ from mucs.attribution.draws import Draw, random_draws
 from mucs.attribution.encode import PRECISIONS
 from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items
-from mucs.attribution.losses import LossStore, pair_losses
+from mucs.attribution.losses import pair_losses
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import NullLoss, with_null_loss
+from mucs.attribution.null_loss import NullLoss, estimate_null_loss, null_loss_by_level
 from mucs.attribution.objective import Objective
 from mucs.attribution.probe import SAMPLES
 from mucs.attribution.screening import halving_pairs, plan
@@ -234,7 +234,9 @@ def timed(
     Raises:
         InputError: If items do not fit the model.
     """
-    how = with_null_loss(settings.unlearning, model, images, LossStore(), settings.seed)
+    how = settings.unlearning
+    if how.null_loss == "auto" and not null_loss_by_level(model, images):
+        how = replace(how, null_loss=estimate_null_loss(model, images, samples=len(images), seed=settings.seed))
     bank = NoiseBank.draw(model, 1, settings.fraction, settings.seed)
     size = settings.scoring.batch_size
     which, entries = torch.arange(size) % len(images), torch.zeros(size, dtype=torch.long)
@@ -252,8 +254,8 @@ def timed(
         times = []
 
         def draws() -> Iterator[Draw]:
-            batch = min(how.batch_size, training)
-            for draw in random_draws(model, batch, batch, stream(settings.seed, "estimate"), how.shared_noise):
+            source = stream(settings.seed, "estimate", str(k))
+            for draw in random_draws(model, training, how.batch_size, source, how.shared_noise):
                 times.append(time.perf_counter())
                 if len(times) > 1 + BATCHES and times[-1] - times[0] > seconds:
                     return
