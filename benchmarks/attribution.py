@@ -48,7 +48,8 @@ from mucs.attribution import (  # noqa: E402
 )
 from mucs.attribution.losses import measure  # noqa: E402
 from mucs.attribution.skew import skews  # noqa: E402
-from mucs.attribution.unlearning import mirrored_unlearning, trainable_names  # noqa: E402
+from mucs.attribution.trainable import trainable_names  # noqa: E402
+from mucs.attribution.unlearning import mirrored_unlearning  # noqa: E402
 
 REFERENCE = Unlearning(learning_rate=1e-4)  # the paper's: a tenth of the training rate, batches of 100
 FAST = Unlearning(learning_rate=2e-4, batch_size=8, max_steps=150)  # the demo's

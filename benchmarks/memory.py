@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mucs.attribution import DiffusionModel, Items, Settings, Unlearning, mirrored_unlearning
 from mucs.attribution.estimate import estimate
-from mucs.attribution.unlearning import trainable_names
+from mucs.attribution.trainable import trainable_names
 
 GB = 1e9
 CROSS_DOWN, CROSS_UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from mucs.attribution import DiffusionModel
-from mucs.attribution.unlearning import trainable_names
+from mucs.attribution.trainable import trainable_names
 from mucs.evaluation.training import small_unet
 
 CLASSES = 8

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from mucs import InputError
-from mucs.text import for_terminal
+from mucs.text import first_line, for_terminal
 from tasks.device import choose_device, cores
 
 if TYPE_CHECKING:
@@ -117,10 +117,8 @@ class Engine:
             try:
                 runner = stack.enter_context(RayTaskRunner(address=address, init_kwargs=options))
             except (Exception, SystemExit) as error:
-                reason = for_terminal((str(error).splitlines() or [type(error).__name__])[0].rstrip("."), 200)
-                raise InputError(
-                    f"The Ray cluster at {address} does not take the job ({reason}); look at it."
-                ) from None
+                said = first_line(error)
+                raise InputError(f"The Ray cluster at {address} does not take the job ({said}); look at it.") from None
             check_workers()
             wants_gpu = device != "cpu" and bool(cast(Any, ray).cluster_resources().get("GPU"))
             stack.enter_context(remote_options(num_cpus=1, num_gpus=self.gpus if wants_gpu else 0, max_retries=TRIES))

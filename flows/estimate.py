@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.audit import holding_runs
 from flows.inputs import Job
 from mucs.canonical import digest
+from mucs.images import ImageSet
+from mucs.images.inspection import inspect
 from mucs.ledger import Ledger
 from tasks.calibrate import find_calibration
-from tasks.device import choose_device, deterministic
+from tasks.device import choose_device, cores, deterministic
+from tasks.prepare import conditions
 from tasks.prepared import loaded
 from tasks.pull import pull
+
+if TYPE_CHECKING:
+    from mucs.attribution import DiffusionModel, Encoding, Items
 
 STEPS = """
 SELECT avg(a.steps)::DOUBLE AS steps FROM attributions a JOIN runs r USING (run_id) WHERE r.settings_sha256 = $settings
 """
+SOME = 32  # training images that are looked at
+START_SECONDS = 20.0  # of Prefect's server, the gates' libraries, publishing, loading and the page, whatever is audited
 
 
 @dataclass(frozen=True)
@@ -27,20 +37,24 @@ class Estimated:
     Attributes:
         items: Generated items to attribute, controls among them.
         training, held_out: Images that they are compared with.
-        steps: Steps of unlearning an item that are reckoned with: the mean of the ledger's runs with the same settings, or the cap.
-        is_cap: Whether they are the cap, so that it takes less where items are forgotten before.
+        steps: Steps of unlearning an item that are reckoned with.
+        steps_from: Where they are from: "ledger", the mean of its runs with the same settings; "trial", as some items were
+            forgotten while they were timed; "beginning", as these items began to be.
+        max_steps: The cap, at which an item is given up.
         workers: Items side by side.
         disk_bytes: Of pixels or latents, prompts and losses.
         memory_bytes: Of the device, for one item.
         once_forwards, item_forwards, item_gradients: Samples through the network: for all items together, and for each.
-        once_seconds, item_seconds: The same on this machine's device.
+        once_seconds: For all items together, on this machine.
+        item_seconds, item_seconds_at_cap: For each, on one worker of this machine, with so many steps and with the most.
     """
 
     items: int
     training: int
     held_out: int
     steps: float
-    is_cap: bool
+    steps_from: str
+    max_steps: int
     workers: int
     disk_bytes: int
     memory_bytes: int
@@ -49,11 +63,20 @@ class Estimated:
     item_gradients: int
     once_seconds: float
     item_seconds: float
+    item_seconds_at_cap: float
 
     @property
     def seconds(self) -> float:
         """Of the whole, on so many such workers."""
-        return self.once_seconds / self.workers + self.item_seconds * self.items / self.workers
+        return self._seconds(self.item_seconds)
+
+    @property
+    def seconds_at_cap(self) -> float:
+        """The same where no item is forgotten."""
+        return self._seconds(self.item_seconds_at_cap)
+
+    def _seconds(self, item_seconds: float) -> float:
+        return self.once_seconds + item_seconds * math.ceil(self.items / self.workers)
 
     @property
     def items_an_hour(self) -> float:
@@ -62,11 +85,14 @@ class Estimated:
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
-        return asdict(self) | {"seconds": self.seconds, "items_an_hour": self.items_an_hour}
+        more = ("seconds", "seconds_at_cap", "items_an_hour")
+        return asdict(self) | {name: getattr(self, name) for name in more}
 
 
 def estimate_audit(job: Job, batch: str, ledger: Path) -> Estimated:
-    """Pull the inputs of an audit, and time a handful of forwards.
+    """Pull the inputs of an audit, and unlearn and score some of its items for some seconds.
+
+    Embedding prompts, and pulling, are not among what is reckoned.
 
     Args:
         job: The audit's.
@@ -89,35 +115,68 @@ def estimate_audit(job: Job, batch: str, ledger: Path) -> Estimated:
     plan = job.plan(checkpoint, training, held_out, generated)
     settings = job.settings
     held, _ = holding_runs(ledger, plan, find_calibration.fn(plan, job.results) if held_out else None)
-    todo = sum(row not in held for row in plan.images("batch").row_sha256.to_pylist())
+    made = plan.images("batch")
+    todo = sum(row not in held for row in made.row_sha256.to_pylist())
     items = todo + (2 if settings.controls and todo else 0)
     sets = [plan.images("training"), *([plan.images("held_out")] if held_out else [])]
     count, unseen = len(sets[0]), sum(map(len, sets[1:]))
     prompts = {prompt for images in sets for prompt in images.column("prompt")}
     device = choose_device(plan.device)
+    workers = job.engine.side_by_side(device)
     with deterministic(device):
         model = loaded(plan).model
         needed = estimate(model, settings, count, unseen, items, len(prompts))
-        timing = timed(model, settings)
-    steps = known_steps(ledger, digest(settings.record()))
-    if steps is not None:
-        share = min(1.0, steps / max(1, settings.unlearning.max_steps))
-        needed = replace(needed, item_gradients=round(needed.item_gradients * share))
+        images, seconds_an_image = some_items(model, sets[0], SOME, settings.encoding)
+        timing = timed(model, settings, images, some_items(model, made, workers, settings.encoding)[0], count)
+    known, cap = known_steps(ledger, digest(settings.record())), settings.unlearning.max_steps
+    steps = timing.steps if known is None else known
     return Estimated(
         items=items,
         training=count,
         held_out=unseen,
-        steps=settings.unlearning.max_steps if steps is None else steps,
-        is_cap=steps is None,
-        workers=job.engine.side_by_side(device),
+        steps=steps,
+        steps_from="ledger" if known is not None else "trial" if timing.forgotten else "beginning",
+        max_steps=cap,
+        workers=workers,
         disk_bytes=needed.images_bytes + needed.prompts_bytes + needed.losses_bytes,
         memory_bytes=needed.step_bytes,
-        once_forwards=needed.once_forwards,
+        once_forwards=needed.once_forwards + needed.recall_forwards,
         item_forwards=needed.item_forwards,
-        item_gradients=needed.item_gradients,
-        once_seconds=needed.once_seconds(timing),
-        item_seconds=needed.item_seconds(timing),
+        item_gradients=needed.item_gradients(steps),
+        once_seconds=START_SECONDS
+        + (count + unseen + len(made)) * seconds_an_image
+        + needed.once_seconds(timing) / workers,
+        item_seconds=needed.item_seconds(timing, steps),
+        item_seconds_at_cap=needed.item_seconds(timing, cap),
     )
+
+
+def some_items(model: DiffusionModel, images: ImageSet, most: int, encoding: Encoding) -> tuple[Items, float]:
+    """Some images of a set, from all of it, as the model takes them, and the seconds of inspecting, decoding and encoding one."""
+    import numpy as np
+
+    from mucs.attribution import encode
+
+    chosen = range(0, len(images), max(1, len(images) // most))[:most]
+    rows = replace(images, rows=images.rows.take(list(chosen)))
+    began = time.perf_counter()
+    inspect(images.part(0, len(chosen)))
+    inspected = (time.perf_counter() - began) / cores()
+    asked: list[float] = []
+
+    class Watched:
+        """The images, each slice of which notes when it was asked for."""
+
+        def __len__(self) -> int:
+            return len(chosen)
+
+        def __getitem__(self, which: slice) -> Any:
+            asked.append(time.perf_counter())
+            return np.concatenate([images[k : k + 1] for k in chosen[which]])
+
+    items = encode(model, Watched(), **conditions(model, rows), encoding=encoding)
+    encoded = time.perf_counter() - asked[1]  # the first look is at the size alone, and the encoder is loaded after it
+    return items, (inspected + encoded) / len(chosen)
 
 
 def known_steps(ledger: Path, settings: str) -> float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from prefect.futures import as_completed
 
 from mucs import InputError
-from mucs.text import for_terminal
+from mucs.text import first_line
 from tasks.measure import measure, shards
 from tasks.progress import tell
 
@@ -76,8 +76,8 @@ def measure_losses(job: Job, plan: Plan, runner: TaskRunner[Any]) -> None:
 
 def reason(error: BaseException) -> str:
     """What went wrong, in a few words."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return for_terminal(first if isinstance(error, InputError) else f"{type(error).__name__} {first}".strip(), 300)
+    said, kind = first_line(error, 300), type(error).__name__
+    return said if isinstance(error, InputError) or said == kind else f"{kind} {said}"
 
 
 def raise_bad_input(failed: dict[Any, BaseException]) -> None:

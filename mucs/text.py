@@ -33,6 +33,12 @@ def for_terminal(text: str, most: int = MOST_SHOWN) -> str:
     return "".join(c.encode("unicode_escape").decode() if unfit(c) else c for c in shown)
 
 
+def first_line(error: BaseException, most: int = 200) -> str:
+    """What an error says first, as a part of a sentence: without an end mark, cut after `most`; its kind if it says nothing."""
+    said = str(error).strip().partition("\n")[0].rstrip(".: ")
+    return for_terminal(said or type(error).__name__, most)
+
+
 def for_spreadsheet(text: str) -> str:
     """The text as a cell that no spreadsheet takes for a formula: an apostrophe goes before one. Numbers stay."""
     cell = for_terminal(text)

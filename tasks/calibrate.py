@@ -66,7 +66,7 @@ def score_decoy(plan: Plan, unit: Decoy) -> str:
         return "scored before"
     with deterministic(choose_device(plan.device)):
         from mucs.attribution.calibration import decoy_scores
-        from mucs.attribution.unlearning import with_null_loss
+        from mucs.attribution.null_loss import with_null_loss
 
         given, settings = prepared(plan), plan.settings
         fetch_losses(plan, given)

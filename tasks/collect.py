@@ -16,7 +16,7 @@ from mucs.files import file_sha256, replacing
 from tasks.attribute import Measured, Unit, read_measured
 from tasks.plan import Plan
 from tasks.prepare import content_sha256
-from tasks.prepared import cache_of, loaded
+from tasks.prepared import cache_of, described
 
 log = logging.getLogger("mucs.collect")
 
@@ -72,9 +72,9 @@ def collect(plan: Plan, units: Sequence[Unit], calibration: Path | None) -> Outc
     Raises:
         InputError: If the calibration is of other inputs or settings, or the work store does not answer.
     """
-    from mucs.attribution.unlearning import trainable_names
+    from mucs.attribution.trainable import trainable_names
 
-    given = loaded(plan)
+    given = described(plan)
     names = trainable_names(given.model.network, plan.settings.unlearning.trainable)
     bank = cache_of(plan) / "banks" / f"{given.bank.digest}.safetensors"
     with replacing(bank) as partial:
@@ -147,9 +147,9 @@ def calibration_address(plan: Plan, code: str) -> str:
 
     settings = plan.settings
     return address_of(
-        loaded(plan).model.digest,
+        described(plan).model.digest,
         content_sha256(plan.images("training")),
         content_sha256(plan.images("held_out")),
-        loaded(plan).bank.prefix(settings.calibration_noises).digest,
+        described(plan).bank.prefix(settings.calibration_noises).digest,
         *(settings.unlearning, settings.scoring, settings.decoys, settings.seed, code),
     )

@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mucs.canonical import digest
 from mucs.images import ImageSet
@@ -59,21 +59,29 @@ def read_pixels(pulled: Pulled, images: ImageSet, cache: Path) -> torch.Tensor:
 
 def read_items(model: DiffusionModel, pulled: Pulled, what: str, encoding: Encoding, cache: Path) -> Items:
     """A folder's images as items of the model, with the classes or prompts of its manifest where the model takes them."""
-    import torch
-
     from mucs.attribution import encode
 
-    images, takes = opened(pulled, what), model.conditioning
-    labels = [int(label or 0) for label in images.column("class")] if "class_labels" in takes else None
+    images = opened(pulled, what)
     return encode(
         model,
         images if model.pixels_per_latent > 1 else read_pixels(pulled, images, cache),
-        labels=None if labels is None else torch.tensor(labels),
-        prompts=[prompt or "" for prompt in images.column("prompt")] if "encoder_hidden_states" in takes else None,
+        **conditions(model, images),
         cache=cache / "encoded",
-        address=digest([model.digest, content_sha256(images)]),
+        address=digest([model.digest, content_sha256(images), IMAGES_SHA256]),
         encoding=encoding,
     )
+
+
+def conditions(model: DiffusionModel, images: ImageSet) -> dict[str, Any]:
+    """The `labels` or `prompts` of a set's images, where the model takes them."""
+    import torch
+
+    found: dict[str, Any] = {}
+    if "class_labels" in model.conditioning:
+        found["labels"] = torch.tensor([int(label or 0) for label in images.column("class")])
+    if "encoder_hidden_states" in model.conditioning:
+        found["prompts"] = [prompt or "" for prompt in images.column("prompt")]
+    return found
 
 
 CONTENT = ("sha256", "class", "prompt")  # columns that say what a model takes of an image

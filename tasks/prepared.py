@@ -23,7 +23,7 @@ LOADING = threading.RLock()
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A checkpoint's model on this machine's device, and the noise bank of a plan."""
+    """A checkpoint's model, and the noise bank of a plan."""
 
     model: DiffusionModel
     bank: NoiseBank
@@ -64,7 +64,13 @@ def loaded(plan: Plan) -> Loaded:
         InputError: If the checkpoint cannot be used, or the settings do not fit it.
     """
     with LOADING:
-        return _loaded(plan)
+        return _loaded(plan, choose_device(plan.device))
+
+
+def described(plan: Plan) -> Loaded:
+    """As `loaded`, but the model has shapes and names alone, and its weights take no memory: for who computes nothing."""
+    with LOADING:
+        return _loaded(plan, "meta")
 
 
 def prepared(plan: Plan) -> Prepared:
@@ -82,12 +88,12 @@ def cache_of(plan: Plan) -> Path:
     return plan.cache or default_cache()
 
 
-@functools.lru_cache(1)
-def _loaded(plan: Plan) -> Loaded:
+@functools.lru_cache(2)
+def _loaded(plan: Plan, device: str) -> Loaded:
     from mucs.attribution import DiffusionModel, NoiseBank
 
     settings = plan.settings
-    folder, device = here(plan, plan.checkpoint).folder, choose_device(plan.device)
+    folder = here(plan, plan.checkpoint).folder
     model = DiffusionModel.from_pretrained(folder, device, digest=plan.checkpoint.digest)
     return Loaded(model, NoiseBank.draw(model, settings.num_noises, settings.fraction, settings.seed))
 

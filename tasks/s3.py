@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mucs import InputError
-from mucs.text import for_terminal, is_fit
+from mucs.text import first_line, for_terminal, is_fit
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -138,8 +138,7 @@ def translate(error: BaseException, what: str) -> InputError | None:
         ):
             return Unreachable(f"{where} does not answer; check AWS_ENDPOINT_URL_S3 and the network ({what}).")
         if isinstance(cause, of_botocore.BotoCoreError):
-            reason = (str(cause).splitlines() or [""])[0].rstrip(".")
-            return InputError(f"S3 cannot be asked: {for_terminal(reason, 200)}; check the AWS_* variables ({what}).")
+            return InputError(f"S3 cannot be asked: {first_line(cause)}; check the AWS_* variables ({what}).")
         if isinstance(cause, ResponseParserError) or _within_botocore(cause):
             return odd
     return None

@@ -16,7 +16,7 @@ import click
 
 from flows.cli import evaluate, evidence, jobs, questions, records, royalties
 from mucs import InputError, __version__
-from mucs.text import for_terminal
+from mucs.text import first_line, for_terminal
 
 SECONDS_TO_STOP = 10
 MOST = 1500  # characters of a sentence
@@ -149,11 +149,10 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         return 1, str(error)
     duckdb = sys.modules.get("duckdb")
     if duckdb is not None and isinstance(error, duckdb.Error):
-        first = str(error).splitlines()[0].rstrip(".")
-        return (
-            2,
-            f"The ledger cannot be read ({first}); check it with `mucs verify`, or restore it from a copy.",
+        said = (
+            f"The ledger cannot be read ({first_line(error)}); check it with `mucs verify`, or restore it from a copy."
         )
+        return 2, said
     return None
 
 

@@ -214,9 +214,7 @@ def job(
     show_default=True,
     help="Folder for the page.",
 )
-@click.option(
-    "--estimate", is_flag=True, help="Say what it will take, from a handful of forwards, and compute nothing."
-)
+@click.option("--estimate", is_flag=True, help="Say what it will take, from a trial of some seconds, and keep nothing.")
 @LEDGER
 @JSON
 def audit(as_json: bool, estimate: bool, **options: Any) -> None:
@@ -263,16 +261,21 @@ def print_estimate(parameters: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(found.record())
         return
-    cap = "at most, the cap" if found.is_cap else "as runs in the ledger took"
+    source = {
+        "ledger": "the mean of the ledger's runs",
+        "trial": "as those took that were forgotten in a trial",
+        "beginning": "as they began in a trial, which is a rough guess",
+    }[found.steps_from]
     click.echo(
         f"{found.items} items to attribute to {found.training:,} training images, with {found.held_out:,} held out.\n"
         f"Forward, once:    {found.once_forwards:,} samples\n"
         f"Forward, an item: {found.item_forwards:,} samples\n"
-        f"And backward:     {found.item_gradients:,} samples an item, in {found.steps:.0f} steps ({cap})\n"
+        f"And backward:     {found.item_gradients:,} samples an item, in {found.steps:.0f} steps ({source})\n"
         f"On disk:          {found.disk_bytes / 1e9:.2f} GB\n"
         f"In memory:        {found.memory_bytes / 1e9:.2f} GB an item, besides the program\n"
         f"Time:             {in_words(found.seconds)} with {found.workers} workers of this machine's kind;"
-        f" {found.items_an_hour:.0f} items an hour once the original losses are there"
+        f" {found.items_an_hour:.0f} items an hour once the original losses are there\n"
+        f"At most:          {in_words(found.seconds_at_cap)}, if every item goes on to the cap of {found.max_steps} steps"
     )
 
 

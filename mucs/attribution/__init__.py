@@ -9,6 +9,7 @@ from mucs.attribution.bank import NoiseBank
 from mucs.attribution.calibration import Calibration, calibrate
 from mucs.attribution.controls import Controls, controls
 from mucs.attribution.encode import Encoding, encode
+from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items
 from mucs.attribution.losses import LossStore, Scoring, denoising_losses
 from mucs.attribution.model import DiffusionModel
@@ -17,7 +18,7 @@ from mucs.attribution.replay import replay_verdict
 from mucs.attribution.screening import Screening, recall
 from mucs.attribution.settings import Settings
 from mucs.attribution.skew import noise_consistent_skew
-from mucs.attribution.unlearning import Unlearned, Unlearning, mirrored_unlearning
+from mucs.attribution.unlearning import Unlearned, mirrored_unlearning
 
 __all__ = [
     "Attribution",

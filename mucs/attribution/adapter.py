@@ -15,7 +15,7 @@ from mucs import InputError
 from mucs.attribution.bounds import check_config, leaves
 from mucs.attribution.checkpoint import read_json
 from mucs.parse import load_json
-from mucs.text import for_terminal
+from mucs.text import first_line, for_terminal
 
 PEFT, DIFFUSERS = "adapter_model.safetensors", "pytorch_lora_weights.safetensors"
 ADAPTER = "default"
@@ -62,8 +62,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"{path} is not a whole safetensors file; fetch it again.") from None
 
 
-def _misfit(folder: Path, error: Exception | str) -> InputError:
-    reason = str(error).strip().partition("\n")[0].rstrip(".:")
+def _misfit(folder: Path, reason: str) -> InputError:
     return InputError(f"The adapter in {folder} does not fit the network ({reason}); give the one trained on it.")
 
 
@@ -83,7 +82,7 @@ def _add_from_peft(network: nn.Module, folder: Path) -> dict[str, Tensor]:
     except InputError:
         raise
     except WRONG as error:
-        raise _misfit(folder, error) from None
+        raise _misfit(folder, first_line(error)) from None
     return given
 
 
@@ -110,7 +109,7 @@ def _add_from_diffusers(network: Any, folder: Path) -> dict[str, Tensor]:
     except InputError:
         raise
     except (*WRONG, AttributeError) as error:
-        raise _misfit(folder, error) from None
+        raise _misfit(folder, first_line(error)) from None
     return {name.removeprefix(f"{prefix}."): tensor for name, tensor in given.items()}
 
 

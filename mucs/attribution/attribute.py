@@ -12,14 +12,16 @@ from mucs import InputError
 from mucs.attribution import chance
 from mucs.attribution.bank import NoiseBank
 from mucs.attribution.calibration import Calibration
+from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.likeness import likeness
 from mucs.attribution.losses import Done, LossStore, LossTable, Scoring, measure
 from mucs.attribution.model import DiffusionModel
+from mucs.attribution.null_loss import with_null_loss
 from mucs.attribution.screening import Screening, best, halving_pairs, plan, recall, successive_halving
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import standard_error
-from mucs.attribution.unlearning import Progress, Unlearned, Unlearning, mirrored_unlearning, with_null_loss
+from mucs.attribution.unlearning import Progress, Unlearned, mirrored_unlearning
 
 PAIRS = 20  # matched pairs of seen and unseen look-alikes
 
@@ -160,7 +162,8 @@ class _Method:
 
     def attribute(self, generated: Items, measure_recall: bool) -> Attribution:
         """Unlearn one item, score, rank, and say what chance would do."""
-        unlearned = self.unlearn(generated, 0)
+        alike = self.likeness(generated)
+        unlearned = self.unlearn(generated, 0, alike)
         done = self.pairs_done(measure_recall)
         count, full = len(self.candidates.items), len(self.candidates.bank)
         rounds = successive_halving(
@@ -172,8 +175,9 @@ class _Method:
         items, values = rounds[-1].candidates, rounds[-1].values
         first = values.mean(dim=1)
         exact = self.recall(unlearned, items, first, done) if measure_recall else None
-        chance_says = self.against_held_out(generated, unlearned, first, done)
-        runs = torch.stack([first, *(self.again(generated, items, repeat, done) for repeat in range(1, self.repeats))])
+        chance_says = self.against_held_out(generated, unlearned, first, alike, done)
+        others = (self.again(generated, items, repeat, alike, done) for repeat in range(1, self.repeats))
+        runs = torch.stack([first, *others])
         scores = runs.mean(dim=0)
         order = best(scores, len(scores))
         unknown = torch.full(scores.shape, torch.nan, dtype=torch.float64)
@@ -221,15 +225,20 @@ class _Method:
 
         return done
 
-    def unlearn(self, generated: Items, repeat: int) -> Unlearned:
+    def likeness(self, generated: Items) -> Tensor | None:
+        """Of all candidates to the generated item, (N,), where anything asks for it."""
+        needed = self.held_out is not None or self.settings.down_weight
+        return likeness(self.candidates.items, generated.images[0]) if needed else None
+
+    def unlearn(self, generated: Items, repeat: int, alike: Tensor | None) -> Unlearned:
         # the first is what a run without repeats does
         seed = self.seed if repeat == 0 else stream(self.seed, f"repeat {repeat}").initial_seed()
-        original, images = self.candidates.model, self.candidates.items
-        return mirrored_unlearning(original, generated, images, self.settings, seed=seed, progress=self.progress)
+        original, images, told = self.candidates.model, self.candidates.items, self.progress
+        return mirrored_unlearning(original, generated, images, self.settings, seed=seed, alike=alike, progress=told)
 
-    def again(self, generated: Items, items: Tensor, repeat: int, done: Done | None) -> Tensor:
+    def again(self, generated: Items, items: Tensor, repeat: int, alike: Tensor | None, done: Done | None) -> Tensor:
         """Scores of the items (K,) after unlearning once more, with other draws: (K,)."""
-        return self.compare(self.candidates, self.unlearn(generated, repeat), items, None, done).mean(dim=1)
+        return self.compare(self.candidates, self.unlearn(generated, repeat, alike), items, None, done).mean(dim=1)
 
     def compare(
         self, table: LossTable, unlearned: Unlearned, which: Tensor, entries: range | None, done: Done | None
@@ -250,10 +259,10 @@ class _Method:
         return recall(exact, items)
 
     def against_held_out(
-        self, generated: Items, unlearned: Unlearned, scores: Tensor, done: Done | None
+        self, generated: Items, unlearned: Unlearned, scores: Tensor, alike: Tensor | None, done: Done | None
     ) -> dict[str, Any]:
         """What the held-out items say of the scores (K,), by the attribution's names; nothing of any where there are none."""
-        if self.held_out is None:
+        if self.held_out is None or alike is None:
             return {"held_out_scores": torch.empty(0), "seen_auc": None, "held_out_ks": None, "discoveries": None}
         unseen = torch.arange(len(self.held_out.items))
         null = self.compare(self.held_out, unlearned, unseen, None, done).mean(dim=1)
@@ -261,19 +270,17 @@ class _Method:
         return {
             "p_values": p,
             "held_out_scores": null,
-            "seen_auc": self.seen_auc(generated, unlearned, null, done),
+            "seen_auc": self.seen_auc(generated, unlearned, null, alike, done),
             "held_out_ks": chance.uniformity(null, stream(self.seed, "halves", generated.digest)),
             "discoveries": chance.discoveries(p, len(self.candidates.items)),
         }
 
     def seen_auc(
-        self, generated: Items, unlearned: Unlearned, held_out_scores: Tensor, done: Done | None
+        self, generated: Items, unlearned: Unlearned, held_out_scores: Tensor, alike: Tensor, done: Done | None
     ) -> tuple[float, float, float]:
         """Do training items outscore held-out items that look equally like the generated one?"""
         assert self.held_out is not None
-        image = generated.images[0]
-        alike, unseen_alike = likeness(self.candidates.items, image), likeness(self.held_out.items, image)
-        seen, unseen = chance.matched(alike, unseen_alike, PAIRS)
+        seen, unseen = chance.matched(alike, likeness(self.held_out.items, generated.images[0]), PAIRS)
         return chance.area_under_curve(
             self.compare(self.candidates, unlearned, seen, None, done).mean(dim=1),
             held_out_scores[unseen],

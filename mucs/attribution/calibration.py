@@ -17,12 +17,14 @@ from torch import Tensor
 from mucs import InputError
 from mucs.attribution.addresses import address
 from mucs.attribution.bank import NoiseBank
+from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.losses import LossStore, LossTable, Scoring, measure
 from mucs.attribution.mapped import cached
 from mucs.attribution.model import DiffusionModel
+from mucs.attribution.null_loss import with_null_loss
 from mucs.attribution.seeds import stream
-from mucs.attribution.unlearning import Unlearning, mirrored_unlearning, with_null_loss
+from mucs.attribution.unlearning import mirrored_unlearning
 from mucs.attribution.version import METHOD_SHA256
 from mucs.parse import load_json
 
@@ -45,9 +47,14 @@ def calibration_address(
     """Name what a calibration depends on; micro-batches and precision of scoring are left out.
 
     Args:
-        model, images, held_out, bank: Digests.
-        settings, scoring, seed: As `calibrate` takes them.
+        model: Digest of the model.
+        images: Digest of the training items.
+        held_out: Digest of the held-out items.
+        bank: Digest of the bank's entries that decoys are scored under.
+        settings: As `calibrate` takes them.
+        scoring: The same.
         decoys: How many.
+        seed: As `calibrate` takes it.
         code: Digest of the method's source.
 
     Returns:
@@ -70,8 +77,12 @@ def calibration_address(
 class Calibration:
     """Scores of the training items for decoys: held-out images, unlearned as if they had been generated.
 
-    null_scores: (N, D) float32, over the bank's first `entries`. decoys: (D,) indices into the held-out images.
-    address: of what it was made from; it speaks for that alone. code: SHA-256 of the method's source that made it.
+    Attributes:
+        null_scores: (N, D) float32, in (−1, 1) for the skew.
+        decoys: (D,) int64, indices into the held-out images, rising.
+        entries: Over how many of the bank's first entries.
+        address: Of what it was made from, as `calibration_address` gives it; it speaks for that alone.
+        code: SHA-256 of the method's source that made it, in hexadecimal.
     """
 
     null_scores: Tensor
@@ -91,7 +102,21 @@ class Calibration:
         seed: int,
         code: str = METHOD_SHA256,
     ) -> None:
-        """InputError unless it was made for these, its bank being the first entries of `bank`, by that code."""
+        """See whether it was made for what an item is attributed to.
+
+        Args:
+            model: The original.
+            images: The training items.
+            held_out: The held-out items.
+            bank: Whose first entries the decoys were scored under.
+            settings: As `calibrate` takes them.
+            scoring: The same.
+            seed: The same.
+            code: Digest of the method's source that must have made it.
+
+        Raises:
+            InputError: If it was made for others, or by other code.
+        """
         about = (settings, scoring, len(self.decoys), seed, code)
         fits = held_out is not None and self.address == calibration_address(
             model.digest, images.digest, held_out.digest, bank.prefix(self.entries).digest, *about
@@ -111,7 +136,14 @@ class Calibration:
 
     @classmethod
     def read(cls, path: str | Path) -> Calibration:
-        """A calibration from its file; InputError if it is not one."""
+        """Read a calibration as `to_bytes` gives it.
+
+        Args:
+            path: Its file.
+
+        Raises:
+            InputError: If it is not one.
+        """
         try:
             with safe_open(path, "pt") as f:
                 about = load_json(f.metadata()["about"])
@@ -186,11 +218,26 @@ def calibrate(
     store: LossStore | None = None,
     executor: Executor | None = None,
 ) -> Calibration:
-    """Score all training images (N, C, H, W) for `decoys` of the held-out images (H, C, H, W), under all of the bank.
+    """Score all training images for decoys.
 
-    A prefix of the audits' bank makes it cheaper: items are then compared with their decoys on that prefix. Each
-    decoy is kept in the store when it is done. With an executor several decoys are worked on at once.
-    Raises InputError if images, conditioning or bank do not fit the model.
+    Args:
+        model: The original.
+        images: The training images, (N, C, H, W) in [-1, 1], or Items.
+        held_out: Images of the same kind that the model was not trained on, (H, C, H, W) in [-1, 1], or Items.
+        bank: All of it is scored under. A prefix of the audits' bank makes it cheaper: items are then compared with
+            their decoys on that prefix.
+        settings: How a decoy is unlearned.
+        decoys: How many of the held-out images.
+        scoring: How losses are measured and compared.
+        seed: Of all random streams.
+        store: Where original losses, and the scores for each decoy, are kept.
+        executor: Works on several decoys at once.
+
+    Returns:
+        The calibration.
+
+    Raises:
+        InputError: If images, conditioning or bank do not fit the model, or there are fewer held-out images than decoys.
     """
     items, unseen = as_items(images), as_items(held_out)
     store = store or LossStore()

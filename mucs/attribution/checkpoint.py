@@ -16,7 +16,7 @@ from mucs.attribution import parameterisation
 from mucs.attribution.bounds import at_most, check_config
 from mucs.attribution.networks import NETWORKS
 from mucs.parse import load_json
-from mucs.text import for_terminal
+from mucs.text import first_line, for_terminal
 
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 PARTS = ("unet", "transformer")
@@ -73,6 +73,7 @@ def network_from_config(checkpoint: Path) -> nn.Module:
 
 
 def network_kind(part: Path) -> Any:
+    """The class, of diffusers, of the network in a folder of a checkpoint; InputError if it is not known."""
     config = read_json(part / "config.json")
     name = config.get("_class_name", "?")
     if (name, config.get("norm_type")) == ("Transformer2DModel", "ada_norm_zero"):
@@ -81,9 +82,15 @@ def network_kind(part: Path) -> Any:
 
 
 def build(kind: Any, part: Path, tensors: int) -> nn.Module:
-    """A network of diffusers from its config.json, with fresh weights; tensors: how many its file has.
+    """A network of diffusers from its config.json, with fresh weights.
 
-    Raises InputError for what is out of bounds or cannot be built.
+    Args:
+        kind: Its class, as `network_kind` gives it.
+        part: The folder.
+        tensors: How many its files of weights have, which bounds how large it may be.
+
+    Raises:
+        InputError: If a value is out of bounds, or no network can be built of them.
     """
     path = part / "config.json"
     config = read_json(path)
@@ -92,14 +99,19 @@ def build(kind: Any, part: Path, tensors: int) -> nn.Module:
         with at_most(tensors):
             network: nn.Module = kind.from_config(config)
     except Exception as error:  # whatever diffusers says of values that it does not look at
-        raise InputError(f"{path} describes no network that can be built ({reason(error)}); restore it.") from None
+        raise InputError(f"{path} describes no network that can be built ({first_line(error)}); restore it.") from None
     return network
 
 
 def load(kind: Any, part: Path) -> Any:
-    """A network of diffusers with the weights beside its configuration.
+    """A network of diffusers with the weights beside its configuration, on the CPU.
 
-    Raises InputError for a part that is not whole, or whose weights do not fit its configuration or are not finite.
+    Args:
+        kind: Its class, as `network_kind` gives it.
+        part: The folder.
+
+    Raises:
+        InputError: If the part is not whole, or its weights do not fit its configuration or are not finite.
     """
     files = weight_files(part)
     shapes = [shape for file in files.values() for shape in file.values()]
@@ -124,10 +136,18 @@ def load(kind: Any, part: Path) -> Any:
 
 
 def weight_files(part: Path, stem: str = WEIGHTS) -> dict[Path, dict[str, tuple[int, ...]]]:
-    """Shapes by name of what each of a network's safetensors files says that it holds, read from its beginning.
+    """What a network's safetensors files say that they hold, read from their beginnings.
 
-    Files lie in the folder itself. Raises InputError if one is missing, torn, named by a path, or holds something else
-    than floating-point numbers or than its index says.
+    Args:
+        part: The folder that they lie in.
+        stem: What their names begin with.
+
+    Returns:
+        By file, the shapes of its tensors by name.
+
+    Raises:
+        InputError: If one is missing, torn, named by a path, or holds something else than floating-point numbers or than
+            its index says.
     """
     index = part / f"{stem}.safetensors.index.json"
     listed: dict[str, set[str]] = {f"{stem}.safetensors": set()}
@@ -172,7 +192,15 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_weights(part: Path, stem: str = WEIGHTS) -> dict[str, Tensor]:
-    """All tensors of a network's safetensors file, or of its shards. Raises InputError as `weight_files`."""
+    """All tensors of a network's safetensors file, or of its shards, by name.
+
+    Args:
+        part: The folder that they lie in.
+        stem: What their names begin with.
+
+    Raises:
+        InputError: As `weight_files` does.
+    """
     from safetensors.torch import load_file
 
     weights: dict[str, Tensor] = {}
@@ -190,9 +218,6 @@ def read_scheduler(checkpoint: Path) -> Any:
     try:
         return kind.from_config(config)
     except Exception as error:  # whatever diffusers says of values that it does not look at
-        raise InputError(f"{path} describes no scheduler that can be built ({reason(error)}); restore it.") from None
-
-
-def reason(error: Exception) -> str:
-    """The first line of what another package says."""
-    return for_terminal(str(error).strip().partition("\n")[0].rstrip(".:") or type(error).__name__, 300)
+        raise InputError(
+            f"{path} describes no scheduler that can be built ({first_line(error)}); restore it."
+        ) from None

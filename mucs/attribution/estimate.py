@@ -6,7 +6,10 @@ import copy
 import time
 import warnings
 import weakref
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -17,25 +20,43 @@ from torch.utils._pytree import tree_leaves
 
 from mucs.attribution.attribute import PAIRS
 from mucs.attribution.bank import NoiseBank
+from mucs.attribution.batches import Batch
+from mucs.attribution.draws import Draw, random_draws
 from mucs.attribution.encode import PRECISIONS
+from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items
 from mucs.attribution.losses import pair_losses
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import NullLoss
+from mucs.attribution.null_loss import NullLoss, estimate_null_loss, null_loss_by_level
+from mucs.attribution.objective import Objective
+from mucs.attribution.probe import SAMPLES
 from mucs.attribution.screening import halving_pairs, plan
+from mucs.attribution.seeds import stream
 from mucs.attribution.settings import Settings
-from mucs.attribution.unlearning import PROBE, PROBE_EVERY, Batch, Objective, trainable_names
+from mucs.attribution.trainable import trainable_names
+from mucs.attribution.unlearning import PROBE_EVERY, Unlearned, Unlearner, mirrored_unlearning
 
 TOKENS = {"SD3Transformer2DModel": 77 + 256, "FluxTransformer2DModel": 512}  # of a prompt; others have 77
+SECONDS = 10.0  # of unlearning that is timed
+BATCHES = 3  # that are timed at least, after one that is not
 WIDTHS = {"text_embeds": 1280, "pooled_projections": 2048, "time_ids": 6}
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds a sample on this machine: forward, as in scoring, and forward and backward, as in unlearning."""
+    """What an item takes on this machine, beside as many others as are worked on at once.
+
+    Attributes:
+        forward: Seconds a sample, in scoring.
+        step: Seconds a step of unlearning.
+        steps: Steps until an item is forgotten.
+        forgotten: Whether one was while it was timed; otherwise the steps are extrapolated.
+    """
 
     forward: float
-    gradient: float
+    step: float
+    steps: float
+    forgotten: bool
 
 
 @dataclass(frozen=True)
@@ -44,8 +65,10 @@ class Estimate:
 
     Attributes:
         once_forwards: Samples forward for the original losses of training and held-out items, at most.
+        recall_forwards: Samples forward for all items whose screening is held against exact scores.
         item_forwards: Samples forward for one generated item: scoring and the probe.
-        item_gradients: Samples forward and backward for one generated item, if unlearning goes on to its step cap.
+        step_samples: Samples forward and backward for a step.
+        repeats: How many times an item is unlearned.
         images_bytes: Of pixels or latents, on disk.
         prompts_bytes: Of the prompts' embeddings, on disk.
         losses_bytes: Of the original losses, on disk.
@@ -54,21 +77,27 @@ class Estimate:
     """
 
     once_forwards: int
+    recall_forwards: int
     item_forwards: int
-    item_gradients: int
+    step_samples: int
+    repeats: int
     images_bytes: int
     prompts_bytes: int
     losses_bytes: int
     weights_bytes: int
     step_bytes: int
 
+    def item_gradients(self, steps: float) -> int:
+        """Samples forward and backward for one generated item that is forgotten after so many steps."""
+        return round(self.repeats * (steps + 1) * self.step_samples)  # and the batch that shows it
+
     def once_seconds(self, timing: Timing) -> float:
         """Seconds for what all generated items share, on one such machine."""
-        return self.once_forwards * timing.forward
+        return (self.once_forwards + self.recall_forwards) * timing.forward
 
-    def item_seconds(self, timing: Timing) -> float:
-        """Seconds for one generated item, on one such machine."""
-        return self.item_forwards * timing.forward + self.item_gradients * timing.gradient
+    def item_seconds(self, timing: Timing, steps: float) -> float:
+        """Seconds for one generated item that is forgotten after so many steps, on one such machine."""
+        return self.item_forwards * timing.forward + self.repeats * (steps + 1) * timing.step
 
 
 def estimate(
@@ -109,8 +138,10 @@ def estimate(
     )
     return Estimate(
         once_forwards=min(training * full, training * first + generated * (raced - training * first)) + held_out * full,
-        item_forwards=raced + beside + (settings.repeats - 1) * survivors * full + settings.repeats * probes * PROBE,
-        item_gradients=settings.repeats * unlearning.max_steps * (2 * min(unlearning.batch_size, training)),
+        recall_forwards=min(settings.recall_sample, generated) * (training - survivors) * full,
+        item_forwards=raced + beside + (settings.repeats - 1) * survivors * full + settings.repeats * probes * SAMPLES,
+        step_samples=2 * min(unlearning.batch_size, training),
+        repeats=settings.repeats,
         images_bytes=(training + held_out + generated) * torch.Size(model.shape).numel() * number,
         prompts_bytes=prompts * one_prompt,
         losses_bytes=(training + held_out) * full * 4,
@@ -167,64 +198,88 @@ def step_bytes(model: DiffusionModel, settings: Settings) -> int:
     Nothing is computed: tensors without numbers go through the step, and those that are alive are counted.
     """
     how = settings.unlearning
-    size = how.micro_batch_size or 2 * how.batch_size
+    size = how.samples_at_once
     with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=True):
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # to copy a parameter looks at it
         fake = copy.copy(model)
         fake.device = torch.device("cpu")
         network: Any = type(model.network).from_config(model.network.config)
         fake.network = network.eval().requires_grad_(False)
-        names = trainable_names(fake.network, how.trainable)
-        unlearned = fake.copy(names)
-        parameters = [unlearned.network.get_parameter(name).requires_grad_() for name in names]
-        if how.gradient_checkpointing:
-            unlearned.network.enable_gradient_checkpointing()
-        optimizer = torch.optim.AdamW(parameters, foreach=False)
+        unlearner = Unlearner(fake, Objective(NullLoss(1.0), how))
         images, levels = torch.zeros((size, *model.shape)), torch.ones(size)
-        retained = max(1, size // 2)
-        batch = Batch(images, images.clone(), levels, conditioning(fake, size), retained, torch.ones(retained))
+        batch = Batch(images, images.clone(), levels, conditioning(fake, size), torch.ones(max(1, size // 2)))
         with Alive() as alive:
-            for tensor in (*fake.network.parameters(), *unlearned.network.parameters()):
+            for tensor in (*fake.network.parameters(), *unlearner.model.network.parameters()):
                 alive.add(tensor)
             for _ in range(2):  # from the second step on the optimizer's moments are there
-                Objective(NullLoss(1.0), how).losses(unlearned, batch)
-                optimizer.step()
-                optimizer.zero_grad()
+                unlearner.losses(batch)
+                unlearner.step()
+                unlearner.optimizer.zero_grad()
         return int(alive.peak)
 
 
-def timed(model: DiffusionModel, settings: Settings, batches: int = 3) -> Timing:
-    """Time a few batches on the model's device, after one that is not counted.
+def timed(
+    model: DiffusionModel, settings: Settings, images: Items, generated: Items, training: int, seconds: float = SECONDS
+) -> Timing:
+    """Time scoring and unlearning for some seconds, side by side.
 
     Args:
         model: The original, with its weights.
-        settings: Of the run, with its batch sizes and precisions.
-        batches: How many are timed, of each kind.
+        settings: Of the run.
+        images: Some of the training items, which stand for all.
+        generated: As many generated items as are worked on at once.
+        training: How many training items there are.
+        seconds: For how long an item is unlearned, if it is not forgotten before.
+
+    Raises:
+        InputError: If items do not fit the model.
     """
-    scoring, how = settings.scoring, settings.unlearning
-    bank = NoiseBank(torch.randn((1, *model.shape)), torch.ones(1))
-    count = scoring.batch_size
-    items = Items(torch.zeros((count, *model.shape)), conditioning(model, count))
-    size = how.micro_batch_size or 2 * how.batch_size
-    retained = max(1, size // 2)
-    images = torch.zeros((size, *model.shape))
-    batch = Batch(
-        images, torch.randn(images.shape), torch.ones(size), conditioning(model, size), retained, torch.ones(retained)
+    how = settings.unlearning
+    if how.null_loss == "auto" and not null_loss_by_level(model, images):
+        how = replace(how, null_loss=estimate_null_loss(model, images, samples=len(images), seed=settings.seed))
+    bank = NoiseBank.draw(model, 1, settings.fraction, settings.seed)
+    size = settings.scoring.batch_size
+    which, entries = torch.arange(size) % len(images), torch.zeros(size, dtype=torch.long)
+
+    def forward() -> float:
+        """Seconds a sample, without those of the first batch."""
+        times = []
+        for _ in range(1 + BATCHES):
+            pair_losses(model, images, bank, which, entries, settings.scoring)
+            times.append(time.perf_counter())
+        return (times[-1] - times[0]) / (BATCHES * size)
+
+    def one(k: int) -> Timing:
+        sample = forward()
+        times = []
+
+        def draws() -> Iterator[Draw]:
+            source = stream(settings.seed, "estimate", str(k))
+            for draw in random_draws(model, training, how.batch_size, source, how.shared_noise):
+                times.append(time.perf_counter())
+                if len(times) > 1 + BATCHES and times[-1] - times[0] > seconds:
+                    return
+                yield (draw[0] % len(images), *draw[1:])
+
+        done = mirrored_unlearning(model, generated[k : k + 1], images, how, seed=settings.seed, draws=draws())
+        times.append(time.perf_counter())
+        warm = times[1:] if len(times) > 2 else times
+        return Timing(sample, (warm[-1] - warm[0]) / (len(warm) - 1), steps_to_forget(done, how), done.converged)
+
+    with ThreadPoolExecutor(len(generated)) as side_by_side:
+        found = list(side_by_side.map(one, range(len(generated))))
+    return Timing(
+        forward=fmean(each.forward for each in found),
+        step=fmean(each.step for each in found),
+        steps=fmean(each.steps for each in found),
+        forgotten=all(each.forgotten for each in found),
     )
-    names = trainable_names(model.network, how.trainable)
-    unlearned = model.copy(names)
-    for name in names:
-        unlearned.network.get_parameter(name).requires_grad_()
-    objective = Objective(NullLoss(100.0), how)
 
-    def seconds(work: Any) -> float:
-        work()
-        start = time.perf_counter()
-        for _ in range(batches):
-            work()  # each ends with its losses on the CPU
-        return (time.perf_counter() - start) / batches
 
-    which, entries = torch.arange(count), torch.zeros(count, dtype=torch.long)
-    forward = seconds(lambda: pair_losses(model, items, bank, which, entries, scoring))
-    gradient = seconds(lambda: objective.losses(unlearned, batch).cpu())
-    return Timing(forward / count, gradient / size)
+def steps_to_forget(done: Unlearned, how: Unlearning) -> float:
+    """How many steps an item takes that was unlearned for some: they go on as they began, up to the cap."""
+    if done.converged:
+        return done.steps
+    target = (1 - how.tolerance) * done.null_loss
+    climbed, all_of_it = done.probe_after - done.probe_before, target - done.probe_before
+    return min(how.max_steps, done.steps * max(1.0, all_of_it / climbed)) if climbed > 0 else how.max_steps

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mucs.files import creating, replacing, reserve
+from mucs.files import replacing, reserve
+from mucs.rowfile import RowFile
 
 
 def mapped(
@@ -22,10 +22,7 @@ def mapped(
     block: int,
     done: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """A tensor whose rows are computed once.
-
-    The file holds the rows, and behind them a byte for each block that says whether it is there. Several processes may
-    fill one file: they write the same.
+    """A tensor whose rows are computed once, block by block; several processes may do so.
 
     Args:
         path: The file, where a later call finds what is there; None keeps the tensor in memory.
@@ -41,30 +38,19 @@ def mapped(
     Raises:
         InputError: If the disk has no room.
     """
-    starts = range(0, shape[0], block)
-    if path is None:
-        values = torch.empty(shape, dtype=dtype)
-        for start in starts:
-            values[start : start + block] = fill(slice(start, min(start + block, shape[0])))
-            if done:
-                done(min(start + block, shape[0]), shape[0])
-        return values
-    numbers, marks = math.prod(shape), math.prod(shape) * dtype.itemsize
-    if not path.exists():
-        with creating(path) as partial:
-            reserve(partial, marks + len(starts))
-    with path.open("r+b") as f:
-        there = os.pread(f.fileno(), len(starts), marks)
-        if not all(there) or len(there) < len(starts):
-            values = torch.from_file(str(path), shared=True, size=numbers, dtype=dtype).view(shape)
-            for k, start in enumerate(starts):
-                if not there[k]:
-                    values[start : start + block] = fill(slice(start, min(start + block, shape[0])))
-                    os.fsync(f.fileno())  # the rows are there before the mark that says so, whatever happens
-                    os.pwrite(f.fileno(), b"\1", marks + k)
-                if done:
-                    done(min(start + block, shape[0]), shape[0])
-    return torch.from_file(str(path), shared=False, size=numbers, dtype=dtype).view(shape)
+    count, numbers = shape[0], math.prod(shape)
+    file = path and RowFile(path, count, numbers // count * dtype.itemsize, block)
+    values = torch.empty(() if file else shape, dtype=dtype)
+    for start in file.todo() if file else range(0, count, block):
+        stop = min(start + block, count)
+        rows = fill(slice(start, stop)).to(dtype)
+        if file:
+            file.write(start, [rows.contiguous().view(-1).view(torch.uint8).numpy()])
+        else:
+            values[start:stop] = rows
+        if done:
+            done(stop, count)
+    return torch.from_file(str(path), shared=False, size=numbers, dtype=dtype).view(shape) if file else values
 
 
 def cached(

@@ -22,15 +22,16 @@ from mucs.attribution.addresses import address
 from mucs.attribution.bounds import check_config
 from mucs.attribution.checkpoint import (
     load,
+    network_from_config,
     network_kind,
     network_part,
     read_json,
     read_scheduler,
-    reason,
     refuse_pickles,
 )
 from mucs.attribution.items import Items
 from mucs.attribution.networks import NETWORKS, guard_group_norms
+from mucs.text import first_line
 
 INITIALISING = threading.Lock()  # fresh weights are drawn from torch's one global stream
 BEYOND = 1.5  # pixels may leave [-1, 1] a little, as samples and the near-duplicates of `controls` do
@@ -41,7 +42,7 @@ def usable(device: str | torch.device) -> torch.device:
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"The device {device!s} cannot be used here ({reason(error)}); try cpu.") from None
+        raise InputError(f"The device {device!s} cannot be used here ({first_line(error)}); try cpu.") from None
 
 
 class DiffusionModel:
@@ -96,7 +97,8 @@ class DiffusionModel:
 
         Args:
             checkpoint: The folder.
-            device: Where the network is put.
+            device: Where the network is put. On "meta" it has shapes and names alone, and computes nothing; weights are read
+                only where there is an adapter, to see that it fits, and dropped.
             adapter: Folder of a LoRA adapter, as peft or diffusers saves it; `adapter/` of the checkpoint if there is one.
             size: Side of an image in pixels; by default what the network was made for.
             digest: SHA-256 of the files of the checkpoint and of the adapter, where it is known: the model's digest is made
@@ -108,10 +110,14 @@ class DiffusionModel:
         checkpoint = Path(checkpoint)
         refuse_pickles(checkpoint)
         part = network_part(checkpoint)
-        network = load(network_kind(part), part)
-        scheduler = read_scheduler(checkpoint)
         if adapter is None and (checkpoint / "adapter").is_dir():
             adapter = checkpoint / "adapter"
+        if str(device) == "meta" and adapter is None:
+            with torch.device("meta"):
+                network = network_from_config(checkpoint)
+        else:
+            network = load(network_kind(part), part)
+        scheduler = read_scheduler(checkpoint)
         if adapter is not None:
             refuse_pickles(Path(adapter))
             add_adapter(network, Path(adapter))

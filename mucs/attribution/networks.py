@@ -1,4 +1,8 @@
-"""How each kind of network is called: the items it takes, its conditioning, and its raw prediction."""
+"""How each kind of network is called: the items it takes, its conditioning, and its raw prediction.
+
+A `predict` function takes the network, noisy items (B, C, H, W), the time input (B,) of the parameterisation and
+the conditioning (B, …) by name, and gives the raw output, of the items' shape.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +22,15 @@ GUIDANCE = 3.5  # what diffusers' fine-tuning gives to networks that take their 
 
 @dataclass(frozen=True)
 class Kind:
-    """One class of network.
+    """One class of network; all but the first and the last are told from its configuration.
 
-    channels: of an item, from the configuration. conditioning: names of the tensors that go with an item.
-    predict: raw output (B, C, H, W) for noisy items of that shape and the time input (B,) of the parameterisation.
-    classes: how many class labels there are, None if it takes none.
+    Attributes:
+        predict: Its raw output.
+        conditioning: Names of the tensors that go with an item; InputError for what is not known.
+        classes: How many class labels there are, None if it takes none.
+        channels: C, of an item.
+        size: H and W of an item, as one number or two; None where the configuration does not say.
+        memory_format: In which it computes fastest.
     """
 
     predict: Callable[[Any, Tensor, Tensor, Conditioning], Tensor]
@@ -50,11 +58,13 @@ def guard_group_norms(network: nn.Module) -> None:
 
 
 def unet(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    """Of a UNet without prompts."""
     output: Tensor = network(x, time, **conditioning).sample
     return output
 
 
 def unet_conditioning(config: Any) -> tuple[str, ...]:
+    """Class labels, where it has an embedding of them; InputError if that is of another kind."""
     if config.class_embed_type is not None:
         raise InputError(
             f"The network embeds classes as {config.class_embed_type!r}; use a checkpoint with plain class labels."
@@ -63,10 +73,12 @@ def unet_conditioning(config: Any) -> tuple[str, ...]:
 
 
 def unet_classes(config: Any) -> int | None:
+    """How many class labels a UNet takes."""
     return None if config.num_class_embeds is None else int(config.num_class_embeds)
 
 
 def text_unet(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    """Of a UNet with prompts: Stable Diffusion 1, 2 and XL."""
     added = {name: conditioning[name] for name in ("text_embeds", "time_ids") if name in conditioning}
     rest = {name: value for name, value in conditioning.items() if name not in added}
     output: Tensor = network(x, time, added_cond_kwargs=added or None, **rest).sample
@@ -74,6 +86,7 @@ def text_unet(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning)
 
 
 def text_unet_conditioning(config: Any) -> tuple[str, ...]:
+    """Prompts, with class labels, and what XL adds; InputError if a network adds anything else."""
     if config.addition_embed_type not in (None, "text_time") or config.encoder_hid_dim_type is not None:
         what = config.addition_embed_type if config.encoder_hid_dim_type is None else config.encoder_hid_dim_type
         raise InputError(f"The network adds {what!r} to its prompts; use a Stable Diffusion 1, 2 or XL checkpoint.")
@@ -82,16 +95,19 @@ def text_unet_conditioning(config: Any) -> tuple[str, ...]:
 
 
 def dit(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    """Of a class-conditional DiT."""
     # the other half of the channels, if there is one, is the learned variance
     return unet(network, x, time, conditioning)[:, : x.shape[1]]
 
 
 def stable_diffusion_3(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    """Of a transformer of Stable Diffusion 3."""
     output: Tensor = network(x, timestep=time, **conditioning).sample
     return output
 
 
 def flux(network: Any, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    """Of a transformer of Flux, whose H and W are even."""
     batch, channels, height, width = x.shape
     h, w = height // 2, width // 2
     # patches of 2×2 become tokens

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mucs import InputError
+from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
+from mucs.attribution.losses import LossStore
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.parameterisation import ByLevel
 from mucs.attribution.seeds import stream
@@ -87,3 +89,15 @@ def null_loss_of(model: DiffusionModel, items: Items, given: float | Literal["au
     if given != "auto":
         return NullLoss(float(given))
     return null_loss_by_level(model, items) or NullLoss(estimate_null_loss(model, items, seed=seed))
+
+
+def with_null_loss(
+    settings: Unlearning, model: DiffusionModel, items: Items, store: LossStore, seed: int
+) -> Unlearning:
+    """The settings with L₀ as a number, estimated once for all that share the store; as they are where it goes by level."""
+    if settings.null_loss != "auto" or null_loss_by_level(model, items):
+        return settings
+    null_loss = store.number(
+        model, items, lambda: estimate_null_loss(model, items, seed=seed), what="null loss", seed=seed
+    )
+    return replace(settings, null_loss=null_loss)

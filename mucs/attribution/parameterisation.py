@@ -10,33 +10,68 @@ import torch
 from torch import Tensor
 
 from mucs import InputError
-from mucs.text import for_terminal
+from mucs.text import first_line
 
 Predict = Callable[[Tensor, Tensor], Tensor]  # noisy items (B, C, H, W) and the network's time input (B,) to its output
 ByLevel = Callable[[Tensor], Tensor]  # levels (B,) to L₀ at each, (B,) float64
 
 
 class Parameterisation(Protocol):
-    """One family of diffusion training losses.
+    """One family of diffusion training losses; what a level is, the family says.
 
-    levels: the lowest and the highest that the network can be asked about.
+    Attributes:
+        levels: The lowest and the highest that the network can be asked about.
     """
 
     levels: tuple[float, float]
 
     def schedule(self, count: int, shape: tuple[int, int, int]) -> Tensor:
-        """The sampler's schedule of `count` levels for items of that shape, noisiest first, (count,) float32."""
+        """The sampler's schedule.
+
+        Args:
+            count: How many levels.
+            shape: (C, H, W) of the items.
+
+        Returns:
+            Levels (count,) float32, noisiest first.
+
+        Raises:
+            InputError: If the model has fewer.
+        """
 
     def draw_levels(self, count: int, generator: torch.Generator) -> Tensor:
-        """`count` levels as training draws them, (count,) float32."""
+        """Draw levels as training does.
+
+        Args:
+            count: How many.
+            generator: Which random ones.
+
+        Returns:
+            (count,) float32.
+        """
 
     def losses(self, predict: Predict, x: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
-        """Training loss of each sample, mean over its pixels: (B, C, H, W), the same, (B,) to (B,)."""
+        """Training loss of each sample.
+
+        Args:
+            predict: The network.
+            x: Items (B, C, H, W).
+            noise: Unit Gaussians of that shape.
+            levels: (B,).
+
+        Returns:
+            (B,), means over pixels.
+        """
 
     def null_loss(self, power: float) -> ByLevel | None:
-        """What is left of the loss, by level, when all that is known of the items is their mean square `power`.
+        """What is left of the loss, by level, when all that is known of the items is their mean square.
 
-        None for EDM and v-prediction, whose targets are scaled so that an untrained network's loss, one number, is in reach.
+        Args:
+            power: The mean square.
+
+        Returns:
+            L₀ at each level. None for EDM and v-prediction, whose targets are scaled so that an untrained network's loss,
+            one number, is in reach.
         """
 
 
@@ -44,7 +79,18 @@ TRIED = 10  # levels
 
 
 def left_by_rescaling(power: float, signal: Tensor, spread: Tensor, of_item: float, of_noise: float) -> Tensor:
-    """Mean squared error of the best multiple of signal·x + spread·ε as a prediction of of_item·x + of_noise·ε; x has the mean square `power`, ε 1."""
+    """Mean squared error of the best multiple of signal·x + spread·ε as a prediction of of_item·x + of_noise·ε.
+
+    Args:
+        power: Mean square of x; that of ε is 1.
+        signal: (B,).
+        spread: (B,).
+        of_item: How much of the item is in what the network predicts.
+        of_noise: How much of the noise.
+
+    Returns:
+        (B,).
+    """
     return power * (of_noise * signal - of_item * spread) ** 2 / (power * signal**2 + spread**2)
 
 
@@ -73,14 +119,17 @@ class EDM:
         self.sign = 1.0 if known_prediction(scheduler, ("epsilon", "v_prediction")) == "epsilon" else -1.0
 
     def schedule(self, count: int, shape: tuple[int, int, int]) -> Tensor:
+        """σ of the sampler (table 1)."""
         self.scheduler.set_timesteps(count)
         sigmas: Tensor = self.scheduler.sigmas[:count].float()
         return sigmas
 
     def draw_levels(self, count: int, generator: torch.Generator) -> Tensor:
+        """Levels whose logarithm is from a normal distribution (table 1)."""
         return torch.exp(self.LOG_MEAN + self.LOG_STD * torch.randn(count, generator=generator))
 
     def losses(self, predict: Predict, x: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
+        """Error of the denoised item, weighed by level (equations 7 and 8)."""
         s, sigma = self.sigma_data, per_image(levels)
         noisy = x + sigma * noise
         c_skip = s**2 / (sigma**2 + s**2)
@@ -91,6 +140,7 @@ class EDM:
         return weight * (denoised - x).square().mean(dim=(1, 2, 3))
 
     def null_loss(self, power: float) -> ByLevel | None:
+        """None: at every level the target has unit variance."""
         return None
 
 
@@ -101,7 +151,7 @@ class DDPM:
         if type(scheduler).__name__ == "PNDMScheduler":  # its own schedule repeats levels, for Runge-Kutta steps
             from diffusers import DDIMScheduler
 
-            scheduler = DDIMScheduler.from_config(scheduler.config)  # type: ignore[no-untyped-call]
+            scheduler = DDIMScheduler.from_config(scheduler.config)
         self.scheduler = scheduler
         self.alphas_cumprod: Tensor = scheduler.alphas_cumprod.float()
         signal, betas = self.alphas_cumprod, scheduler.betas
@@ -114,6 +164,7 @@ class DDPM:
         self.prediction_type = known_prediction(scheduler, ("epsilon", "v_prediction", "sample"))
 
     def schedule(self, count: int, shape: tuple[int, int, int]) -> Tensor:
+        """Timesteps, as the sampler spaces them."""
         if count > len(self.alphas_cumprod):
             raise InputError(
                 f"A schedule of {count} levels is asked of a model with {len(self.alphas_cumprod)} timesteps; draw a smaller noise bank."
@@ -123,9 +174,11 @@ class DDPM:
         return timesteps
 
     def draw_levels(self, count: int, generator: torch.Generator) -> Tensor:
+        """Timesteps, all as likely."""
         return torch.randint(len(self.alphas_cumprod), (count,), generator=generator).float()
 
     def losses(self, predict: Predict, x: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
+        """Error of the predicted noise, item or velocity (equation 14)."""
         t = levels.long()
         alpha_bar = per_image(self.alphas_cumprod.to(x.device)[t])
         signal, spread = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
@@ -133,6 +186,7 @@ class DDPM:
         return (predict(signal * x + spread * noise, t) - target).square().mean(dim=(1, 2, 3))
 
     def null_loss(self, power: float) -> ByLevel | None:
+        """What rescaling the noisy item leaves of it; None for the velocity."""
         if self.prediction_type == "v_prediction":
             return None
         target = (0.0, 1.0) if self.prediction_type == "epsilon" else (1.0, 0.0)
@@ -153,6 +207,7 @@ class FlowMatching:
         self.levels = (0.0, 1.0)
 
     def schedule(self, count: int, shape: tuple[int, int, int]) -> Tensor:
+        """σ, shifted as the sampler does for items of that shape."""
         config = self.scheduler.config
         if config.use_dynamic_shifting:
             # the shift grows linearly with the number of tokens, patches of 2×2 (as Flux's sampler has it)
@@ -171,11 +226,13 @@ class FlowMatching:
         return shift * sigmas / (1 + (shift - 1) * sigmas)
 
     def losses(self, predict: Predict, x: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
+        """Error of the predicted velocity ε − x."""
         sigma = per_image(levels)
         velocity = predict((1 - sigma) * x + sigma * noise, levels * self.timesteps)
         return (velocity - (noise - x)).square().mean(dim=(1, 2, 3))
 
     def null_loss(self, power: float) -> ByLevel | None:
+        """What rescaling the noisy item leaves of it."""
         return lambda levels: left_by_rescaling(power, 1 - levels.double(), levels.double(), -1.0, 1.0)
 
 
@@ -205,10 +262,7 @@ def of(scheduler: Any) -> Parameterisation:
     except InputError:
         raise
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".:") or type(error).__name__
-        raise InputError(
-            f"The scheduler makes no schedule ({for_terminal(reason, 300)}); restore its configuration."
-        ) from None
+        raise InputError(f"The scheduler makes no schedule ({first_line(error)}); restore its configuration.") from None
     least, most = tried.levels
     if not (len(levels) and levels.isfinite().all() and least <= levels.min() and levels.max() <= most):
         raise InputError("The scheduler makes a schedule of levels that are none; restore its configuration.")

@@ -22,6 +22,7 @@ from mucs.attribution.mapped import mapped
 from mucs.attribution.model import DiffusionModel
 from mucs.files import replacing
 from mucs.parse import load_json
+from mucs.text import first_line
 
 MARKED = 64  # prompts that are embedded anew at most after a kill
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, SafetensorError)  # of what is broken
@@ -217,8 +218,7 @@ def _reading(folder: Path) -> Iterator[None]:
     except InputError:
         raise
     except UNREADABLE as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise InputError(f"{folder} cannot be read ({reason}); restore the checkpoint.") from None
+        raise InputError(f"{folder} cannot be read ({first_line(error)}); restore the checkpoint.") from None
 
 
 def _whole(part: Any, report: Mapping[str, Any]) -> Any:

@@ -9,9 +9,9 @@ from typing import Any
 
 from mucs import InputError
 from mucs.attribution.encode import Encoding
+from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.losses import Scoring
 from mucs.attribution.screening import Screening
-from mucs.attribution.unlearning import Unlearning
 
 MOST_NOISES = 100_000
 MOST = 2**53  # whole numbers from here on cannot be told apart in JSON

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mucs.attribution import DiffusionModel, Items, NoiseBank, denoising_losses
-from mucs.attribution.version import code_sha256
+from mucs.attribution.version import METHOD_SHA256
+from mucs.digests import source_sha256
 from mucs.evaluation import sampling
 from mucs.evaluation.retraining import Job, Retraining
 from mucs.evaluation.sampling import initial_noise, sample
@@ -50,7 +51,7 @@ class Answers:
         return {name: torch.stack([found[job][name] for job in jobs]) for name in ("images", "losses")}
 
     def _one(self, job: Job) -> dict[str, Tensor]:
-        code = code_sha256(__file__, str(sampling.__file__))
+        code = source_sha256(METHOD_SHA256, Path(__file__), Path(sampling.__file__))
         name = f"{self.generated.digest[:16]}-{self.bank.digest[:16]}-{self.steps}-{code[:16]}"
         path: Path = self.retraining.path(job).with_suffix(f".{name}.answer")
         if not path.exists():

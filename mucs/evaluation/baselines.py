@@ -17,7 +17,7 @@ from mucs import InputError
 from mucs.attribution import DiffusionModel, Items, NoiseBank, denoising_losses
 from mucs.attribution.likeness import likeness
 from mucs.attribution.seeds import stream
-from mucs.attribution.unlearning import trainable_names
+from mucs.attribution.trainable import trainable_names
 from mucs.evaluation.case import Case
 from mucs.evaluation.gradients import Output, differentiable, gradient, projected_gradients, squared_norms
 

@@ -15,8 +15,8 @@ from mucs.attribution import Items, LossStore, NoiseBank, Scoring, Screening, Un
 from mucs.attribution.addresses import address
 from mucs.attribution.losses import machine, measure
 from mucs.attribution.mapped import cached
+from mucs.attribution.null_loss import with_null_loss
 from mucs.attribution.screening import successive_halving
-from mucs.attribution.unlearning import with_null_loss
 from mucs.attribution.version import METHOD_SHA256
 from mucs.evaluation.case import Case
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from mucs.attribution import DiffusionModel, Items
 from mucs.attribution.losses import machine
-from mucs.attribution.version import code_sha256
+from mucs.attribution.version import METHOD_SHA256
+from mucs.digests import source_sha256
 from mucs.evaluation import training
 from mucs.evaluation.training import Recipe, fresh, train
 from mucs.files import replacing
@@ -64,7 +65,7 @@ class Retraining:
             "model": hashlib.sha256(described.encode()).hexdigest(),
             "items": self.items.digest,
             "recipe": asdict(self.recipe),
-            "code": code_sha256(str(training.__file__)),
+            "code": source_sha256(METHOD_SHA256, Path(training.__file__)),
             "machine": machine(self.like.device),
             **({} if self.from_scratch else {"from": self.like.digest}),
         }

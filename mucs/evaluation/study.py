@@ -24,7 +24,8 @@ from mucs.attribution import (
     estimate_null_loss,
     null_loss_by_level,
 )
-from mucs.attribution.version import code_sha256
+from mucs.attribution.version import METHOD_SHA256
+from mucs.digests import source_sha256
 from mucs.evaluation import baselines, gradients
 from mucs.evaluation.agreement import between
 from mucs.evaluation.answers import Answers, Similarity, feature_similarity, squared_error, structural
@@ -189,7 +190,7 @@ class Study:
         case = self.case
         about: list[Any] = [name, self.plan.timesteps, self.plan.levels, self.model.digest]
         about += [items.digest for items in (case.images, case.everyone, case.generated)]
-        about += [code_sha256(str(baselines.__file__), str(gradients.__file__))]
+        about += [source_sha256(METHOD_SHA256, Path(baselines.__file__), Path(gradients.__file__))]
         return self.folder / "scores" / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.safetensors"
 
     @property

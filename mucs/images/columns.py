@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mucs import InputError
-from mucs.text import for_terminal, is_fit
+from mucs.text import first_line, for_terminal, is_fit
 
 MOST_COLUMNS = 200
 FACTS = (  # what the inspection of an image adds to its row
@@ -28,8 +28,7 @@ def reading(what: str, form: str = "a table") -> Iterator[None]:
     except InputError:
         raise
     except (ValueError, OSError, csv.Error, pa.ArrowException, OverflowError) as error:
-        reason = for_terminal((str(error).splitlines() or [""])[0].rstrip("."), 200)
-        raise InputError(f"{what} cannot be read as {form} ({reason}); write it again.") from None
+        raise InputError(f"{what} cannot be read as {form} ({first_line(error)}); write it again.") from None
 
 
 def check_columns(names: Sequence[str], what: str) -> None:

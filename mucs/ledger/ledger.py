@@ -26,6 +26,7 @@ from mucs.ledger import catalogue, names
 from mucs.ledger.chain import GENESIS, Entry, link
 from mucs.ledger.questions import question
 from mucs.parse import load_json
+from mucs.text import first_line
 
 SCHEMA_VERSION = 6
 MEMORY = "2GB"  # that an analyst's query may take
@@ -338,11 +339,6 @@ def check(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool) ->
     if wrong:
         raise Altered(f"{path} was altered: {wrong}; restore it from a copy.")
     return not read_only and catalogue.is_earlier(found)
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what DuckDB says."""
-    return str(error).splitlines()[0].rstrip(".")
 
 
 def working_path(path: Path) -> Path:

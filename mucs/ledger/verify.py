@@ -31,6 +31,7 @@ from mucs.evidence.reading import raw_digests
 from mucs.ledger import catalogue, chain
 from mucs.ledger.ledger import SCHEMA_VERSION, Ledger
 from mucs.ledger.load import MEMBERS
+from mucs.text import first_line
 
 log = logging.getLogger("mucs.verify")
 
@@ -71,7 +72,7 @@ def first_fault(ledger: Ledger, head: str | None = None) -> str | None:
             or _invariant_fault(ledger)
         )
     except duckdb.Error as error:
-        return f"the file is damaged, or its tables are not a ledger's ({str(error).splitlines()[0]})"
+        return f"the file is damaged, or its tables are not a ledger's ({first_line(error)})"
     except (
         LookupError,
         TypeError,

@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
-from mucs.text import for_terminal
+from mucs.text import first_line
 from tasks.pull import Pulled
 from tasks.validate.kept import kept_result
 from tasks.validate.suite import Validation, holds, run_suite, some_rows
@@ -98,7 +98,7 @@ def try_out(model: DiffusionModel) -> None:
     try:
         loss = model.losses(torch.zeros(1, *model.shape), torch.ones(1, *model.shape), level, conditioning)
     except Exception as error:
-        reason = for_terminal((str(error).splitlines() or [type(error).__name__])[0].rstrip("."), 200)
-        raise InputError(f"The checkpoint's network cannot be run ({reason}); restore its config.json.") from None
+        said = first_line(error)
+        raise InputError(f"The checkpoint's network cannot be run ({said}); restore its config.json.") from None
     if not loss.isfinite().all():
         raise InputError("The checkpoint's network gives numbers that are not finite; restore its weights.")

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mucs.canonical import canonical, digest
+from mucs.digests import source_sha256
 from mucs.files import replacing
-from mucs.images.version import IMAGES_SHA256, source_sha256
+from mucs.images.version import IMAGES_SHA256
 
 log = logging.getLogger("mucs.validate")
 

@@ -117,9 +117,10 @@ def test_an_estimate_is_what_the_ledgers_runs_took_and_computes_nothing(
     command = words(registry, tmp_path, "estimated")
     found = json.loads(mucs(*command, "--workers", "3", "--estimate", "--json")[1])
     assert (found["items"], found["training"], found["held_out"], found["workers"]) == (5, 24, 8, 3)
-    assert (found["steps"], found["is_cap"]) == (24, True)
-    assert found["item_gradients"] == 24 * 16
-    assert 0 < found["item_seconds"] < found["seconds"]
+    assert found["steps_from"] in ("trial", "beginning")
+    assert 0 < found["steps"] <= found["max_steps"] == 24
+    assert found["item_gradients"] == round((found["steps"] + 1) * 16)
+    assert 0 < found["item_seconds"] <= found["item_seconds_at_cap"] < found["seconds"] <= found["seconds_at_cap"]
     assert "items an hour" in mucs(*command, "--estimate")[1]
     assert evidence("estimated") == {}
     assert not (tmp_path / "ledger.duckdb").exists()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mucs.text import for_spreadsheet, for_terminal, is_fit
+from mucs.text import first_line, for_spreadsheet, for_terminal, is_fit
 
 ANY = st.text(st.characters(codec=None, exclude_categories=()), max_size=60)
 
@@ -61,3 +61,17 @@ def test_numbers_and_names_stay(cell):
 )
 def test_no_cell_is_a_formula(cell, safe):
     assert for_spreadsheet(cell) == safe
+
+
+@pytest.mark.parametrize(
+    ("said", "first"),
+    [
+        ("no such table.\nLINE 1", "no such table"),
+        ("\n it broke:\n", "it broke"),
+        ("", "KeyError"),
+        ("\x1b[2J", "\\x1b[2J"),
+    ],
+)
+def test_the_first_line_of_an_error_fits_into_a_sentence(said, first):
+    assert first_line(KeyError() if not said else ValueError(said)) == first
+    assert len(first_line(ValueError("x" * 1000))) == 201

@@ -32,7 +32,7 @@ from mucs.attribution import (
 from mucs.attribution.bank import stratified_order
 from mucs.attribution.calibration import Calibration
 from mucs.attribution.skew import skews, standard_error
-from mucs.attribution.unlearning import trainable_names
+from mucs.attribution.trainable import trainable_names
 from tests.conftest import read_rows
 
 SETTINGS = Unlearning(learning_rate=3e-4, batch_size=8, max_steps=24)

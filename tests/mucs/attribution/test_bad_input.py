@@ -32,7 +32,8 @@ from mucs.attribution import (
 )
 from mucs.attribution.checkpoint import read_weights
 from mucs.attribution.losses import check
-from mucs.attribution.unlearning import mirrored_unlearning, trainable_names
+from mucs.attribution.trainable import trainable_names
+from mucs.attribution.unlearning import mirrored_unlearning
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 CONFIG, SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
@@ -37,16 +38,32 @@ def test_pairs_and_memory_are_those_of_the_attribution(world):
         screening=SETTINGS.screening,
         held_out=held_out,
     )
-    asked = found.once_forwards + found.item_forwards + found.item_gradients
-    assert (
-        asked <= sum(samples) <= asked + 2 * 4 + 16 * len(samples)
-    )  # the last look at a batch, and full micro-batches
-    assert (found.item_gradients, found.once_forwards) == (3 * 2 * 4, 24 * 2 + 12 * 6 + 8 * 8)
+    asked = found.once_forwards + found.item_forwards + found.item_gradients(3)
+    assert asked <= sum(samples) <= asked + 16 * len(samples)  # full micro-batches
+    assert (found.item_gradients(3), found.once_forwards) == (4 * 2 * 4, 24 * 2 + 12 * 6 + 8 * 8)
     weights = sum(p.numel() for p in model.network.parameters())
     assert 4 * weights < found.weights_bytes < found.step_bytes
     assert found.images_bytes == 33 * 3 * 8 * 8
-    timing = timed(model, SETTINGS, batches=1)
-    assert found.item_seconds(timing) > found.item_gradients * timing.gradient > 0
+
+
+def test_a_trial_says_how_long_an_item_takes_and_when_it_is_forgotten(world):
+    model = DiffusionModel.from_pretrained(world.checkpoint)
+    train, generated = read(world.train), read(world.generated)
+    needed = estimate(model, SETTINGS, 24, 0, 2)
+
+    def trial(**how):
+        settings = replace(SETTINGS, unlearning=replace(SETTINGS.unlearning, **how))
+        return timed(model, settings, train[:6], generated[:2], 24, seconds=0)
+
+    at_cap = trial()
+    assert (at_cap.steps, at_cap.forgotten) == (3, False)
+    assert needed.item_seconds(at_cap, 6) - needed.item_seconds(at_cap, 3) == pytest.approx(3 * at_cap.step)
+    assert needed.item_seconds(at_cap, 3) > 4 * at_cap.step > 0 < at_cap.forward
+    at_once = trial(null_loss=1e-6)
+    assert (at_once.steps, at_once.forgotten) == (0, True)
+    begun = trial(learning_rate=3e-4, max_steps=200, null_loss=1.0)
+    assert 3 < begun.steps <= 200
+    assert not begun.forgotten
 
 
 def test_checkpointing_and_micro_batches_make_a_step_smaller():

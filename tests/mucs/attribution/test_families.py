@@ -453,6 +453,19 @@ def write_adapter(form: str, checkpoint: Path, folder: Path) -> torch.nn.Module:
     return network
 
 
+def names_and_shapes(model: DiffusionModel) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in model.network.named_parameters()}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_names_shapes_and_the_bank_need_no_weights(name, checkpoints):
+    family, checkpoint = FAMILIES[name], checkpoints(name)
+    model, light = (family.read(checkpoint, device=device) for device in ("cpu", "meta"))
+    assert names_and_shapes(light) == names_and_shapes(model)
+    assert {value.device.type for value in light.network.parameters()} == {"meta"}
+    assert NoiseBank.draw(light, 4).digest == NoiseBank.draw(model, 4).digest
+
+
 FORMATS = {"peft": "sample", "diffusers": "stable-diffusion", "older diffusers": "stable-diffusion"}
 
 
@@ -467,6 +480,7 @@ def test_only_the_adapter_is_unlearned(form, checkpoints, tmp_path):
     losses = [m.losses(items.images, noise, levels, items[:].conditioning) for m in (model, written)]
     assert model.adapter
     assert torch.equal(*losses)
+    assert names_and_shapes(family.read(checkpoint, adapter=tmp_path, device="meta")) == names_and_shapes(model)
     assert model.digest != family.read(checkpoint).digest
 
     few = replace(SETTINGS, max_steps=2, null_loss=1000.0)

@@ -8,8 +8,9 @@ import torch
 from mucs import InputError
 from mucs.attribution import DiffusionModel, Unlearning, attribute, mirrored_unlearning
 from mucs.attribution.bank import NoiseBank
+from mucs.attribution.draws import different
 from mucs.attribution.losses import Scoring
-from mucs.attribution.unlearning import different, trainable_names
+from mucs.attribution.trainable import trainable_names
 from tests.mucs.attribution.test_attribute import read
 
 SETTINGS = Unlearning(learning_rate=3e-4, batch_size=8, max_steps=6, null_loss=10.0)

@@ -12,7 +12,7 @@ from PIL import Image
 from mucs import InputError
 from mucs.attribution import DiffusionModel, Items, NoiseBank, denoising_losses
 from mucs.attribution.seeds import stream
-from mucs.attribution.unlearning import trainable_names
+from mucs.attribution.trainable import trainable_names
 from mucs.evaluation.baselines import (
     dtrak,
     feature_cosine,
