@@ -146,14 +146,14 @@ def reference_unlearning(
 
 def reference(it: Case, which: list[int]) -> dict[str, Any]:
     """Unlearn, then score everything with both models, for each item anew."""
-    everyone, entries = torch.arange(len(it.images)), range(len(it.bank))
+    images, entries = torch.arange(len(it.images)), range(len(it.bank))
     unlearning = 0.0
     for k in which:
         began = time.monotonic()
         unlearned = reference_unlearning(it, k, REFERENCE)
         unlearning += time.monotonic() - began
         for model in (it.model, unlearned):
-            measure(model, it.images, it.bank, everyone, entries, Scoring())
+            measure(model, it.images, it.bank, images, entries, Scoring())
     return {"items": len(which), "unlearning": unlearning / len(which)}
 
 
@@ -186,9 +186,9 @@ def filled(it: Case) -> LossStore:
 
 def entry_skews(it: Case, unlearned: DiffusionModel) -> Tensor:
     """What each bank entry says of each training item: (N, M)."""
-    everyone, entries = torch.arange(len(it.images)), range(len(it.bank))
-    before = LossStore(WORK / "losses").table(it.model, it.images, it.bank, Scoring()).rows(everyone, entries)
-    return skews(before, measure(unlearned, it.images, it.bank, everyone, entries, Scoring()))
+    images, entries = torch.arange(len(it.images)), range(len(it.bank))
+    before = LossStore(WORK / "losses").table(it.model, it.images, it.bank, Scoring()).rows(images, entries)
+    return skews(before, measure(unlearned, it.images, it.bank, images, entries, Scoring()))
 
 
 def interleaved(first: Callable[[], Any], second: Callable[[], Any], rounds: int) -> tuple[float, float]:

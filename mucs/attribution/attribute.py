@@ -72,7 +72,7 @@ class Attribution:
     probe_after: float
 
     def against(self, calibration: Calibration) -> Attribution:
-        """The same with its standing among the calibration's decoys; InputError unless its prefix is the calibration's."""
+        """The same with its z-scores against the calibration's decoys; InputError unless its prefix is the calibration's."""
         if self.prefix != calibration.entries:
             raise InputError(
                 f"The calibration is of {calibration.entries} bank entries, the attribution kept its scores of {self.prefix}; make one of them anew."
@@ -80,7 +80,7 @@ class Attribution:
         null = calibration.null_scores[self.items]
         p = chance.own_p_values(self.prefix_scores, null)
         found = chance.discoveries(p, len(calibration.null_scores))
-        z = chance.standing(self.prefix_scores, null)
+        z = chance.z_scores(self.prefix_scores, null)
         return replace(self, decoy_p_values=p, decoy_z=z, decoy_discoveries=found)
 
 

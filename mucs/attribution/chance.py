@@ -19,7 +19,7 @@ def own_p_values(scores: Tensor, null: Tensor) -> Tensor:
     return (1 + (null >= scores[:, None]).sum(dim=1)).double() / (1 + null.shape[1])
 
 
-def standing(scores: Tensor, null: Tensor) -> Tensor:
+def z_scores(scores: Tensor, null: Tensor) -> Tensor:
     """How many standard deviations each item stands above its own null scores: (K,), (K, D) to (K,); NaN if D < 2."""
     return ((scores - null.mean(dim=1)) / null.std(dim=1)).double()
 

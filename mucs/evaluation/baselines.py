@@ -35,7 +35,7 @@ def random_scores(case: Case) -> Tensor:
     """Uniform in [0, 1), drawn anew for each generated item."""
     return torch.stack(
         [
-            torch.rand(len(case.everyone), generator=stream(case.seed, "random scores", one.digest))
+            torch.rand(len(case.candidates), generator=stream(case.seed, "random scores", one.digest))
             for one in each(case.generated)
         ]
     )
@@ -43,7 +43,7 @@ def random_scores(case: Case) -> Tensor:
 
 def pixel_cosine(case: Case) -> Tensor:
     """Cosine similarity of pixels, each image less its own mean: in [-1, 1]."""
-    return torch.stack([likeness(case.everyone, one.images[0]) for one in each(case.generated)])
+    return torch.stack([likeness(case.candidates, one.images[0]) for one in each(case.generated)])
 
 
 def mid_block_features(
@@ -93,8 +93,8 @@ def same_class(case: Case) -> Tensor:
     """
     if "class_labels" not in case.model.conditioning:
         raise InputError("The model takes no classes to compare; leave this method out.")
-    of_generated, of_everyone = (items[:].conditioning["class_labels"] for items in (case.generated, case.everyone))
-    return (of_generated[:, None] == of_everyone).float()
+    of_generated, of_candidates = (items[:].conditioning["class_labels"] for items in (case.generated, case.candidates))
+    return (of_generated[:, None] == of_candidates).float()
 
 
 def feature_cosine(case: Case, *, features: Features | None = None) -> Tensor:
@@ -109,9 +109,9 @@ def feature_cosine(case: Case, *, features: Features | None = None) -> Tensor:
         def features(items: Items) -> Tensor:
             return mid_block_features(case.model, items, seed=case.seed)
 
-    of_everyone, of_generated = (features(items[:]).float().cpu() for items in (case.everyone, case.generated))
-    mean = of_everyone[: len(case.images)].mean(dim=0)
-    a, b = (torch.nn.functional.normalize(of - mean, dim=1) for of in (of_generated, of_everyone))
+    of_candidates, of_generated = (features(items[:]).float().cpu() for items in (case.candidates, case.generated))
+    mean = of_candidates[: len(case.images)].mean(dim=0)
+    a, b = (torch.nn.functional.normalize(of - mean, dim=1) for of in (of_generated, of_candidates))
     return a @ b.T
 
 
@@ -131,20 +131,20 @@ def gradient_dot(case: Case, *, timesteps: int = 10, projection: int = 32768, co
         projected_gradients(
             case.model, items, output=OUTPUTS["loss"], timesteps=timesteps, size=projection, seed=case.seed
         )
-        for items in (case.generated, case.everyone)
+        for items in (case.generated, case.candidates)
     )
     if cosine:
         a, b = (torch.nn.functional.normalize(of, dim=1) for of in (a, b))
     return a @ b.T
 
 
-def kernel_scores(of_generated: Tensor, of_everyone: Tensor, count: int, damping: float) -> Tensor:
+def kernel_scores(of_generated: Tensor, of_candidates: Tensor, count: int, damping: float) -> Tensor:
     """φ(x_g)ᵀ (ΦᵀΦ + λI)⁻¹ φ(x_n): features (G, k) and (N + H, k) to (G, N + H) float32, λ = damping · mean ‖φ(x_n)‖².
 
     Φ (N, k) are the first `count` rows. As Φ(ΦᵀΦ + λI)⁻¹ = (ΦΦᵀ + λI)⁻¹Φ, the matrix to solve is N × N, in double
     precision; for the rows that are not in Φ, the inverse is (I − Φᵀ(ΦΦᵀ + λI)⁻¹Φ) / λ.
     """
-    of_images, of_others = of_everyone[:count], of_everyone[count:]
+    of_images, of_others = of_candidates[:count], of_candidates[count:]
     gram = (of_images @ of_images.T).double()
     weight = damping * gram.diagonal().mean()
     gram.diagonal().add_(weight)
@@ -184,13 +184,13 @@ def dtrak(
     """
     if output not in OUTPUTS:
         raise InputError(f"The output {output!r} is not known; use one of: {', '.join(OUTPUTS)}.")
-    of_generated, of_everyone = (
+    of_generated, of_candidates = (
         projected_gradients(
             case.model, items, output=OUTPUTS[output], timesteps=timesteps, size=projection, seed=case.seed
         )
-        for items in (case.generated, case.everyone)
+        for items in (case.generated, case.candidates)
     )
-    return kernel_scores(of_generated, of_everyone, len(case.images), damping)
+    return kernel_scores(of_generated, of_candidates, len(case.images), damping)
 
 
 CROSS_ATTENTION = ("*.attn2.to_k.weight", "*.attn2.to_v.weight")
@@ -250,7 +250,7 @@ def unlearning_scores(
     fisher += damping * fisher.mean()
     noise = torch.randn((levels, *model.shape), generator=stream(case.seed, "unlearning bank"))
     bank = NoiseBank(noise, model.parameterisation.schedule(levels, model.shape))
-    before = denoising_losses(model, case.everyone, bank, batch_size=batch_size).mean(dim=1)
+    before = denoising_losses(model, case.candidates, bank, batch_size=batch_size).mean(dim=1)
     found = []
     for one in each(case.generated):
         random = stream(case.seed, "gradient of unlearning", one.digest)
@@ -265,7 +265,7 @@ def unlearning_scores(
         with torch.no_grad():
             for p, part in zip(parameters, torch.split(change, [p.numel() for p in parameters]), strict=True):
                 p += part.view_as(p)
-        found.append(denoising_losses(unlearned, case.everyone, bank, batch_size=batch_size).mean(dim=1) - before)
+        found.append(denoising_losses(unlearned, case.candidates, bank, batch_size=batch_size).mean(dim=1) - before)
     return torch.stack(found)
 
 

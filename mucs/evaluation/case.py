@@ -33,7 +33,7 @@ class Case:
     seed: int = 0
 
     @cached_property
-    def everyone(self) -> Items:
+    def candidates(self) -> Items:
         """Whatever is scored: training items, then held-out ones, N + H in all."""
         return self.images if self.held_out is None else joined(self.images, self.held_out)
 

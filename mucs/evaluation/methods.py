@@ -50,7 +50,7 @@ class Mucs:
     def _unlearned(self, generated: Items | None = None, seed: int | None = None) -> list[tuple[Tensor, bool]]:
         """Entries (N + H, M) of each generated item, and whether its unlearning converged; in memory, or in the folder for good."""
         generated, seed = generated or self.case.generated, self.case.seed if seed is None else seed
-        candidates, model = self.case.everyone, self.case.model
+        candidates, model = self.case.candidates, self.case.model
         store = LossStore(self.folder and self.folder / "losses")
         settings = with_null_loss(self.settings, model, self.case.images, store, self.case.seed)
         which, columns = torch.arange(len(candidates)), range(len(self.bank))
@@ -58,7 +58,7 @@ class Mucs:
         about = {
             "model": model.digest,
             "images": self.case.images.digest,
-            "everyone": candidates.digest,
+            "candidates": candidates.digest,
             "bank": self.bank.digest,
             "settings": dataclasses.asdict(settings),
             "scoring": dataclasses.asdict(replace(self.scoring, score="skew")),
@@ -93,7 +93,7 @@ class Mucs:
         """The method's scores: (G, N + H)."""
         return self.entries(seed=seed).mean(dim=2)
 
-    def standing(self) -> Tensor:
+    def z_scores(self) -> Tensor:
         """How many standard deviations each item's score lies above its own scores for the case's decoys: (G, N + H).
 
         Raises:
@@ -105,14 +105,14 @@ class Mucs:
     def screened(self, screening: Screening) -> Tensor:
         """Scores of training items as screening leaves them: survivors by the full bank, what fell by the entries that it saw: (G, N).
 
-        What fell stays below what did not. The race is run again over entries that are there already; it is the one
-        that `attribute` runs.
+        What fell stays below what did not. Successive halving is run again over entries that are there already, as
+        `attribute` runs it.
         """
         entries = self.entries()[:, : len(self.case.images)]
-        return torch.stack([_raced(of, screening) for of in entries])
+        return torch.stack([_halved(of, screening) for of in entries])
 
 
-def _raced(entries: Tensor, screening: Screening) -> Tensor:
+def _halved(entries: Tensor, screening: Screening) -> Tensor:
     """(N, M) to (N,)."""
     rounds = successive_halving(
         screening, len(entries), entries.shape[1], lambda which, seen: entries[which, seen.start : seen.stop]

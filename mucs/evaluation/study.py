@@ -129,8 +129,8 @@ class Study:
         blank = Items(torch.zeros(count, *self.model.shape), labels)
         asked = Answers(self.retraining, blank, range(count), NoiseBank.draw(self.like, 1))
         generated = Items(asked.made(self.model), labels)
-        everyone = torch.arange(len(self.held_out))
-        return Case(self.model, self.images, generated, self.held_out[everyone[::2]], self.held_out[everyone[1::2]])
+        order = torch.arange(len(self.held_out))
+        return Case(self.model, self.images, generated, self.held_out[order[::2]], self.held_out[order[1::2]])
 
     @cached_property
     def mucs(self) -> Mucs:
@@ -157,7 +157,7 @@ class Study:
             "MUCS, difference": lambda case: replace(
                 self.mucs, scoring=replace(self.mucs.scoring, score="difference")
             ).scores(),
-            "MUCS, against decoys": lambda case: self.mucs.standing(),
+            "MUCS, against decoys": lambda case: self.mucs.z_scores(),
         }
 
     def check(self, judged: Sequence[str] = ()) -> None:
@@ -189,7 +189,7 @@ class Study:
         """Where a baseline's scores are kept; another version of the baselines has another place."""
         case = self.case
         about: list[Any] = [name, self.plan.timesteps, self.plan.levels, self.model.digest]
-        about += [items.digest for items in (case.images, case.everyone, case.generated)]
+        about += [items.digest for items in (case.images, case.candidates, case.generated)]
         about += [source_sha256(METHOD_SHA256, Path(baselines.__file__), Path(gradients.__file__))]
         return self.folder / "scores" / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.safetensors"
 
@@ -228,7 +228,7 @@ class Study:
     def suspicions(self) -> dict[str, Suspicion]:
         """What else than cause the scores could be made of, by method."""
         pixels, features = baselines.pixel_cosine(self.case), baselines.feature_cosine(self.case)
-        whole = len(self.case.everyone)
+        whole = len(self.case.candidates)
         return {
             name: suspicion(self.case, of, pixels, features, name)
             for name, of in self.scores.items()

@@ -13,10 +13,10 @@ def test_p_values_by_hand():
     torch.testing.assert_close(p, torch.tensor([1 / 4, 3 / 4, 1.0], dtype=torch.float64))
 
 
-def test_standing_by_hand():
+def test_z_scores_by_hand():
     scores, null = torch.tensor([3.0, 0.0]), torch.tensor([[0.0, 1.0, 2.0], [1.0, 0.0, -1.0]])
     torch.testing.assert_close(chance.own_p_values(scores, null), torch.tensor([1 / 4, 3 / 4], dtype=torch.float64))
-    torch.testing.assert_close(chance.standing(scores, null), torch.tensor([2.0, 0.0], dtype=torch.float64))
+    torch.testing.assert_close(chance.z_scores(scores, null), torch.tensor([2.0, 0.0], dtype=torch.float64))
 
 
 @given(st.lists(st.floats(0.001, 1), min_size=1, max_size=30), st.integers(0, 50))

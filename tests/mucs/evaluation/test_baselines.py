@@ -114,7 +114,7 @@ def test_features_may_be_given(case):
 
     found = feature_cosine(case, features=first_pixel)
     mean = first_pixel(case.images[:]).mean(dim=0)
-    a, b = first_pixel(case.everyone) - mean, first_pixel(case.generated[:]) - mean
+    a, b = first_pixel(case.candidates) - mean, first_pixel(case.generated[:]) - mean
     expected = torch.nn.functional.cosine_similarity(b[:, None], a[None], dim=2)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
@@ -129,12 +129,12 @@ def test_features_need_a_middle_block(case):
 def test_kernel_scores_are_the_ridge_of_the_paper():
     """For the items that it is fitted to, which are the first five, and for two others."""
     random = torch.Generator().manual_seed(0)
-    of_everyone, of_generated = (torch.randn(n, 9, generator=random, dtype=torch.float64) for n in (7, 3))
-    phi = of_everyone[:5]
+    of_candidates, of_generated = (torch.randn(n, 9, generator=random, dtype=torch.float64) for n in (7, 3))
+    phi = of_candidates[:5]
     strength = 0.3 * phi.square().sum(dim=1).mean()
     inverse = torch.linalg.inv(phi.T @ phi + strength * torch.eye(9))
-    found = kernel_scores(of_generated.float(), of_everyone.float(), 5, 0.3)
-    torch.testing.assert_close(found, (of_generated @ inverse @ of_everyone.T).float(), rtol=1e-4, atol=1e-5)
+    found = kernel_scores(of_generated.float(), of_candidates.float(), 5, 0.3)
+    torch.testing.assert_close(found, (of_generated @ inverse @ of_candidates.T).float(), rtol=1e-4, atol=1e-5)
 
 
 def test_dtrak_is_the_naive_computation_of_all_gradients(case, unconditional):
@@ -227,7 +227,7 @@ def test_unlearning_scores_are_the_first_order_change_of_losses(case):
     length = 0.01 * loss / (slope @ change)
     levels = model.parameterisation.schedule(5, model.shape)
     noise = torch.randn((5, *model.shape), generator=stream(0, "unlearning bank"))
-    slopes = [gradient(model, parameters, case.everyone[i : i + 1], noise, levels) @ change for i in range(32)]
+    slopes = [gradient(model, parameters, case.candidates[i : i + 1], noise, levels) @ change for i in range(32)]
     expected = length * torch.stack(slopes)
     assert torch.corrcoef(torch.stack([found, expected]))[0, 1] > 0.99
     torch.testing.assert_close(found.norm(), expected.norm(), rtol=0.1, atol=0)

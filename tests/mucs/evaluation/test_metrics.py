@@ -177,14 +177,14 @@ def test_the_class_alone_is_a_method(evaluated):
     assert scores[0].tolist() == [i % 2 for i in range(24)] + [i % 2 for i in range(4)]
 
 
-def test_standing_is_in_deviations_of_the_items_own_scores(evaluated, tmp_path):
+def test_z_scores_are_in_deviations_of_the_items_own_scores(evaluated, tmp_path):
     case, bank, settings = evaluated
     mucs = Mucs(case, bank, settings, folder=tmp_path)
     null = mucs.entries(case.decoys).mean(dim=2)
     expected = (mucs.scores() - null.mean(dim=0)) / null.std(dim=0)
-    torch.testing.assert_close(mucs.standing(), expected)
+    torch.testing.assert_close(mucs.z_scores(), expected)
     with pytest.raises(InputError, match="no decoys"):
-        Mucs(Case(case.model, case.images, case.generated), bank, settings).standing()
+        Mucs(Case(case.model, case.images, case.generated), bank, settings).z_scores()
 
 
 def test_identical_items_are_unlearned_once(evaluated, said):
