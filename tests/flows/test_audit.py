@@ -198,12 +198,11 @@ def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bytes(audite
     _, first = audited
     command = [sys.executable, "-m", "flows.cli", *words(registry, tmp_path, "killed")]
     environment = os.environ | {"MUCS_CACHE": str(tmp_path / "cache"), "PREFECT_API_URL": PREFECT_API_URL.value()}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    while not list((tmp_path / "cache").glob("work/items/*.safetensors")):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not list((tmp_path / "cache").glob("work/items/*.safetensors")):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "ledger.duckdb").exists()
     assert evidence("killed") == {}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

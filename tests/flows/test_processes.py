@@ -48,7 +48,7 @@ def running(mark: str) -> list[str]:
     return found
 
 
-@pytest.mark.server
+@pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_demo_that_is_stopped_or_killed_leaves_nothing_running(tmp_path, number, status):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
@@ -9,6 +10,8 @@ from mucs.attribution import DiffusionModel, NoiseBank, Scoring, Screening, Sett
 from mucs.attribution.checkpoint import network_from_config, read_scheduler
 from mucs.attribution.estimate import estimate, timed
 from tests.mucs.attribution.test_attribute import read
+
+pytestmark = pytest.mark.heavy
 
 SETTINGS = Settings(
     num_noises=8,
