@@ -139,6 +139,7 @@ def test_the_flows_look_before_they_pull(flow, registry, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.heavy
 def test_places_that_cannot_be_used_and_other_encodings_are_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     command = ("audit", "--registry", "r", "--results", "s3://evidence/x", "--licence", "L")
