@@ -34,11 +34,10 @@ FILES = {"run.json", "noise_bank.safetensors", "edges.parquet", "validations.jso
 
 def evidence(prefix: str) -> dict[str, bytes]:
     """Everything under a prefix of the evidence bucket, by the name below it."""
-    listed = client().list_objects_v2(Bucket="evidence", Prefix=prefix + "/").get("Contents", [])
-    return {
-        item["Key"].removeprefix(prefix + "/"): client().get_object(Bucket="evidence", Key=item["Key"])["Body"].read()
-        for item in listed
-    }
+    s3 = client()
+    listed = s3.list_objects_v2(Bucket="evidence", Prefix=prefix + "/").get("Contents", [])
+    keys = {item["Key"].removeprefix(prefix + "/"): item["Key"] for item in listed}
+    return {name: s3.get_object(Bucket="evidence", Key=key)["Body"].read() for name, key in keys.items()}
 
 
 def run_audit(registry, folder: Path, prefix: str, **changes):
