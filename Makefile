@@ -9,9 +9,9 @@ demo: .venv/installed
 
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-# what needs no server
+# a minute
 check: lint
-	$(PYTEST) -m "not slow and not server"
+	$(PYTEST) -m "not slow and not heavy"
 
 test: .venv/installed
 	$(PYTEST) -m "not slow"

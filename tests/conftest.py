@@ -1,6 +1,7 @@
 """The world that tests share: a trained tiny model, its data, a registry on a real S3 server, and a Prefect server."""
 
 import csv
+import fcntl
 import hashlib
 import logging
 import os
@@ -9,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,14 +27,18 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+# a test that uses one of these takes seconds: a server, or the command with all that it imports
+HEAVY = {"s3", "prefect_server", "mucs"}
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
-        if {"s3", "prefect_server"} & set(item.fixturenames):
-            item.add_marker("server")
+        if HEAVY & set(item.fixturenames):
+            item.add_marker("heavy")
 
 
 SIZE = 8
-FAST = {"num_noises": 8, "learning_rate": 3e-4, "unlearning_batch_size": 8, "max_steps": 24, "batch_size": 16}
+FAST = {"num_noises": 8, "learning_rate": 1e-3, "unlearning_batch_size": 8, "max_steps": 8, "batch_size": 16}
 
 
 def draw(seed: int, label: int) -> np.ndarray:
@@ -140,8 +146,20 @@ class World:
         return Path(shutil.copytree(getattr(self, name), to))
 
 
+def kept_checkpoint(cache: pytest.Cache, images: torch.Tensor, labels: torch.Tensor) -> Path:
+    """The trained model, from pytest's cache, or made there for all: anew if this file or what trains it is another."""
+    made_by = [Path(__file__).read_bytes(), torch.__version__.encode(), diffusers.__version__.encode()]
+    name = hashlib.sha256(b" ".join(made_by)).hexdigest()[:16]
+    folder = cache.mkdir("checkpoint")
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of the test processes one trains it
+        if not (folder / name).exists():
+            train_tiny(folder / "partial", images, labels).rename(folder / name)
+    return folder / name
+
+
 @pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
+def world(tmp_path_factory, pytestconfig) -> World:
     """24 training images of three holders, 8 held out, and 3 generated: two near-copies of t03 and t10, one new."""
     root = tmp_path_factory.mktemp("world")
     pictures = [draw(i, i % 2) for i in range(24)]
@@ -151,7 +169,8 @@ def world(tmp_path_factory) -> World:
     rows = [{"id": f"g{k}", "file_name": f"g{k}.png", "seed": k, "class": label} for k, label in enumerate((1, 0, 1))]
     generated = write_folder(root / "generated", [*nearly, draw(200, 1)], rows)
     images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    checkpoint = train_tiny(root / "checkpoint", images, torch.arange(24) % 2)
+    kept = kept_checkpoint(pytestconfig.cache, images, torch.arange(24) % 2)
+    checkpoint = Path(shutil.copytree(kept, root / "checkpoint"))
     return World(checkpoint, train, held_out, generated)
 
 

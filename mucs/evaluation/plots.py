@@ -53,7 +53,7 @@ def draw_matrix(values: Tensor, names: list[str], what: str, path: Path) -> None
     """A square table as colours, with its numbers where they are few."""
     size = 1.5 + 0.42 * len(names)
     figure, axes = _figure(size + 1, size)
-    image = axes.imshow(values, vmin=0, vmax=1, cmap="viridis")
+    image = axes.imshow(values.numpy(), vmin=0, vmax=1, cmap="viridis")
     axes.set(xticks=range(len(names)), yticks=range(len(names)), yticklabels=names)
     axes.set_xticklabels(names, rotation=90)
     if len(names) <= 16:
@@ -74,7 +74,7 @@ def draw_examples(generated: Tensor, images: Tensor, best: Tensor, path: Path) -
             left = column * (side + 1) + (side // 2 if column else 0)
             top = -k * (side + 1)
             shown = (image.permute(1, 2, 0) + 1) / 2
-            axes.imshow(shown.clamp(0, 1), extent=(left, left + side, top - side, top), interpolation="nearest")
+            axes.imshow(shown.clamp(0, 1).numpy(), extent=(left, left + side, top - side, top), interpolation="nearest")
     width = (best.shape[1] + 1) * (side + 1) + side // 2
     axes.set(xlim=(0, width), ylim=(-len(generated) * (side + 1), 0))
     _save(figure, path)

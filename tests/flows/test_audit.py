@@ -34,11 +34,10 @@ FILES = {"run.json", "noise_bank.safetensors", "edges.parquet", "validations.jso
 
 def evidence(prefix: str) -> dict[str, bytes]:
     """Everything under a prefix of the evidence bucket, by the name below it."""
-    listed = client().list_objects_v2(Bucket="evidence", Prefix=prefix + "/").get("Contents", [])
-    return {
-        item["Key"].removeprefix(prefix + "/"): client().get_object(Bucket="evidence", Key=item["Key"])["Body"].read()
-        for item in listed
-    }
+    s3 = client()
+    listed = s3.list_objects_v2(Bucket="evidence", Prefix=prefix + "/").get("Contents", [])
+    keys = {item["Key"].removeprefix(prefix + "/"): item["Key"] for item in listed}
+    return {name: s3.get_object(Bucket="evidence", Key=key)["Body"].read() for name, key in keys.items()}
 
 
 def run_audit(registry, folder: Path, prefix: str, **changes):
@@ -198,12 +197,11 @@ def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bytes(audite
     _, first = audited
     command = [sys.executable, "-m", "flows.cli", *words(registry, tmp_path, "killed")]
     environment = os.environ | {"MUCS_CACHE": str(tmp_path / "cache"), "PREFECT_API_URL": PREFECT_API_URL.value()}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    while not list((tmp_path / "cache").glob("work/items/*.safetensors")):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not list((tmp_path / "cache").glob("work/items/*.safetensors")):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "ledger.duckdb").exists()
     assert evidence("killed") == {}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -48,9 +48,10 @@ def signed(registry, prefect_server, tmp_path_factory):
 def own(signed, tmp_path, registry):
     """A copy of the ledger, and of what it published in a bucket without lock: (the ledger, its prefix)."""
     folder, run, settings = signed
-    for item in client().list_objects_v2(Bucket="locked", Prefix="runs/calibrations/")["Contents"]:
-        body = client().get_object(Bucket="locked", Key=item["Key"])["Body"].read()
-        client().put_object(Bucket="evidence", Key=f"{tmp_path.name}/{item['Key'].removeprefix('runs/')}", Body=body)
+    s3 = client()
+    for item in s3.list_objects_v2(Bucket="locked", Prefix="runs/calibrations/")["Contents"]:
+        body = s3.get_object(Bucket="locked", Key=item["Key"])["Body"].read()
+        s3.put_object(Bucket="evidence", Key=f"{tmp_path.name}/{item['Key'].removeprefix('runs/')}", Body=body)
     done = run_audit(
         *(registry, tmp_path, tmp_path.name), settings=settings, cache=folder / "cache", key=folder / "key"
     )
@@ -59,26 +60,24 @@ def own(signed, tmp_path, registry):
 
 
 def test_evidence_under_object_lock_cannot_be_deleted_and_is_the_same_as_without(signed, own):
-    _, run, _ = signed
+    (_, run, _), s3 = signed, client()
     names = {"run.json", "noise_bank.safetensors", "edges.parquet", "validations.json", "run.dsse.json"}
     unlocked = evidence(own[1])
     assert set(unlocked) == names
     for name in names:
         key = f"runs/{run}/{name}"
-        found = client().get_object(Bucket="locked", Key=key)
+        found = s3.get_object(Bucket="locked", Key=key)
         assert found["Body"].read() == unlocked[name]
         assert found["ObjectLockMode"] == "COMPLIANCE"
         left = found["ObjectLockRetainUntilDate"] - datetime.now(UTC)
         assert timedelta(days=2, hours=23) < left <= timedelta(days=3)
         with pytest.raises(ClientError, match=r"AccessDenied|WORM|locked|retention"):
-            client().delete_object(Bucket="locked", Key=key, VersionId=found["VersionId"])
+            s3.delete_object(Bucket="locked", Key=key, VersionId=found["VersionId"])
         with pytest.raises(ClientError, match=r"AccessDenied|WORM|locked|retention"):
-            client().delete_object(
-                Bucket="locked", Key=key, VersionId=found["VersionId"], BypassGovernanceRetention=True
-            )
-        assert client().get_object(Bucket="locked", Key=key)["Body"].read() == unlocked[name]
-    version = client().get_object(Bucket="evidence", Key=f"{own[1]}/run.json").get("VersionId")
-    client().delete_object(Bucket="evidence", Key=f"{own[1]}/run.json", **({"VersionId": version} if version else {}))
+            s3.delete_object(Bucket="locked", Key=key, VersionId=found["VersionId"], BypassGovernanceRetention=True)
+        assert s3.get_object(Bucket="locked", Key=key)["Body"].read() == unlocked[name]
+    version = s3.get_object(Bucket="evidence", Key=f"{own[1]}/run.json").get("VersionId")
+    s3.delete_object(Bucket="evidence", Key=f"{own[1]}/run.json", **({"VersionId": version} if version else {}))
     assert "run.json" not in evidence(own[1])
 
 
@@ -131,19 +130,20 @@ def test_what_was_published_is_read_from_s3_and_the_first_change_is_named(mucs, 
     assert "not a registry" in refused(mucs(*command, "--registry", ledger.parent / "nowhere"))
     assert "give it with --published" in refused(mucs("verify", "--ledger", ledger, "--registry", moved))
     (calibration,) = (f"{ledger.parent.name}/{name}" for name in evidence(ledger.parent.name) if "calibrations" in name)
+    s3 = client()
     keys = [f"{prefix}/{name}" for name in evidence(prefix)] + [calibration]
     for key in keys:
-        body = client().get_object(Bucket="evidence", Key=key)["Body"].read()
+        body = s3.get_object(Bucket="evidence", Key=key)["Body"].read()
         flipped = body[:-40] + bytes([body[-40] ^ 1]) + body[-39:]
-        client().put_object(Bucket="evidence", Key=key, Body=flipped)
+        s3.put_object(Bucket="evidence", Key=key, Body=flipped)
         status, out, _ = mucs(*command)
         assert status == 1
         assert f"s3://evidence/{key} was" in out
-        client().delete_object(Bucket="evidence", Key=key)
+        s3.delete_object(Bucket="evidence", Key=key)
         status, out, _ = mucs(*command)
         assert status == 1
         assert f"s3://evidence/{key} is gone" in out
-        client().put_object(Bucket="evidence", Key=key, Body=body)
+        s3.put_object(Bucket="evidence", Key=key, Body=body)
     assert mucs("keygen", ledger.parent / "other")[0] == 0
     status, out, _ = mucs(*command[:-1], ledger.parent / "other.pub")
     assert (status, "was not signed with" in out) == (1, True)

@@ -48,7 +48,7 @@ def running(mark: str) -> list[str]:
     return found
 
 
-@pytest.mark.server
+@pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_demo_that_is_stopped_or_killed_leaves_nothing_running(tmp_path, number, status):
@@ -139,6 +139,7 @@ def test_the_flows_look_before_they_pull(flow, registry, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.heavy
 def test_places_that_cannot_be_used_and_other_encodings_are_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     command = ("audit", "--registry", "r", "--results", "s3://evidence/x", "--licence", "L")

@@ -269,6 +269,7 @@ def drawn(tmp_path, monkeypatch):
     return training
 
 
+@pytest.mark.heavy
 def test_lines_can_be_rebuilt_by_hand_as_the_page_says(tmp_path, drawn):
     sample_statement(tmp_path)
     (query,) = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/royalties.md").read_text(), re.DOTALL)
@@ -281,6 +282,7 @@ def test_lines_can_be_rebuilt_by_hand_as_the_page_says(tmp_path, drawn):
         assert float(gross) == pytest.approx(rebuilt_gross, abs=0.011)
 
 
+@pytest.mark.heavy
 def test_the_demo_states_what_its_artists_are_owed(tmp_path, drawn):
     first = sample_statement(tmp_path)
     content = first.statement.content

@@ -61,20 +61,20 @@ def test_of_several_creators_one_is_first_and_stays(tmp_path):
 
 
 def test_what_a_killed_writer_left_goes_with_the_next_and_what_a_living_one_has_stays(tmp_path):
-    words = [sys.executable, "-c", KILLED]
-    dead, alive = (
-        subprocess.Popen([*words, tmp_path / name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for name in ("dead", "alive")
-    )
-    for writer in (dead, alive):
-        assert writer.stdout.readline() == "writing\n"
-    dead.send_signal(signal.SIGKILL)
-    dead.wait()
-    assert len(list(tmp_path.iterdir())) == 2
-    with replacing(tmp_path / "another") as partial:
-        partial.write_text("whole")
-        assert len(list(tmp_path.iterdir())) == 2  # this writer's and the living one's
-    alive.communicate("")
+    def writer(name):
+        command = [sys.executable, "-c", KILLED, tmp_path / name]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    with writer("dead") as dead, writer("alive") as alive:
+        for each in (dead, alive):
+            assert each.stdout.readline() == "writing\n"
+        dead.send_signal(signal.SIGKILL)
+        dead.wait()
+        assert len(list(tmp_path.iterdir())) == 2
+        with replacing(tmp_path / "another") as partial:
+            partial.write_text("whole")
+            assert len(list(tmp_path.iterdir())) == 2  # this writer's and the living one's
+        alive.communicate("")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"another": "whole", "alive": "half"}
 
 

@@ -22,6 +22,8 @@ from tasks.pull import as_pulled
 from tasks.s3 import client
 from tests.conftest import FAST, draw
 
+pytestmark = pytest.mark.heavy
+
 FEW = {"max_steps": 3, "screening": [[2, 0.5]], "recall_sample": 1, "decoys": 3, "calibration_noises": 4}
 
 

@@ -35,6 +35,8 @@ from mucs.attribution.skew import skews, standard_error
 from mucs.attribution.trainable import trainable_names
 from tests.conftest import read_rows
 
+pytestmark = pytest.mark.heavy
+
 SETTINGS = Unlearning(learning_rate=3e-4, batch_size=8, max_steps=24)
 SCORING = Scoring(batch_size=16)
 

@@ -11,6 +11,8 @@ from mucs.attribution.checkpoint import network_from_config, read_scheduler
 from mucs.attribution.estimate import estimate, timed
 from tests.mucs.attribution.test_attribute import read
 
+pytestmark = pytest.mark.heavy
+
 SETTINGS = Settings(
     num_noises=8,
     unlearning=Unlearning(batch_size=4, max_steps=3, null_loss=100.0),

@@ -291,6 +291,7 @@ def best(model: DiffusionModel, items: Items, settings: Unlearning) -> int:
     return int(found.items[0])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in FAMILIES]
 )
@@ -327,6 +328,7 @@ def test_the_null_loss_by_level_is_what_the_best_rescaling_leaves(name, checkpoi
         assert float(null_loss(at)[0]) == pytest.approx(least, rel=0.03, abs=2e-6)
 
 
+@pytest.mark.heavy
 def test_what_predicts_noise_can_forget(checkpoints):
     """At the noisiest levels the noise is nearly the input: no forgetting brings the loss near an untrained network's."""
     family = FAMILIES["epsilon"]
@@ -492,6 +494,7 @@ def test_only_the_adapter_is_unlearned(form, checkpoints, tmp_path):
         mirrored_unlearning(model, items[[PLANTED]], items, few)
 
 
+@pytest.mark.heavy
 def test_unlearning_an_adapter_finds_what_it_learned(checkpoints, tmp_path):
     family = FAMILIES["sample"]
     write_adapter("peft", checkpoints("sample"), tmp_path)

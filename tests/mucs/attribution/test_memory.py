@@ -13,6 +13,8 @@ from mucs.attribution.losses import Scoring
 from mucs.attribution.trainable import trainable_names
 from tests.mucs.attribution.test_attribute import read
 
+pytestmark = pytest.mark.heavy
+
 SETTINGS = Unlearning(learning_rate=3e-4, batch_size=8, max_steps=6, null_loss=10.0)
 
 

@@ -16,6 +16,8 @@ from mucs import InputError
 from mucs.attribution import DiffusionModel, Items, LossStore, NoiseBank, Scoring, denoising_losses
 from mucs.attribution.losses import machine
 
+pytestmark = pytest.mark.heavy
+
 ITEMS = 40
 SCORING = Scoring(batch_size=4)
 PROCESS = """
@@ -51,10 +53,8 @@ def expected(model, items):
 
 
 def start(world, store):
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROCESS, world.checkpoint, store], stdout=subprocess.PIPE, text=True
-    )
-    return process
+    command = [sys.executable, "-c", PROCESS, world.checkpoint, store]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def read(store):
@@ -63,19 +63,19 @@ def read(store):
 
 
 def test_two_processes_fill_one_table(world, expected, tmp_path):
-    processes = [start(world, tmp_path) for _ in range(2)]
-    assert [process.wait() for process in processes] == [0, 0]
+    with start(world, tmp_path) as one, start(world, tmp_path) as other:
+        pass
+    assert (one.returncode, other.returncode) == (0, 0)
     assert torch.equal(read(tmp_path), expected)
     assert [path.suffix for path in tmp_path.iterdir()] == [".f32"]
 
 
 def test_a_killed_process_leaves_what_it_measured(world, model, items, expected, tmp_path):
-    process = start(world, tmp_path)
-    assert process.stdout.readline() == "ready\n"
-    while read(tmp_path).isnan().all():
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with start(world, tmp_path) as process:
+        assert process.stdout.readline() == "ready\n"
+        while read(tmp_path).isnan().all():
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
     left = read(tmp_path)
     known = ~left.isnan()
     assert known.any()

@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.heavy
+
 # Every single parameter of both UNets, and a network's norms all at once: the gradient in channels-last on a CPU, where
 # torch's group norm has died, and in the default layout at double precision.
 EVERY_CHOICE = """

@@ -12,6 +12,8 @@ import pytest
 from mucs.attribution import Calibration
 from mucs.attribution.version import METHOD_SHA256
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).parents[3]
 KEEP = """
 import json, sys, torch

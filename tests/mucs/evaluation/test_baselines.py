@@ -29,6 +29,8 @@ from mucs.evaluation.case import Case
 from mucs.evaluation.gradients import Projection, differentiable, gradient, projected_gradients, squared_norms
 from tests.conftest import read_rows
 
+pytestmark = pytest.mark.heavy
+
 SMALL = {"timesteps": 5, "projection": 4096}
 METHODS = {
     "pixel cosine": pixel_cosine,

@@ -19,6 +19,8 @@ from mucs.evaluation.methods import Mucs
 from mucs.evaluation.metrics import bootstrap, exceeds, ranks, shared, spearman
 from mucs.evaluation.tables import tables
 
+pytestmark = pytest.mark.heavy
+
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

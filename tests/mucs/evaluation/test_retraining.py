@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import pytest
@@ -16,6 +15,8 @@ from mucs.evaluation.retraining import Job, Retraining
 from mucs.evaluation.sampling import initial_noise, sample
 from mucs.evaluation.training import Recipe, fresh, small_unet, train
 from tests.conftest import SIZE, draw
+
+pytestmark = pytest.mark.heavy
 
 RECIPE = Recipe(steps=40, batch_size=8, learning_rate=3e-3, warmup_steps=10, ema_decay=0.9)
 
@@ -155,13 +156,11 @@ print("done", *sorted(path.name for path in Path(sys.argv[1]).iterdir()))
 def test_a_queue_that_is_killed_goes_on_with_the_next_job(tmp_path):
     command = [sys.executable, "-u", "-c", SCRIPT, tmp_path / "queue"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    for line in running.stdout:
-        if "2 of 6" in line:
-            running.send_signal(signal.SIGKILL)
-            break
-    running.wait()
-    time.sleep(0.1)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
+        for line in running.stdout:
+            if "2 of 6" in line:
+                running.send_signal(signal.SIGKILL)
+                break
     whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "queue").glob("*.safetensors")}
     assert 2 <= len(whole) < 6
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout

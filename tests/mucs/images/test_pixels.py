@@ -59,11 +59,10 @@ def test_processes_end_with_the_one_that_started_them(world, tmp_path):
     (folder / "t09.png").unlink()
     os.mkfifo(folder / "t09.png")  # nobody writes to it: whoever reads it waits for good
     words = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "pixels.u8")]
-    main = subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.PIPE)
-    assert main.stdout.readline() == b"ready\n"
-    others = wait_for(lambda: len(found := children(main.pid)) > 1 and found)
-    main.send_signal(signal.SIGKILL)
-    main.wait()
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as main:
+        assert main.stdout.readline() == b"ready\n"
+        others = wait_for(lambda: len(found := children(main.pid)) > 1 and found)
+        main.send_signal(signal.SIGKILL)
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in others))
 
 

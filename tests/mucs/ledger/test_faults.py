@@ -18,6 +18,8 @@ from mucs.ledger import ledger as file
 from mucs.ledger.rights import record_derivation
 from tests.mucs.ledger.test_ledger import load, make_run
 
+pytestmark = pytest.mark.heavy
+
 # loads run "b" of a folder in a process of its own, which kills itself at a point
 LOADER = """
 import os, signal, sys

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from mucs import ledger as store
 from mucs.ledger import Ledger, catalogue, first_fault
 from mucs.ledger.rights import record_derivation
 from tests.mucs.ledger.test_ledger import load, make_run
+
+pytestmark = pytest.mark.heavy
 
 # definitions that lie, or stand where none should
 DEFINITIONS = {
@@ -83,12 +86,17 @@ def answers(path):
         ]
 
 
+@pytest.fixture(scope="module")
+def true_answers(whole):
+    return answers(whole)
+
+
 @pytest.mark.parametrize("statement", DEFINITIONS)
-def test_what_a_file_defines_is_named_and_changes_no_answer(whole, altered, mucs, statement):
+def test_what_a_file_defines_is_named_and_changes_no_answer(true_answers, altered, mucs, statement):
     path = altered(statement)
     with Ledger.open(path) as ledger:
         assert DEFINITIONS[statement] in (first_fault(ledger) or "nothing was found")
-    assert answers(path) == answers(whole)
+    assert answers(path) == true_answers
     before = path.read_bytes()
     with pytest.raises(InputError, match="was altered"), Ledger.open(path, read_only=False) as ledger:
         store.load(ledger, make_run(path.parent, "b"))
@@ -169,10 +177,17 @@ def interruptible():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def has_open(pid: int, path: Path) -> bool:
+    return path in (Path(os.path.realpath(file)) for file in Path(f"/proc/{pid}/fd").iterdir())
+
+
 def test_ctrl_c_ends_a_query_at_once(whole):
     command = [sys.executable, "-m", "flows.cli", "sql", SLOW, "--ledger", str(whole)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible) as process:
-        time.sleep(3)
+        while not has_open(process.pid, whole):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        time.sleep(1)  # and the query runs
         asked = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()

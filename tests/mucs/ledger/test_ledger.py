@@ -221,6 +221,7 @@ def test_a_load_that_fails_leaves_nothing(path, tmp_path, select, message):
         assert first_fault(ledger) is None
 
 
+@pytest.mark.heavy
 @given(
     scores=st.lists(st.floats(-1, 1) | st.floats(-1e6, 1e6), min_size=4, max_size=4),
     p=st.floats(1e-6, 1) | st.just(math.nan),

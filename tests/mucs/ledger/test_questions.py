@@ -13,6 +13,8 @@ from mucs.ledger.questions import names, question
 from mucs.ledger.rights import artifact, read_rights, record_derivation, record_rights, withdraw
 from tests.mucs.ledger.test_ledger import GENERATED, TRAINING, make_run
 
+pytestmark = pytest.mark.heavy
+
 SCORES = {"a": (0.4, 0.2, -0.1, -0.3), "b": (0.9, 0.3, 0.1, 0.0)}
 
 

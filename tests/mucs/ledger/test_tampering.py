@@ -17,6 +17,8 @@ from mucs.royalties.dispute import move_dispute, open_dispute
 from tests.mucs.ledger.test_ledger import TRAINING
 from tests.mucs.royalties.test_statement import USAGE, World
 
+pytestmark = pytest.mark.heavy
+
 # What is not found, and why it need not be: numbers are the file's own, and these two items have the same edges and outcomes.
 NOT_FOUND = {"generated_items.generated_id: two rows swapped"}
 

@@ -11,6 +11,8 @@ from mucs.ledger import Ledger, first_fault, verify
 from mucs.ledger.rights import Right, record_derivation, record_rights, withdraw
 from tests.mucs.ledger.test_ledger import TRAINING, make_run
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):

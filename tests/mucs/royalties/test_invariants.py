@@ -11,6 +11,8 @@ from mucs.ledger.verify import INVARIANTS
 from mucs.royalties.dispute import move_dispute, open_dispute
 from tests.mucs.royalties.test_statement import USAGE, World
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):

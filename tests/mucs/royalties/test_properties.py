@@ -22,6 +22,8 @@ from mucs.royalties.dispute import move_dispute, open_dispute
 from mucs.royalties.issue import OF_THE_ISSUE
 from mucs.royalties.usage import Use
 
+pytestmark = pytest.mark.heavy
+
 HOLDERS = ("Ada", "Ben", "Cleo", "unknown")
 SUSPENSE = "Held back"
 LAST_DIGIT = Decimal(

@@ -24,6 +24,8 @@ from mucs.royalties.usage import Use
 from tests.mucs.ledger.test_ledger import GENERATED, TRAINING, make_run
 from tests.mucs.royalties.test_properties import money_holds
 
+pytestmark = pytest.mark.heavy
+
 CONTRACT = """\
 id: art-2026
 version: 1
