@@ -2,6 +2,7 @@
 
     python benchmarks/ledger.py                                        # 2,000 generated × 50,000 training items, 500 holders
     python benchmarks/ledger.py --generated 200 --training 5000        # a small one, to try it
+    python benchmarks/ledger.py --items 250000 1000000                 # only loads of training sets of so many items
 
 Four runs, as four audits would bring them, each of a quarter of the generated items, unscreened and calibrated. Every
 stage runs in a process of its own, and prints its figures for the first half of the edges and for all of them. What was
@@ -13,13 +14,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +290,33 @@ minimum_payout: 5.00
 """
 
 
+def load_items(count: int) -> Iterator[str]:
+    """The first load of a training set, and that of the next run over it, with a handful of edges each."""
+    from tests.factories import staged_run
+
+    names = [f"item {k:08d}" for k in range(count)]
+    said = {"id": names, "sha256": [hashlib.sha256(name.encode()).hexdigest() for name in names]}
+    said |= {"rights_holder": [f"holder {k % 1000:04d}" for k in range(count)], "licence": ["CC-BY-4.0"] * count}
+    said |= {"date": ["2024-01-01"] * count, "file_name": [f"{name}.png" for name in names]}
+    rows = canonical_rows(pa.table(said))
+    del names, said
+    with tempfile.TemporaryDirectory(dir=HERE) as folder:
+        path = Path(folder) / "ledger.duckdb"
+        for which in ("first", "next"):
+            run = staged_run(Path(folder), noise_bank=hashlib.sha256(which.encode()).hexdigest())
+            run = replace(run, training=pa.concat_tables([run.training, rows]))
+            before, began = peak(), time.process_time()
+            with Ledger.open(path, read_only=False) as ledger:
+                assert store.load(ledger, run)
+            figures = (f"{time.process_time() - began:.1f}", before, peak(), f"{path.stat().st_size / count:.0f}")
+            yield f"| {count:,} | {which} | {' | '.join(map(str, figures))} |"
+
+
+def peak() -> int:
+    """MB that this process has taken at the most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
 def statement(world: World) -> Iterator[str]:
     """A month's statement, over generated items all of which were used, each on a copy of the ledger."""
     contract, usage = world.folder / "contract.yaml", world.folder / "usage.csv"
@@ -341,9 +371,22 @@ def main() -> None:
     parser.add_argument("--generated", type=int, default=2000, help="generated items")
     parser.add_argument("--training", type=int, default=50_000, help="training items")
     parser.add_argument("--holders", type=int, default=500, help="rights holders")
+    parser.add_argument("--items", type=int, nargs="+", help="load training sets of so many items, and nothing else")
     parser.add_argument("--only", choices=STAGES, help="measure this stage again")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.items and len(given.items) > 1:
+        print(
+            "| training items | load | CPU s | peak MB before | peak MB | bytes an item |\n|---|---|---|---|---|---|",
+            flush=True,
+        )
+        for count in given.items:  # each in a process of its own
+            subprocess.run([sys.executable, __file__, "--items", str(count)], check=True)
+        return
+    if given.items:
+        for line in load_items(*given.items):
+            print(line, flush=True)
+        return
     world = World(given.generated, given.training, given.holders)
     if given.stage:
         for line in STAGES[given.stage](world):

@@ -39,5 +39,6 @@ def stage_edges(outcome: Outcome) -> tuple[Path, list[dict[str, Any]], list[str]
 
 
 def edge_ends(images: ImageSet) -> pa.Table:
-    """What edges say of training items: `row_sha256`, `id` and `sha256`."""
-    return pa.table({"row_sha256": images.row_sha256, **{name: images.rows[name] for name in ("id", "sha256")}})
+    """What edges say of training items: `row_sha256`, `id` and `sha256`, each in one piece, which the edges of all items share."""
+    columns = {"row_sha256": images.row_sha256, **{name: images.rows[name] for name in ("id", "sha256")}}
+    return pa.table(columns).combine_chunks()

@@ -383,10 +383,10 @@ LEDGERS = {
     "a folder for a log": (with_a_folder_for_a_log, "is not a DuckDB file, or is damaged"),
     "another database": (by_sql("CREATE TABLE edges (x INTEGER)"), "is a DuckDB file but not a ledger; give another"),
     "a view for a ledger": (by_sql("CREATE VIEW ledger AS SELECT 6 AS schema_version"), "is a DuckDB file but not a ledger"),
-    "no version": (by_sql("DELETE FROM ledger", whole=True), "is of schema None, this program reads 6; use"),
-    "a version to come": (by_sql("UPDATE ledger SET schema_version = 99", whole=True), "is of schema 99, this program reads 6; use"),
+    "no version": (by_sql("DELETE FROM ledger", whole=True), "is of schema None, this program reads 6 and 7; use"),
+    "a version to come": (by_sql("UPDATE ledger SET schema_version = 99", whole=True), "is of schema 99, this program reads 6 and 7; use"),
     "a version in text": (by_sql("CREATE TABLE ledger (v VARCHAR); INSERT INTO ledger VALUES (chr(27) || '[2J')"), "is of schema \\x1b[2J, this program"),
-    "a version of many digits": (by_sql("CREATE TABLE ledger (v HUGEINT); INSERT INTO ledger VALUES (10::HUGEINT ** 38)"), "this program reads 6; use"),
+    "a version of many digits": (by_sql("CREATE TABLE ledger (v HUGEINT); INSERT INTO ledger VALUES (10::HUGEINT ** 38)"), "this program reads 6 and 7; use"),
     "the version alone": (by_sql("CREATE TABLE ledger (v INTEGER); INSERT INTO ledger VALUES (6)"), "was altered: its table"),
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mucs.evidence.edges import NUMBERS, given_back
-from mucs.evidence.reading import RowGroup, read_groups
+from mucs.evidence.reading import Part, read_parts
 
 RANGED = ("score", "standard_error", "seed_spread", "p_value", "decoy_p_value")  # numbers whose range is looked at
 HOLDS = ("score is there", "numbers are finite", "decimals are right", "rank is right", "score falls with rank")
@@ -18,7 +18,7 @@ NAMED_ONCE, COMPLETE = "pair is named once", "edges are complete"
 
 
 def edge_checks(path: Path, expected: Mapping[str, int], decoys: int | None = None) -> pa.Table:
-    """What is to be looked at of a file's edges; no more than a row group of them is held.
+    """What is to be looked at of a file's edges; no more than a row group of them is held, and a part of it as numbers.
 
     Args:
         path: a file as `write_edges` writes it.
@@ -32,22 +32,22 @@ def edge_checks(path: Path, expected: Mapping[str, int], decoys: int | None = No
     Raises:
         InputError: if the file is none of edges.
     """
-    parts, before = [_no_edges()], _Before()
-    for group in read_groups(path):
-        position, falls, once = before.continued_by(group)
-        score = group.numbers["score"]
-        finite = ~np.any([np.isinf(values) for values in group.numbers.values()], axis=0)
-        held = (~np.isnan(score), finite, _decimals_are_right(group, decoys), group.rank == position, falls)
-        columns = {name: pa.array(group.numbers[name], from_pandas=True) for name in RANGED}
+    found, before = [_no_edges()], _Before()
+    for part in read_parts(path):
+        position, falls, once = before.continued_by(part)
+        score = part.numbers["score"]
+        finite = ~np.any([np.isinf(values) for values in part.numbers.values()], axis=0)
+        held = (~np.isnan(score), finite, _decimals_are_right(part, decoys), part.rank == position, falls)
+        columns = {name: pa.array(part.numbers[name], from_pandas=True) for name in RANGED}
         columns |= {name: pa.array(values) for name, values in zip((*HOLDS, NAMED_ONCE), (*held, once), strict=True)}
-        item = pa.DictionaryArray.from_arrays(pa.array(group.item), pa.array(group.items, pa.string()))
+        item = pa.DictionaryArray.from_arrays(pa.array(part.item), pa.array(part.items, pa.string()))
         edges = pa.table({"item": item.dictionary_decode(), "edges": pa.array(np.ones(len(item), np.int64)), **columns})
-        parts.append(_by_item(edges, {f"{name}_{bound}": name for name in RANGED for bound in ("min", "max")}))
-    whole = pa.concat_tables(parts)
-    found = _by_item(whole, {name: name for name in whole.column_names if name.endswith(("_min", "_max"))})
-    counts = zip(found["item"].to_pylist(), found["edges"].to_pylist(), strict=True)
+        found.append(_by_item(edges, {f"{name}_{bound}": name for name in RANGED for bound in ("min", "max")}))
+    parts = pa.concat_tables(found)
+    whole = _by_item(parts, {name: name for name in parts.column_names if name.endswith(("_min", "_max"))})
+    counts = zip(whole["item"].to_pylist(), whole["edges"].to_pylist(), strict=True)
     complete = pa.array([count == expected.get(item) for item, count in counts], pa.bool_())
-    return found.drop_columns("edges").append_column(COMPLETE, complete)
+    return whole.drop_columns("edges").append_column(COMPLETE, complete)
 
 
 def _by_item(table: pa.Table, bounds: Mapping[str, str]) -> pa.Table:
@@ -60,53 +60,53 @@ def _by_item(table: pa.Table, bounds: Mapping[str, str]) -> pa.Table:
 
 
 def _no_edges() -> pa.Table:
-    """The parts of no row groups."""
+    """What is found of no edges."""
     kinds = {f"{name}_{bound}": pa.float64() for name in RANGED for bound in ("min", "max")}
     kinds |= dict.fromkeys((*HOLDS, NAMED_ONCE), pa.bool_())
     return pa.schema([("item", pa.string()), ("edges", pa.int64()), *kinds.items()]).empty_table()
 
 
 class _Before:
-    """The edges of the item that the last row group ended with, which the next may go on with."""
+    """The edges of the item that the last part ended with, which the next may go on with."""
 
     def __init__(self) -> None:
         self.item, self.position, self.score = "", 0, np.inf
         self.pairs = np.empty(0, np.uint64)
 
-    def continued_by(self, group: RowGroup) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    def continued_by(self, part: Part) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
         """How each edge follows the one before it.
 
         Returns:
             Of each edge: its place among its item's, from 1; whether its score is no higher than the one's before it; and
             whether no edge before it is of the same pair.
         """
-        count, score = len(group.rank), group.numbers["score"]
-        first = np.flatnonzero(np.diff(group.item, prepend=-1))  # edge of each stretch of one item's
-        goes_on = group.items[group.item[0]] == self.item
+        count, score = len(part.rank), part.numbers["score"]
+        first = np.flatnonzero(np.diff(part.item, prepend=-1))  # edge of each stretch of one item's
+        goes_on = part.items[part.item[0]] == self.item
         position = np.arange(1, count + 1) - np.repeat(first, np.diff([*first, count]))
         position[: first[1] if len(first) > 1 else count] += self.position if goes_on else 0
         higher = np.diff(score, prepend=self.score) > 0
         higher[first[1:] if goes_on else first] = False
-        pairs = np.concatenate([self.pairs, _pairs(group)]) if goes_on else _pairs(group)
+        pairs = np.concatenate([self.pairs, _pairs(part)]) if goes_on else _pairs(part)
         once = _is_first(pairs)[-count:]
-        self.item, self.position, self.score = group.items[group.item[-1]], int(position[-1]), score[-1]
+        self.item, self.position, self.score = part.items[part.item[-1]], int(position[-1]), score[-1]
         self.pairs = pairs[-self.position :]
         return position, ~higher, once
 
 
-def _decimals_are_right(group: RowGroup, decoys: int | None) -> NDArray[np.bool_]:
+def _decimals_are_right(part: Part, decoys: int | None) -> NDArray[np.bool_]:
     """Whether the ledger gives back each number as it was published."""
-    right = np.ones(len(group.rank), bool)
+    right = np.ones(len(part.rank), bool)
     for name in NUMBERS:
-        values = group.numbers[name]
+        values = part.numbers[name]
         right &= np.isnan(values) | (values == given_back(name, values, decoys))
     return right
 
 
-def _pairs(group: RowGroup) -> NDArray[np.uint64]:
+def _pairs(part: Part) -> NDArray[np.uint64]:
     """A number for each pair of rows: of different pairs, two in 10^19 have the same."""
-    generated, training = (raw.view("<u8").reshape(-1, 4) for raw in (group.generated, group.training))
-    pairs: NDArray[np.uint64] = generated[group.item, 0] * np.uint64(0x9E3779B97F4A7C15) ^ training[:, 0]
+    generated, training = (raw.view("<u8").reshape(-1, 4) for raw in (part.generated, part.training))
+    pairs: NDArray[np.uint64] = generated[part.item, 0] * np.uint64(0x9E3779B97F4A7C15) ^ training[:, 0]
     return pairs
 
 

@@ -33,6 +33,8 @@ EDGE_SCHEMA = pa.schema(
         ("decoy_z", pa.float32()),
     ]
 )
+TEXT = pa.dictionary(pa.int32(), pa.string())  # as texts are handed to Parquet, which keeps them so
+CODED = pa.schema([field.with_type(TEXT) if field.type == pa.string() else field for field in EDGE_SCHEMA])
 ENDS = ("row_sha256", "id", "sha256")  # what an edge says of each of its two items, in the order of EDGE_SCHEMA
 NUMBERS = EDGE_SCHEMA.names[EDGE_SCHEMA.get_field_index("score") :]
 # What is published has the digits that were measured and no others, so that it can be quoted, and is stored in a third of the
@@ -87,14 +89,14 @@ def write_edges(tables: Iterable[pa.Table], path: Path) -> None:
         tables: edges as `item_edges` gives them, in the order of the file; no more than a row group of them is held.
         path: the file, which is there whole or not at all.
     """
-    with replacing(path) as partial, pq.ParquetWriter(partial, EDGE_SCHEMA, **PARQUET) as writer:
+    with replacing(path) as partial, pq.ParquetWriter(partial, CODED, **PARQUET) as writer:
         for group in _row_groups(tables):
             writer.write_table(as_published(group))
 
 
 def as_published(tables: list[pa.Table]) -> pa.Table:
-    """Edges as `item_edges` gives them, in the form of the file: EDGE_SCHEMA, rounded to DECIMALS, NaN as null."""
-    return pa.table([_published_column(tables, field) for field in EDGE_SCHEMA], schema=EDGE_SCHEMA)
+    """Edges as `item_edges` gives them, in the form of the file: rounded to DECIMALS, NaN as null, each text kept once."""
+    return pa.table([_published_column(tables, field) for field in CODED], schema=CODED)
 
 
 def _row_groups(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
@@ -119,13 +121,18 @@ def _published_column(tables: list[pa.Table], field: pa.Field) -> pa.Array:
         return pa.array(
             rounded(values, DECIMALS[field.name], up=field.name.endswith("p_value")), field.type, from_pandas=True
         )
+    if field.type != TEXT:
+        return pa.concat_arrays(chunks).cast(field.type)
     if all(pa.types.is_dictionary(chunk.type) for chunk in chunks):
-        return _decoded(chunks).cast(field.type)
-    return pa.concat_arrays(chunks).cast(field.type)
+        return _recoded(chunks)
+    return pa.concat_arrays(chunks).cast(pa.string()).dictionary_encode()
 
 
-def _decoded(chunks: list[pa.DictionaryArray]) -> pa.Array:
-    """The values of dictionary-encoded pieces in one piece; a dictionary that several in a row share is looked at once."""
+def _recoded(chunks: list[pa.DictionaryArray]) -> pa.DictionaryArray:
+    """Dictionary-encoded pieces in one piece, with one dictionary of the texts that are there, in the order of their first.
+
+    A dictionary that several pieces in a row share is looked at once.
+    """
     dictionaries: list[pa.Array] = []
     places, first = [], 0
     for chunk in chunks:
@@ -133,7 +140,9 @@ def _decoded(chunks: list[pa.DictionaryArray]) -> pa.Array:
             first += len(dictionaries[-1]) if dictionaries else 0
             dictionaries.append(chunk.dictionary)
         places.append(chunk.indices.to_numpy() + first)
-    return pa.concat_arrays(dictionaries).take(pa.array(np.concatenate(places)))
+    used = pa.array(np.concatenate(places)).dictionary_encode()
+    texts = pa.concat_arrays(dictionaries).take(used.dictionary).cast(pa.string()).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(texts.indices.take(used.indices), texts.dictionary)
 
 
 def _is_same(one: pa.Array, other: pa.Array) -> bool:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from mucs import InputError
 from mucs.evidence import merkle
 from mucs.evidence.edges import NUMBERS
-from mucs.evidence.reading import DIGESTS, edge_counts, raw_digests, read_groups, read_numbers
+from mucs.evidence.reading import DIGESTS, edge_counts, raw_digests, read_numbers, read_parts
 
 LEAF = np.dtype(
     [
@@ -23,7 +23,6 @@ LEAF = np.dtype(
         *((name, "<f8") for name in NUMBERS),
     ]
 )
-BLOCK = 2**16  # leaves that are hashed at a time
 
 
 def pack(generated: np.ndarray, training: np.ndarray, rank: np.ndarray, numbers: Mapping[str, np.ndarray]) -> bytes:
@@ -87,16 +86,8 @@ def edges_root(path: Path) -> str:
 
 def _hashed(path: Path) -> Iterator[tuple[str, np.ndarray, list[bytes]]]:
     """Ranks and leaf hashes of edges of one generated item each, in the order of the file."""
-    for group in read_groups(path):
-        for start in range(0, len(group.rank), BLOCK):
-            block = slice(start, start + BLOCK)
-            generated = group.generated[group.item[block]]
-            numbers = {name: values[block] for name, values in group.numbers.items()}
-            hashes = hash_leaves(pack(generated, group.training[block], group.rank[block], numbers))
-            cuts = [0, *(np.flatnonzero(np.diff(group.item[block])) + 1).tolist(), len(hashes)]
-            for first, last in itertools.pairwise(cuts):
-                yield (
-                    group.items[group.item[start + first]],
-                    group.rank[start + first : start + last],
-                    hashes[first:last],
-                )
+    for part in read_parts(path):
+        hashes = hash_leaves(pack(part.generated[part.item], part.training, part.rank, part.numbers))
+        cuts = [0, *(np.flatnonzero(np.diff(part.item)) + 1).tolist(), len(hashes)]
+        for first, last in itertools.pairwise(cuts):
+            yield part.items[part.item[first]], part.rank[first:last], hashes[first:last]

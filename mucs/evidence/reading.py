@@ -1,4 +1,4 @@
-"""Reading published edges: a row group of the file at a time, as numbers."""
+"""Reading published edges: a part of the file at a time, as numbers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from mucs import InputError
 from mucs.evidence.edges import NUMBERS
 
+PART = 2**17  # edges that are given at a time; a row group of the file, as it was read, is held beside them
 DIGESTS = ["generated_row_sha256", "training_row_sha256"]
 
 
 @dataclass(frozen=True, eq=False)
-class RowGroup:
+class Part:
     """N edges that lie together in a file.
 
     Attributes:
@@ -42,22 +43,28 @@ class RowGroup:
     numbers: dict[str, NDArray[np.float64]]
 
 
-def read_groups(path: Path) -> Iterator[RowGroup]:
-    """The edges of a file, row group by row group. Raises InputError if it is none of edges."""
+def read_parts(path: Path) -> Iterator[Part]:
+    """The edges of a file in its order, a part of a row group after the other. Raises InputError if it is none of edges."""
     with _opened(path) as file:
         for number in range(file.num_row_groups):
             table = file.read_row_group(number, [*DIGESTS, "rank", *NUMBERS])
             generated, training = (table[name].combine_chunks() for name in DIGESTS)
             if any(table[name].null_count for name in (*DIGESTS, "rank")):
                 raise ValueError("an edge lacks an end or its rank")
-            yield RowGroup(
-                items=generated.dictionary.to_pylist(),
-                item=generated.indices.to_numpy(),
-                generated=raw_digests(generated.dictionary),
-                training=raw_digests(training.dictionary)[training.indices.to_numpy()],
-                rank=table["rank"].to_numpy(),
-                numbers=read_numbers(table),
+            items, digests = (
+                generated.dictionary.to_pylist(),
+                [raw_digests(a.dictionary) for a in (generated, training)],
             )
+            for start in range(0, len(table), PART):
+                part = slice(start, start + PART)
+                yield Part(
+                    items=items,
+                    item=generated.indices[part].to_numpy(),
+                    generated=digests[0],
+                    training=digests[1][training.indices[part].to_numpy()],
+                    rank=table["rank"][part].to_numpy(),
+                    numbers=read_numbers(table[part]),
+                )
 
 
 def edge_counts(path: Path) -> Counter[str]:

@@ -88,7 +88,7 @@ def _ranking(edges: pa.Table) -> tuple[NDArray[np.generic], NDArray[np.float64]]
 
 
 def _training(edges: pa.Table) -> NDArray[np.generic]:
-    return raw_digests(edges["training_row_sha256"].combine_chunks()).view("S32")
+    return raw_digests(edges["training_row_sha256"].cast(pa.string()).combine_chunks()).view("S32")
 
 
 def _edge_difference(recorded: pa.Table, again: pa.Table) -> str | None:

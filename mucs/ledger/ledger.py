@@ -28,7 +28,7 @@ from mucs.ledger.questions import question
 from mucs.parse import load_json
 from mucs.text import first_line
 
-SCHEMA_VERSION = 6
+SCHEMAS = (6, 7)  # that are read and written; a new ledger is of the last
 MEMORY = "2GB"  # that an analyst's query may take
 WAIT = 60.0  # seconds that a writer waits for another one
 SLACK = datetime.timedelta(minutes=1)  # by which a clock may fall behind the last entry
@@ -324,16 +324,16 @@ def connect(path: Path, named: Path | None = None, *, read_only: bool = True) ->
 def check(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool) -> bool:
     """Whether a writer must renew the views and macros of the attached file, which are an earlier ledger's.
 
-    InputError unless it is a ledger of this schema. Views and macros matter to a writer alone.
+    InputError unless it is a ledger of one of SCHEMAS. Views and macros matter to a writer alone.
     """
     found = catalogue.read(connection)
     if ("table", "ledger") not in found:
         raise InputError(f"{path} is a DuckDB file but not a ledger; give another --ledger.")
     versions = [row[0] for row in connection.execute(f"SELECT * FROM {catalogue.FILE}.main.ledger").fetchall()]
-    if versions[:1] != [SCHEMA_VERSION]:
-        version = versions[0] if versions else None
+    version = versions[0] if versions else None
+    if version not in SCHEMAS:
         raise InputError(
-            f"The ledger {path} is of schema {version}, this program reads {SCHEMA_VERSION}; use the version of mucs that wrote it."
+            f"The ledger {path} is of schema {version}, this program reads {' and '.join(map(str, SCHEMAS))}; use the version of mucs that wrote it."
         )
     wrong = catalogue.table_fault(found) if read_only else catalogue.fault(found)
     if wrong:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
@@ -20,6 +22,8 @@ from mucs.evidence.edges import DECIMALS
 from mucs.evidence.outcome import OUTCOME
 from mucs.files import file_sha256
 from mucs.ledger.ledger import Ledger
+
+MEMBERS = 100_000  # of a training set that are hashed at a time
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def load(ledger: Ledger, run: Run) -> bool:
     """Add a run in one transaction; False, with nothing changed, if it is there already.
 
     Raises InputError if the run's edges are gone or not those of its record, name items that its manifests do not have,
-    or name a pair twice.
+    or name a pair twice; or if a manifest has a row twice.
     """
     if ledger.holds(run.sha256):
         return False
@@ -67,7 +71,8 @@ def load(ledger: Ledger, run: Run) -> bool:
         if found.result() != run.record["results"]["edges_sha256"]:
             raise InputError(f"{run.edges} is not the file that the run's record names; publish the run again.")
         body = {"run": run.sha256, "record": run.record, "location": run.location}
-        ledger.append("run", body | {"artifacts": [dict(a) for a in run.artifacts], "members": members_sha256(ledger)})
+        members = members_sha256(ledger, "FROM staged_training")
+        ledger.append("run", body | {"artifacts": [dict(a) for a in run.artifacts], "members": members})
         for v in run.validations:
             ledger.connection.execute(
                 "INSERT INTO file.validations VALUES (?, ?, ?, ?, ?)",
@@ -91,20 +96,16 @@ def _load_items(ledger: Ledger, run: Run, now: Any) -> None:
     c = ledger.connection
     for kind, columns in (("training", ("rights_holder", "licence", "date")), ("generated", ())):
         table: pa.Table = getattr(run, kind)
-        number = pa.array(np.arange(1, len(table) + 1))  # the order in which the ledger numbers what is new
-        c.register(f"staged_{kind}", table.append_column("number", number))
+        c.register(f"staged_{kind}", table.append_column("number", _new_numbers(ledger, kind, table["row_sha256"])))
         values = {name: f"said->>'{name}'" for name in ("id", "sha256", *columns)}
         values |= {"date": "(said->>'date')[:10]::DATE"} if "date" in columns else {}
         c.execute(
-            f"INSERT INTO file.{kind}_items"
-            f" SELECT (SELECT coalesce(max({kind}_id), 0) FROM {kind}_items) + row_number() OVER (ORDER BY number),"
-            f" row_sha256, {', '.join(values.values())}, said::JSON, ?"
-            f" FROM (SELECT number, row_sha256, said::JSON AS said FROM staged_{kind})"
-            f" WHERE row_sha256 NOT IN (SELECT row_sha256 FROM {kind}_items)",
+            f"INSERT INTO file.{kind}_items SELECT number, row_sha256, {', '.join(values.values())}, said, ?"
+            f" FROM (SELECT number, row_sha256, said::JSON AS said FROM staged_{kind} WHERE number IS NOT NULL)",
             [now],
         )
     c.execute(
-        "INSERT INTO file.members SELECT DISTINCT a.artifact_id, t.training_id"
+        "INSERT INTO file.members SELECT a.artifact_id, t.training_id"
         " FROM staged_training JOIN training_items t USING (row_sha256), artifacts a"
         " WHERE a.kind = 'training_set' AND a.sha256 = $sha256"
         " AND NOT EXISTS (SELECT 1 FROM members m WHERE m.training_set_id = a.artifact_id)"
@@ -113,13 +114,32 @@ def _load_items(ledger: Ledger, run: Run, now: Any) -> None:
     )
 
 
-# The digest of a list of digests, as canonical JSON has it. (DuckDB takes it of a million in a quarter of a second.)
-MEMBERS = """SELECT sha256('[' || coalesce(string_agg('"' || row_sha256 || '"', ',' ORDER BY row_sha256), '') || ']') FROM ({})"""
+def _new_numbers(ledger: Ledger, kind: str, row_sha256: pa.ChunkedArray) -> pa.Array:
+    """The numbers that the ledger gives to rows which are new to it, in their order; null for those that it has.
+
+    Raises InputError if a row is there twice.
+    """
+    if pc.count_distinct(row_sha256).as_py() < len(row_sha256):
+        raise InputError(f"The {kind} items have a row twice; leave one out, and publish the run again.")
+    ledger.connection.register("staged", pa.table({"row_sha256": row_sha256}))
+    known = ledger.connection.execute(f"SELECT row_sha256 FROM {kind}_items SEMI JOIN staged USING (row_sha256)")
+    is_known = pc.is_in(row_sha256, known.to_arrow_table()["row_sha256"]).to_numpy()
+    last = ledger.one(f"SELECT coalesce(max({kind}_id), 0) FROM {kind}_items")
+    return pa.array(last + np.cumsum(~is_known), mask=is_known)
 
 
-def members_sha256(ledger: Ledger) -> str:
-    """What the entry of a run commits to of its training set: the digest of its rows' SHA-256, in order."""
-    return str(ledger.one(MEMBERS.format("SELECT row_sha256 FROM staged_training")))
+def members_sha256(ledger: Ledger, rows: str, *parameters: Any) -> str:
+    """What the entry of a run commits to of its training set: the digest of its rows' SHA-256 in order, as canonical JSON.
+
+    rows: SQL that selects `row_sha256`.
+    """
+    found = ledger.connection.execute(f"SELECT row_sha256 FROM ({rows}) ORDER BY row_sha256", list(parameters))
+    sha256, between = hashlib.sha256(b"["), b""
+    for batch in found.to_arrow_reader(MEMBERS):  # as one text, a million took four times the memory
+        sha256.update(between + ",".join(f'"{each}"' for each in batch[0].to_pylist()).encode())
+        between = b","
+    sha256.update(b"]")
+    return sha256.hexdigest()
 
 
 def _load_run(ledger: Ledger, run: Run, now: Any) -> int:

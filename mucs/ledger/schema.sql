@@ -2,7 +2,7 @@
 -- Append-only: nothing here is updated or deleted. SHA-256 digests are lower-case hexadecimal.
 
 CREATE TABLE ledger (schema_version INTEGER NOT NULL);
-INSERT INTO ledger VALUES (6);
+INSERT INTO ledger VALUES (7);
 
 -- Anything with a content digest that a run used or made: checkpoint, training set, held-out set, calibration, generated batch,
 -- noise bank, edges.
@@ -16,9 +16,10 @@ CREATE TABLE artifacts (
 );
 
 -- One version of one manifest row. row_sha256 is over the row's canonical JSON, and so covers the image and what was said of it.
+-- It has no index, here and in generated_items: uniqueness is checked when a run is loaded. (In schema 6 it was UNIQUE.)
 CREATE TABLE training_items (
     training_id   INTEGER PRIMARY KEY,
-    row_sha256    VARCHAR NOT NULL UNIQUE,
+    row_sha256    VARCHAR NOT NULL,
     id            VARCHAR NOT NULL,
     sha256        VARCHAR NOT NULL,
     rights_holder VARCHAR NOT NULL,
@@ -30,7 +31,7 @@ CREATE TABLE training_items (
 
 CREATE TABLE generated_items (
     generated_id INTEGER PRIMARY KEY,
-    row_sha256   VARCHAR NOT NULL UNIQUE,
+    row_sha256   VARCHAR NOT NULL,
     id           VARCHAR NOT NULL,
     sha256       VARCHAR NOT NULL,
     manifest_row JSON    NOT NULL,

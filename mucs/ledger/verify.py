@@ -29,8 +29,8 @@ from mucs.evidence.leaves import hash_leaves, pack
 from mucs.evidence.outcome import OUTCOME
 from mucs.evidence.reading import raw_digests
 from mucs.ledger import catalogue, chain
-from mucs.ledger.ledger import SCHEMA_VERSION, Ledger
-from mucs.ledger.load import MEMBERS
+from mucs.ledger.ledger import SCHEMAS, Ledger
+from mucs.ledger.load import members_sha256
 from mucs.text import first_line
 
 log = logging.getLogger("mucs.verify")
@@ -90,7 +90,8 @@ def later_than(entries: Sequence[chain.Entry], head: str) -> int:
 
 def _schema_fault(ledger: Ledger) -> str | None:
     versions = [row["schema_version"] for row in ledger.rows("FROM ledger")]
-    return None if versions == [SCHEMA_VERSION] else f"the table ledger says {versions}, and not {SCHEMA_VERSION} once"
+    known = len(versions) == 1 and versions[0] in SCHEMAS
+    return None if known else f"the table ledger says {versions}, and not one of {SCHEMAS} once"
 
 
 def _head_fault(entries: Sequence[chain.Entry], head: str | None) -> str | None:
@@ -179,7 +180,7 @@ def _members_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
         "SELECT row_sha256 FROM members JOIN training_items USING (training_id)"
         " WHERE training_set_id = (SELECT training_set_id FROM runs WHERE run_id = ?)"
     )
-    return bool(ledger.one(MEMBERS.format(rows), run_id) == body.get("members"))
+    return bool(members_sha256(ledger, rows, run_id) == body.get("members"))
 
 
 def _outcomes_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:

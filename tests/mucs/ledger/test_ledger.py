@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import duckdb
 import pyarrow as pa
@@ -112,6 +113,37 @@ def test_a_run_loads_once(path, tmp_path):
         assert ledger.select("SELECT count(*) AS n FROM edges") == [{"n": 8}]
         assert [e.kind for e in ledger.entries()] == ["run", "validation"]
         assert first_fault(ledger) is None
+
+
+def test_items_are_numbered_in_the_order_in_which_they_came_and_once(path, tmp_path):
+    load(path, make_run(tmp_path))
+    new = [TRAINING[0] | {"id": name} for name in ("t8", "t7")]
+    run = make_run(tmp_path, "b", training=canonical_rows(pa.Table.from_pylist([new[0], *TRAINING[::-1], new[1]])))
+    given = run.record["inputs"]["training_set"]
+    given["sha256"] = "another"
+    load(
+        path,
+        replace(
+            run, artifacts=[*run.artifacts, {"kind": "training_set", "files": 1, "bytes": 1, "sha256": given["sha256"]}]
+        ),
+    )
+    with Ledger.open(path) as ledger:
+        numbered = ledger.rows("SELECT training_id, id FROM training_items ORDER BY training_id")
+        assert [row["id"] for row in numbered] == ["t0", "t1", "t2", "t3", "t8", "t7"]
+        assert [row["training_id"] for row in numbered] == [1, 2, 3, 4, 5, 6]
+        assert ledger.rows("SELECT count(*) AS n FROM members GROUP BY training_set_id ORDER BY n") == [
+            {"n": 4},
+            {"n": 6},
+        ]
+        assert first_fault(ledger) is None
+
+
+@pytest.mark.parametrize("kind", ["training", "generated"])
+def test_a_manifest_that_has_a_row_twice_is_refused(path, tmp_path, kind):
+    rows = (TRAINING if kind == "training" else GENERATED)[:1] * 2
+    with pytest.raises(InputError, match=f"The {kind} items have a row twice"):
+        load(path, make_run(tmp_path, **{kind: canonical_rows(pa.Table.from_pylist(rows))}))
+    assert not path.exists()
 
 
 def test_what_was_not_measured_is_null_in_the_file_and_in_the_ledger(path, tmp_path):
@@ -307,7 +339,7 @@ def test_what_is_not_a_ledger_is_refused(path, tmp_path):
     load(path, make_run(tmp_path))
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE ledger SET schema_version = 1")
-    with pytest.raises(InputError, match="schema 1, this program reads 6; use"):
+    with pytest.raises(InputError, match="schema 1, this program reads 6 and 7; use"):
         Ledger.open(path)
 
 
