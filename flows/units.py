@@ -54,6 +54,7 @@ def run_units(
     failed: dict[U, BaseException] = {}
     for k, future in enumerate(as_completed(list(futures)), start=1):
         unit = futures[future]
+        future.wait()  # which makes a state of a worker's death, where the result would raise it
         outcome: Any = future.result(raise_on_failure=False)
         if isinstance(outcome, BaseException):
             failed[unit] = outcome
