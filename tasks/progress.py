@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator
 
@@ -28,6 +29,12 @@ def tell(name: str, what: str, done: int, of: int) -> None:
     """Tell the listeners how far a unit is."""
     for listener in LISTENERS:
         listener(name, what, done, of)
+
+
+def begun(name: str) -> None:
+    """Say that a unit is computed from here on, and on which machine, in the log of a process where nobody listens."""
+    if not LISTENERS:
+        log.info("begin     %s on %s", name, socket.gethostname())
 
 
 def progress_of(name: str) -> Callable[[str, int, int], None]:
