@@ -118,9 +118,9 @@ class Engine:
                 runner = stack.enter_context(RayTaskRunner(address=address, init_kwargs=options))
             except (Exception, SystemExit) as error:
                 reason = for_terminal((str(error).splitlines() or [type(error).__name__])[0].rstrip("."), 200)
-                raise InputError(
-                    f"The Ray cluster at {address} does not take the job ({reason}); look at it."
-                ) from None
+                where = "from a machine that is none of its nodes, give ray://HOST:10001"
+                advice = "look at its logs" if address.startswith("ray://") else where
+                raise InputError(f"The Ray cluster at {address} does not take the job ({reason}); {advice}.") from None
             check_workers()
             wants_gpu = device != "cpu" and bool(cast(Any, ray).cluster_resources().get("GPU"))
             stack.enter_context(remote_options(num_cpus=1, num_gpus=self.gpus if wants_gpu else 0, max_retries=TRIES))

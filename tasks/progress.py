@@ -46,6 +46,6 @@ def progress_of(name: str) -> Callable[[str, int, int], None]:
         tell(name, what, done, of)
         if not LISTENERS and time.monotonic() - said > SECONDS_BETWEEN_LINES:
             said = time.monotonic()
-            log.info("%-9s %s: %d of %d", what[:9], name, done, of)
+            log.info("%-9s %s: %d of %d", what, name, done, of)
 
     return report
