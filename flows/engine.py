@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
 
 LOCAL = "local"
-SECONDS_TO_ANSWER = 10.0
+SECONDS_TO_CONNECT = 10.0
+SECONDS_TO_ANSWER = 60.0  # of which Ray's own command takes ten to start on a busy machine
 TRIES = 10  # of a task whose worker died, anew on another
 NEEDED = "pip install 'mucs[service,fleet]'"
 
@@ -114,6 +115,8 @@ class Engine:
             from prefect_ray import RayTaskRunner
             from prefect_ray.context import remote_options
 
+            # there Ray tells of workers that died; standard output is for what a command answers
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
             try:
                 runner = stack.enter_context(RayTaskRunner(address=address, init_kwargs=options))
             except (Exception, SystemExit) as error:
@@ -143,7 +146,7 @@ def check_answers(address: str) -> None:
         f"No Ray cluster answers at {address}; start one with `ray start --head`, or check the address."
     )
     try:
-        socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
+        socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
     except OSError:
         raise silent from None
     if address.startswith("ray://"):

@@ -77,6 +77,7 @@ def measure_losses(job: Job, plan: Plan, runner: TaskRunner[Any]) -> None:
 
 def reason(error: BaseException) -> str:
     """What went wrong, in a few words."""
+    error = getattr(error, "cause", None) or error  # Ray's errors begin with where they came from
     first = (str(error).strip().splitlines() or [""])[0]
     return for_terminal(first if isinstance(error, InputError) else f"{type(error).__name__} {first}".strip(), 300)
 
