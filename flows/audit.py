@@ -77,7 +77,7 @@ def check_audit(
         check_retention(split_url(job.results)[0], retention_days)
 
 
-@flow(name="audit")
+@flow(name="audit", flow_run_name="{batch} at {revision}")
 def audit(
     registry: str,
     results: str,

@@ -43,7 +43,7 @@ def check_calibrate(job: Job) -> None:
     job.check()
 
 
-@flow(name="calibrate")
+@flow(name="calibrate", flow_run_name="{checkpoint} at {revision}")
 def calibrate(
     registry: str,
     results: str,

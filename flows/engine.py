@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
 
 LOCAL = "local"
-SECONDS_TO_ANSWER = 10.0
+SECONDS_TO_CONNECT = 10.0
+SECONDS_TO_ANSWER = 60.0  # of which Ray's own command takes ten to start on a busy machine
 TRIES = 10  # of a task whose worker died, anew on another
 NEEDED = "pip install 'mucs[service,fleet]'"
 
@@ -114,11 +115,15 @@ class Engine:
             from prefect_ray import RayTaskRunner
             from prefect_ray.context import remote_options
 
+            # there Ray tells of workers that died; standard output is for what a command answers
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
             try:
                 runner = stack.enter_context(RayTaskRunner(address=address, init_kwargs=options))
             except (Exception, SystemExit) as error:
                 said = first_line(error)
-                raise InputError(f"The Ray cluster at {address} does not take the job ({said}); look at it.") from None
+                where = "from a machine that is none of its nodes, give ray://HOST:10001"
+                advice = "look at its logs" if address.startswith("ray://") else where
+                raise InputError(f"The Ray cluster at {address} does not take the job ({said}); {advice}.") from None
             check_workers()
             wants_gpu = device != "cpu" and bool(cast(Any, ray).cluster_resources().get("GPU"))
             stack.enter_context(remote_options(num_cpus=1, num_gpus=self.gpus if wants_gpu else 0, max_retries=TRIES))
@@ -141,7 +146,7 @@ def check_answers(address: str) -> None:
         f"No Ray cluster answers at {address}; start one with `ray start --head`, or check the address."
     )
     try:
-        socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
+        socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
     except OSError:
         raise silent from None
     if address.startswith("ray://"):

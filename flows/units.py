@@ -54,6 +54,7 @@ def run_units(
     failed: dict[U, BaseException] = {}
     for k, future in enumerate(as_completed(list(futures)), start=1):
         unit = futures[future]
+        future.wait()  # which makes a state of a worker's death, where the result would raise it
         outcome: Any = future.result(raise_on_failure=False)
         if isinstance(outcome, BaseException):
             failed[unit] = outcome
@@ -76,6 +77,7 @@ def measure_losses(job: Job, plan: Plan, runner: TaskRunner[Any]) -> None:
 
 def reason(error: BaseException) -> str:
     """What went wrong, in a few words."""
+    error = getattr(error, "cause", None) or error  # Ray's errors begin with where they came from
     said, kind = first_line(error, 300), type(error).__name__
     return said if isinstance(error, InputError) or said == kind else f"{kind} {said}"
 

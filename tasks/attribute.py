@@ -17,7 +17,7 @@ from tasks.measure import fetch_losses
 from tasks.plan import OF_A_RUN, Plan
 from tasks.prepare import CONTENT, content_sha256
 from tasks.prepared import Prepared, prepared
-from tasks.progress import progress_of
+from tasks.progress import begun, progress_of
 from tasks.unit import UNIT, begin
 from tasks.work import work_store
 
@@ -169,6 +169,7 @@ def attribute(plan: Plan, unit: Unit) -> str:
     store = begin(plan)
     if store.has(unit.address):
         return "computed before"
+    begun(unit.name)
     with deterministic(choose_device(plan.device)) as alerts:
         from mucs.attribution import attribute as attribute_items
         from mucs.attribution.losses import machine

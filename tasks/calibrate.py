@@ -19,6 +19,7 @@ from tasks.device import choose_device, deterministic
 from tasks.measure import fetch_losses
 from tasks.plan import Plan
 from tasks.prepared import cache_of, prepared
+from tasks.progress import begun
 from tasks.put import put_once
 from tasks.s3 import get, split_url
 from tasks.unit import UNIT, begin
@@ -64,6 +65,7 @@ def score_decoy(plan: Plan, unit: Decoy) -> str:
     store = begin(plan)
     if store.has(unit.address):
         return "scored before"
+    begun(unit.name)
     with deterministic(choose_device(plan.device)):
         from mucs.attribution.calibration import decoy_scores
         from mucs.attribution.null_loss import with_null_loss
@@ -78,7 +80,7 @@ def score_decoy(plan: Plan, unit: Decoy) -> str:
     return f"{len(scores)} scores"
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="assemble calibration", cache_policy=NO_CACHE)
 def assemble_calibration(plan: Plan, units: list[Decoy]) -> Path:
     """Make a calibration of decoys whose scores are in the work store; gives its file in the cache.
 
@@ -105,7 +107,7 @@ def assemble_calibration(plan: Plan, units: list[Decoy]) -> Path:
     return place
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="find calibration", cache_policy=NO_CACHE)
 def find_calibration(plan: Plan, results: str) -> Path | None:
     """Look for the calibration of a plan's inputs and settings.
 
@@ -144,7 +146,7 @@ def check_calibration(path: Path, address: str, url: str) -> None:
         raise InputError(f"{url} is not the calibration that belongs there; find out who wrote it, and remove it.")
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="publish calibration", cache_policy=NO_CACHE)
 def publish_calibration(calibration: Path, results: str) -> str:
     """Put a calibration's file to S3 where audits look for it; gives its place.
 

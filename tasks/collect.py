@@ -60,7 +60,7 @@ class Outcome:
             yield replace(measured, attribution=measured.attribution.against(decoys)) if decoys else measured
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="collect", cache_policy=NO_CACHE)
 def collect(plan: Plan, units: Sequence[Unit], calibration: Path | None) -> Outcome:
     """Collect what the run record says of an audit's items.
 

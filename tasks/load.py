@@ -11,7 +11,7 @@ from mucs import ledger as store
 from mucs.ledger import Ledger, Run
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="load", cache_policy=NO_CACHE)
 def load(ledger: Path, run: Run) -> bool:
     """Add the run in one transaction; False if the ledger holds it already.
 

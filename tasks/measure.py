@@ -13,6 +13,7 @@ from mucs import InputError
 from tasks.device import choose_device, deterministic
 from tasks.plan import Plan
 from tasks.prepared import LOADING, Prepared, prepared
+from tasks.progress import begun
 from tasks.unit import UNIT, begin
 from tasks.work import work_store
 
@@ -89,6 +90,7 @@ def measure(plan: Plan, unit: Shard) -> str:
         name = place(plan, table.address, unit)
         if store.has(name):
             return "measured before"
+        begun(f"original losses, {unit}")
         losses = table.rows(torch.arange(unit.start, unit.stop), range(unit.entries))
     store.put(name, losses.numpy().astype("<f4").tobytes())
     return f"{losses.numel()} losses"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator
 
@@ -30,6 +31,12 @@ def tell(name: str, what: str, done: int, of: int) -> None:
         listener(name, what, done, of)
 
 
+def begun(name: str) -> None:
+    """Say that a unit is computed from here on, and on which machine, in the log of a process where nobody listens."""
+    if not LISTENERS:
+        log.info("begin     %s on %s", name, socket.gethostname())
+
+
 def progress_of(name: str) -> Callable[[str, int, int], None]:
     """What a unit reports to: the listeners, or, if there are none, a line of the log every half a minute."""
     said = time.monotonic()
@@ -39,6 +46,6 @@ def progress_of(name: str) -> Callable[[str, int, int], None]:
         tell(name, what, done, of)
         if not LISTENERS and time.monotonic() - said > SECONDS_BETWEEN_LINES:
             said = time.monotonic()
-            log.info("%-9s %s: %d of %d", what[:9], name, done, of)
+            log.info("%-9s %s: %d of %d", what, name, done, of)
 
     return report

@@ -18,7 +18,7 @@ from tasks.s3 import split_url
 from tasks.validate import to_json
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="publish", cache_policy=NO_CACHE)
 def publish(run: Run, bank: Path, key: Path | None = None, retention_days: int | None = None) -> str:
     """Put the run's files at its location; what is there already must be the same bytes. Gives the location.
 

@@ -214,6 +214,7 @@ def lay_out(objects: dict[str, Path], folder: Path) -> None:
 
 
 @task(
+    task_run_name="pull {path}",
     cache_policy=NO_CACHE,
     retries=3,
     retry_delay_seconds=[2, 4, 8],

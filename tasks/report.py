@@ -42,7 +42,7 @@ def page_path(folder: Path, run: str) -> Path:
     return folder / f"{run[:16]}.html"
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="report", cache_policy=NO_CACHE)
 def report(ledger: Path, sha256: str, training: Pulled, batch: Pulled, folder: Path) -> Path:
     """Write the page of a loaded run, and a table and a link as Prefect artifacts; gives the page's path.
 

@@ -16,7 +16,7 @@ from mucs.images import ImageSet
 from tasks.collect import Outcome
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="stage edges", cache_policy=NO_CACHE)
 def stage_edges(outcome: Outcome) -> tuple[Path, list[dict[str, Any]], list[str]]:
     """Write the run's edge file.
 

@@ -19,7 +19,7 @@ from tasks.pull import Pulled
 from tasks.validate import Validation
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="stage run", cache_policy=NO_CACHE)
 def stage_run(
     edges: Path,
     attributions: Sequence[Mapping[str, Any]],

@@ -13,7 +13,7 @@ from mucs.evidence.checks import COMPLETE, HOLDS, NAMED_ONCE, edge_checks
 from tasks.validate.suite import Validation, between, holds, run_suite
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="validate edges", cache_policy=NO_CACHE)
 def validate_edges(
     edges: Path, attributions: Sequence[Mapping[str, Any]], bounded: bool, decoys: int | None = None
 ) -> list[Validation]:

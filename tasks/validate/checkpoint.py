@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mucs.attribution import DiffusionModel
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="validate checkpoint", cache_policy=NO_CACHE)
 def validate_checkpoint(pulled: Pulled, cache: Path) -> tuple[list[Validation], Takes]:
     """Gate a checkpoint, unless the cache has what came of that with the same bytes and code.
 

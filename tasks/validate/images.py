@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="validate {what}", cache_policy=NO_CACHE)
 def validate_training(
     pulled: Pulled, what: str, takes: Takes, licences: Sequence[str], cache: Path
 ) -> list[Validation]:
@@ -56,7 +56,7 @@ def validate_training(
     return found
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="validate generated batch", cache_policy=NO_CACHE)
 def validate_generated(pulled: Pulled, takes: Takes, cache: Path) -> list[Validation]:
     """Gate a generated batch, as `validate_training` does a training set."""
     about = {"data": pulled.digest, "takes": dataclasses.asdict(takes)}

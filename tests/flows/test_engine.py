@@ -13,10 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
+from prefect import flow, task
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.engine import Engine
 from flows.ray_cluster import descendants
+from flows.units import reason, run_units
 from tests.flows.test_audit import CONTROLLED, evidence, run_audit, words
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -108,6 +110,27 @@ def test_a_fleet_of_two_nodes_gives_the_same_bytes_though_one_is_killed(on_threa
                 node.wait()
     published = {name: body for name, body in evidence("fleet").items() if not name.startswith("work/")}
     assert published == on_threads[1]
+
+
+def test_an_item_whose_workers_all_die_fails_and_leaves_the_others(monkeypatch):
+    monkeypatch.setattr("flows.engine.TRIES", 1)
+
+    @task(task_run_name="work on {unit}")
+    def work(plan: None, unit: str) -> str:
+        if unit == "b":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "done"
+
+    @flow
+    def job() -> dict[str, str]:
+        with Engine(ray="local", workers=1).runner("cpu") as runner:
+            return {
+                unit: reason(error) for unit, error in run_units(runner, work, None, ["a", "b", "c"], "work").items()
+            }
+
+    failed = job()
+    assert list(failed) == ["b"]
+    assert "The worker died unexpectedly" in failed["b"]
 
 
 def test_an_estimate_is_what_the_ledgers_runs_took_and_computes_nothing(

@@ -4,11 +4,13 @@ import contextlib
 import datetime
 import os
 import re
+import secrets
 import shlex
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import httpx
 import pytest
 import yaml
 
+from flows.ray_cluster import descendants
 from tasks.serve import die_with_parent
 from tests.flows.test_audit import SETTINGS
 
@@ -110,33 +113,37 @@ def operator(tmp_path):
     operating.stop()
 
 
-def deployments(registry: Path, folder: Path, at: datetime.datetime, settings: dict) -> dict:
-    """The project's prefect.yaml with places of this machine, and the nightly audit due at a moment, then each minute."""
+def deployments(name: str, registry: Path, folder: Path, at: datetime.datetime, changes: dict) -> dict:
+    """The project's prefect.yaml with places of this machine for one of the audits, due at a moment, then each minute."""
     project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    nightly = next(d for d in project["deployments"] if d["name"] == "nightly")
-    nightly["schedules"] = [{"interval": 60, "anchor_date": at.isoformat(), "timezone": "UTC"}]
-    nightly["parameters"] |= {
+    for deployment in project["deployments"]:
+        deployment["schedules"] = []
+    chosen = next(d for d in project["deployments"] if d["name"] == name)
+    chosen["schedules"] = [{"interval": 60, "anchor_date": at.isoformat(), "timezone": "UTC"}]
+    places = {
         "registry": str(registry),
         "revision": "v1",
-        "results": "s3://evidence/scheduled",
+        "results": f"s3://evidence/{name}",
         "licences": ["CC-BY-4.0"],
         "ledger": str(folder / "ledger.duckdb"),
         "reports": str(folder / "reports"),
-        "settings": SETTINGS.record() | settings,
+        "settings": SETTINGS.record(),
     }
+    chosen["parameters"] = chosen["parameters"] | places | changes
     return project
 
 
-def set_up(operator: Operator, registry: Path, **settings: object) -> None:
-    """The README's steps, one by one, with some settings of the nightly audit changed."""
+def set_up(operator: Operator, registry: Path, name: str = "nightly", **changes: object) -> None:
+    """The README's steps, one by one, with some parameters of an audit's deployment changed."""
     export, server, pool, deploy, worker = steps()
     operator.export(export)
     operator.start(server)
     operator.wait("the server", lambda: httpx.get(f"{operator.api}/health").status_code == 200)
     operator.run(pool)
     due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=SECONDS_AHEAD)
-    (operator.folder / "prefect.yaml").write_text(yaml.safe_dump(deployments(registry, operator.folder, due, settings)))
-    (operator.folder / "flows").symlink_to(ROOT / "flows")
+    (operator.folder / "prefect.yaml").write_text(
+        yaml.safe_dump(deployments(name, registry, operator.folder, due, changes))
+    )
     operator.run(deploy)
     operator.start(worker)
 
@@ -159,6 +166,31 @@ def test_a_scheduled_audit_runs_and_tells(operator, registry):
     assert {f"attribute g{k}" for k in range(3)} <= {run["name"] for run in runs if run["state_type"] == "COMPLETED"}
 
 
+@pytest.mark.slow
+def test_a_scheduled_audit_runs_on_a_ray_cluster(operator, registry):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    operator.environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    with tempfile.TemporaryDirectory(prefix="mucs-ray-") as folder:  # a short path, as Ray's sockets need
+        head = operator.start(
+            [
+                *("ray", "start", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"),
+                *("--disable-usage-stats", f"--temp-dir={folder}", "--object-store-memory=100000000", "--block"),
+            ]
+        )
+        try:
+            set_up(operator, registry, "fleet", engine={"ray": f"127.0.0.1:{port}"})
+            (run, *_) = operator.wait("a scheduled run to complete", lambda: operator.ended("fleet"))
+            runs = operator.ask("task_runs", task_runs={"flow_run_id": {"any_": [run["id"]]}})
+        finally:
+            for process in [head.pid, *descendants(head.pid)]:
+                os.kill(process, signal.SIGKILL)
+    with duckdb.connect(str(operator.folder / "ledger.duckdb"), read_only=True) as ledger:
+        assert ledger.sql("SELECT count(*) FROM edges").fetchone() == (36,)
+    assert {f"attribute g{k}" for k in range(3)} <= {run["name"] for run in runs if run["state_type"] == "COMPLETED"}
+
+
 def kill_everything(home: Path) -> None:
     """As when the machine loses power: the server, the worker, and the run that it started."""
     for process in Path("/proc").glob("[0-9]*"):
@@ -169,7 +201,7 @@ def kill_everything(home: Path) -> None:
 
 @pytest.mark.slow
 def test_the_next_run_goes_on_where_one_was_when_its_machine_went_down(operator, registry):
-    set_up(operator, registry, max_steps=200)
+    set_up(operator, registry, settings=SETTINGS.record() | {"max_steps": 200})
     operator.wait("a run to attribute", lambda: list(operator.folder.glob("cache/work/items/*.safetensors")))
     (cut,) = operator.ended("nightly", "RUNNING")
     kill_everything(operator.folder / "prefect")
