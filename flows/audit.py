@@ -131,7 +131,7 @@ def audit(
 
     generated = pull(registry, revision, batch, job.cache)
     inputs = job.pull()
-    validations = inputs.validations + validate_generated(generated, inputs.takes, job.cache)
+    validations = inputs.validations + validate_generated(generated, inputs.spec, job.cache)
     log.info("validate  %d gates passed", len(validations))
     plan = job.plan(inputs.checkpoint, inputs.training, inputs.held_out, generated)
     images = plan.images("batch")

@@ -16,7 +16,7 @@ from tasks.plan import Plan
 from tasks.pull import Pulled, default_cache, pull
 from tasks.registry import open_registry
 from tasks.s3 import check_bucket
-from tasks.validate import Takes, Validation, validate_checkpoint, validate_training
+from tasks.validate import ImageSpec, Validation, validate_checkpoint, validate_training
 from tasks.work import work_store
 
 
@@ -73,11 +73,11 @@ class Job:
         checkpoint = pull(self.registry, self.revision, self.checkpoint, self.cache)
         training = pull(self.registry, self.revision, self.training_set, self.cache)
         held_out = pull(self.registry, self.revision, self.held_out, self.cache) if self.held_out else None
-        validations, takes = validate_checkpoint(checkpoint, self.cache)
-        validations += validate_training(training, "training set", takes, self.licences, self.cache)
+        validations, spec = validate_checkpoint(checkpoint, self.cache)
+        validations += validate_training(training, "training set", spec, self.licences, self.cache)
         if held_out:
-            validations += validate_training(held_out, "held-out set", takes, self.licences, self.cache)
-        return Inputs(checkpoint, training, held_out, takes, validations)
+            validations += validate_training(held_out, "held-out set", spec, self.licences, self.cache)
+        return Inputs(checkpoint, training, held_out, spec, validations)
 
     def plan(self, checkpoint: Pulled, training: Pulled, held_out: Pulled | None, batch: Pulled | None) -> Plan:
         """The plan of the job's units, as this machine, which computes none of a fleet's, works with it."""
@@ -103,11 +103,11 @@ class Inputs:
     """A checkpoint, its training set, and a held-out set if there is one, past their gates.
 
     Attributes:
-        takes: What images the model does.
+        spec: Of the images that the model takes.
     """
 
     checkpoint: Pulled
     training: Pulled
     held_out: Pulled | None
-    takes: Takes
+    spec: ImageSpec
     validations: list[Validation]

@@ -137,9 +137,13 @@ def estimate(
         t.numel() * 4 for name, t in conditioning(model, 1).items() if name not in ("class_labels", "time_ids")
     )
     return Estimate(
-        once_forwards=min(training * full, training * first + generated * (screened - training * first)) + held_out * full,
+        once_forwards=min(training * full, training * first + generated * (screened - training * first))
+        + held_out * full,
         recall_forwards=min(settings.recall_sample, generated) * (training - survivors) * full,
-        item_forwards=screened + beside + (settings.repeats - 1) * survivors * full + settings.repeats * probes * SAMPLES,
+        item_forwards=screened
+        + beside
+        + (settings.repeats - 1) * survivors * full
+        + settings.repeats * probes * SAMPLES,
         step_samples=2 * min(unlearning.batch_size, training),
         repeats=settings.repeats,
         images_bytes=(training + held_out + generated) * torch.Size(model.shape).numel() * number,

@@ -12,16 +12,16 @@ from prefect.cache_policies import NO_CACHE
 from mucs import InputError
 from mucs.text import first_line
 from tasks.pull import Pulled
+from tasks.validate.image_spec import ImageSpec
 from tasks.validate.kept import kept_result
 from tasks.validate.suite import Validation, holds, run_suite, some_rows
-from tasks.validate.takes import Takes
 
 if TYPE_CHECKING:
     from mucs.attribution import DiffusionModel
 
 
 @task(task_run_name="validate checkpoint", cache_policy=NO_CACHE)
-def validate_checkpoint(pulled: Pulled, cache: Path) -> tuple[list[Validation], Takes]:
+def validate_checkpoint(pulled: Pulled, cache: Path) -> tuple[list[Validation], ImageSpec]:
     """Gate a checkpoint, unless the cache has what came of that with the same bytes and code.
 
     Args:
@@ -38,14 +38,14 @@ def validate_checkpoint(pulled: Pulled, cache: Path) -> tuple[list[Validation], 
     from mucs.attribution.version import METHOD_SHA256
 
     def gate() -> dict[str, Any]:
-        validations, takes = _gate(pulled.folder)
-        return {"validations": validations, "takes": dataclasses.asdict(takes)}
+        validations, spec = _gate(pulled.folder)
+        return {"validations": validations, "images": dataclasses.asdict(spec)}
 
     found = kept_result(cache, "checkpoint", {"data": pulled.digest, "method": METHOD_SHA256}, gate)
-    return found["validations"], Takes(**found["takes"])
+    return found["validations"], ImageSpec(**found["images"])
 
 
-def _gate(folder: Path) -> tuple[list[Validation], Takes]:
+def _gate(folder: Path) -> tuple[list[Validation], ImageSpec]:
     import pandas as pd
     import torch
 
@@ -84,7 +84,7 @@ def _gate(folder: Path) -> tuple[list[Validation], Takes]:
     model = DiffusionModel.from_pretrained(folder)
     try_out(model)
     height, width = (side * model.pixels_per_latent for side in model.shape[1:])
-    return [first, second], Takes(height, width, model.classes, "encoder_hidden_states" in model.conditioning)
+    return [first, second], ImageSpec(height, width, model.classes, "encoder_hidden_states" in model.conditioning)
 
 
 def try_out(model: DiffusionModel) -> None:

@@ -18,9 +18,9 @@ from mucs.images.version import IMAGES_SHA256
 from mucs.written import read_time
 from tasks.prepare import opened
 from tasks.pull import Pulled
+from tasks.validate.image_spec import ImageSpec
 from tasks.validate.kept import kept_result
 from tasks.validate.suite import Expectation, Validation, equals, exists, holds, present, run_suite, some_rows, unique
-from tasks.validate.takes import Takes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 @task(task_run_name="validate {what}", cache_policy=NO_CACHE)
 def validate_training(
-    pulled: Pulled, what: str, takes: Takes, licences: Sequence[str], cache: Path
+    pulled: Pulled, what: str, spec: ImageSpec, licences: Sequence[str], cache: Path
 ) -> list[Validation]:
     """Gate a training or held-out set, unless the cache has what came of that with the same bytes, wishes and code.
 
     Args:
         pulled: The set.
         what: What sentences call it, such as "training set".
-        takes: The images that the checkpoint takes.
+        spec: The images that the checkpoint takes.
         licences: Those that an image may have.
         cache: Where results are kept, and what is known of each block of images.
 
@@ -47,30 +47,30 @@ def validate_training(
         GateFailed: If it does not pass.
         InputError: If it cannot be read.
     """
-    about = {"data": pulled.digest, "takes": dataclasses.asdict(takes), "licences": sorted(licences)}
+    about = {"data": pulled.digest, "images": dataclasses.asdict(spec), "licences": sorted(licences)}
 
     def gate() -> list[Validation]:
-        return _gate(pulled, what, takes, ("rights_holder", "licence", "date"), cache, sorted(licences))
+        return _gate(pulled, what, spec, ("rights_holder", "licence", "date"), cache, sorted(licences))
 
     found: list[Validation] = kept_result(cache, what, about, gate)
     return found
 
 
 @task(task_run_name="validate generated batch", cache_policy=NO_CACHE)
-def validate_generated(pulled: Pulled, takes: Takes, cache: Path) -> list[Validation]:
+def validate_generated(pulled: Pulled, spec: ImageSpec, cache: Path) -> list[Validation]:
     """Gate a generated batch, as `validate_training` does a training set."""
-    about = {"data": pulled.digest, "takes": dataclasses.asdict(takes)}
+    about = {"data": pulled.digest, "images": dataclasses.asdict(spec)}
     what = "generated batch"
-    found: list[Validation] = kept_result(cache, what, about, lambda: _gate(pulled, what, takes, ("seed",), cache))
+    found: list[Validation] = kept_result(cache, what, about, lambda: _gate(pulled, what, spec, ("seed",), cache))
     return found
 
 
 def _gate(
-    pulled: Pulled, what: str, takes: Takes, more: Sequence[str], cache: Path, licences: Sequence[str] | None = None
+    pulled: Pulled, what: str, spec: ImageSpec, more: Sequence[str], cache: Path, licences: Sequence[str] | None = None
 ) -> list[Validation]:
     """more: columns of its own. licences: those allowed, of a set whose images have dates."""
     images = opened(pulled, what)
-    columns = ("id", *images.source.columns, "sha256", *more, *takes.columns)
+    columns = ("id", *images.source.columns, "sha256", *more, *spec.columns)
     frame = frame_of(images.rows, [name for name in columns if name in images.rows.column_names])
 
     def named(k: int) -> str:
@@ -82,7 +82,7 @@ def _gate(
     facts = inspect_all(images, known)
     for name in facts.column_names:
         frame[name] = facts[name].to_numpy()
-    expectations = image_expectations(images, takes)
+    expectations = image_expectations(images, spec)
     if licences is None:
         expectations += present(*more)
     else:
@@ -93,7 +93,7 @@ def _gate(
             ("ExpectColumnValuesToBeInSet", {"column": "licence", "value_set": list(licences)}),
             *holds("date is sane"),
         ]
-    return [first, run_suite(what, frame, expectations + check_classes(frame, takes.classes), named)]
+    return [first, run_suite(what, frame, expectations + check_classes(frame, spec.classes), named)]
 
 
 def frame_of(table: pa.Table, names: Sequence[str]) -> pd.DataFrame:
@@ -104,15 +104,15 @@ def frame_of(table: pa.Table, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=range(table.num_rows))
 
 
-def image_expectations(images: ImageSet, takes: Takes) -> list[Expectation]:
+def image_expectations(images: ImageSet, spec: ImageSpec) -> list[Expectation]:
     """A manifest's images are there, are what it says, and are of the model's size."""
     return [
         *holds("text can be shown"),
         *present("id", *images.source.columns, "sha256"),
         *unique("id", *images.source.columns),
         *holds("path stays inside", "file exists", "image decodes", "image has 8 bits"),
-        *equals("height", takes.height),
-        *equals("width", takes.width),
+        *equals("height", spec.height),
+        *equals("width", spec.width),
         *holds("digest matches"),
     ]
 

@@ -19,7 +19,7 @@ from mucs.images import ImageSet, blocks, manifest
 from tasks.pull import as_pulled, file_digests
 from tasks.validate import (
     GateFailed,
-    Takes,
+    ImageSpec,
     to_json,
     validate_checkpoint,
     validate_generated,
@@ -30,27 +30,27 @@ from tests.conftest import read_rows, write_manifest, write_shards
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
-TAKES = Takes(8, 8, 2, prompts=False)
+SPEC = ImageSpec(8, 8, 2, prompts=False)
 
 
 def check_training(folder, licences=("CC-BY-4.0",), cache=None):
-    return validate_training.fn(as_pulled(folder), "training set", TAKES, licences, cache or folder.parent / "cache")
+    return validate_training.fn(as_pulled(folder), "training set", SPEC, licences, cache or folder.parent / "cache")
 
 
 def test_good_data_pass_and_the_result_is_the_same_twice(world, tmp_path):
     first, again = (check_training(world.train, cache=tmp_path / name) for name in "ab")
     assert all(v["success"] for v in first)
     assert to_json(first) == to_json(again)
-    assert validate_checkpoint.fn(as_pulled(world.checkpoint), tmp_path)[1] == TAKES
-    assert all(v["success"] for v in validate_generated.fn(as_pulled(world.generated), TAKES, tmp_path))
+    assert validate_checkpoint.fn(as_pulled(world.checkpoint), tmp_path)[1] == SPEC
+    assert all(v["success"] for v in validate_generated.fn(as_pulled(world.generated), SPEC, tmp_path))
 
 
 def test_what_passed_is_not_looked_at_again(world, tmp_path, said):
     folder, checkpoint = world.copy("train", tmp_path / "train"), world.copy("checkpoint", tmp_path / "checkpoint")
     data, model = as_pulled(folder), as_pulled(checkpoint)
 
-    def gate(takes=TAKES, licences=("CC-BY-4.0",)):
-        return validate_training.fn(data, "training set", takes, licences, tmp_path)
+    def gate(spec=SPEC, licences=("CC-BY-4.0",)):
+        return validate_training.fn(data, "training set", spec, licences, tmp_path)
 
     first, second = gate(), validate_checkpoint.fn(model, tmp_path)
     for gone in (*folder.iterdir(), checkpoint / WEIGHTS):
@@ -58,7 +58,7 @@ def test_what_passed_is_not_looked_at_again(world, tmp_path, said):
     assert (gate(), validate_checkpoint.fn(model, tmp_path)) == (first, second)
     assert said().count("validate  training set: as it was validated before") == 1
     assert said().count("validate  checkpoint: as it was validated before") == 1
-    for wishes in ({"licences": ["MIT"]}, {"takes": replace(TAKES, height=16)}, {"takes": replace(TAKES, classes=1)}):
+    for wishes in ({"licences": ["MIT"]}, {"spec": replace(SPEC, height=16)}, {"spec": replace(SPEC, classes=1)}):
         with pytest.raises(GateFailed):  # from what is known of the images
             gate(**wishes)
 
@@ -69,7 +69,7 @@ def test_blocks_of_images_that_were_looked_at_are_not_again(world, tmp_path, mon
     folder = world.copy("train", tmp_path / "train")
     data, good = as_pulled(folder), (folder / "t20.png").read_bytes()
     (folder / "t20.png").write_bytes(b"")
-    validate = partial(validate_training.fn, data, "training set", TAKES, ["CC-BY-4.0"], tmp_path)
+    validate = partial(validate_training.fn, data, "training set", SPEC, ["CC-BY-4.0"], tmp_path)
     with pytest.raises(GateFailed, match="'image decodes': 1 of 24 rows: t20"):
         validate()
     kept = sorted(tmp_path.glob("inspections/*/*"))
@@ -258,7 +258,7 @@ def test_images_of_8_bits_pass(world, tmp_path, mode):
 
 def test_a_model_that_takes_prompts_needs_their_column(world, tmp_path):
     with pytest.raises(GateFailed, match="expect_column_to_exist on column 'prompt'"):
-        validate_generated.fn(as_pulled(world.generated), Takes(8, 8, None, prompts=True), tmp_path)
+        validate_generated.fn(as_pulled(world.generated), ImageSpec(8, 8, None, prompts=True), tmp_path)
 
 
 def test_at_most_ten_rows_are_shown(world, tmp_path):
@@ -294,7 +294,7 @@ def test_a_generated_image_of_another_size_is_stopped(world, tmp_path):
     Image.fromarray(np.zeros((16, 8, 3), np.uint8)).save(folder / "g1.png")
     write_manifest(folder, edit(read_rows(folder), 1, sha256=file_digests(folder / "g1.png")[1]))
     with pytest.raises(GateFailed, match=r"'height': 1 of 3 rows: g1 \(16\)"):
-        validate_generated.fn(as_pulled(folder), TAKES, tmp_path)
+        validate_generated.fn(as_pulled(folder), SPEC, tmp_path)
 
 
 def spoil_tensors(change):

@@ -1,4 +1,4 @@
-"""Takes: which images a checkpoint takes."""
+"""Image spec: which images a checkpoint takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Takes:
+class ImageSpec:
     """The images that a checkpoint takes: their height and width in pixels, how many classes there are, None if it takes none, and whether each has a prompt."""
 
     height: int
