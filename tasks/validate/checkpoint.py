@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from mucs import InputError
 from mucs.text import for_terminal
 from tasks.pull import Pulled
-from tasks.validate.kept import kept_result
+from tasks.validate.kept import as_state, kept_result
 from tasks.validate.suite import Validation, holds, run_suite, some_rows
 from tasks.validate.takes import Takes
 
@@ -41,8 +41,8 @@ def validate_checkpoint(pulled: Pulled, cache: Path) -> tuple[list[Validation], 
         validations, takes = _gate(pulled.folder)
         return {"validations": validations, "takes": dataclasses.asdict(takes)}
 
-    found = kept_result(cache, "checkpoint", {"data": pulled.digest, "method": METHOD_SHA256}, gate)
-    return found["validations"], Takes(**found["takes"])
+    found, reused = kept_result(cache, "checkpoint", {"data": pulled.digest, "method": METHOD_SHA256}, gate)
+    return as_state((found["validations"], Takes(**found["takes"])), reused)
 
 
 def _gate(folder: Path) -> tuple[list[Validation], Takes]:

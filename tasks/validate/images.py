@@ -18,7 +18,7 @@ from mucs.images.version import IMAGES_SHA256
 from mucs.written import read_time
 from tasks.prepare import opened
 from tasks.pull import Pulled
-from tasks.validate.kept import kept_result
+from tasks.validate.kept import as_state, kept_result
 from tasks.validate.suite import Expectation, Validation, equals, exists, holds, present, run_suite, some_rows, unique
 from tasks.validate.takes import Takes
 
@@ -52,8 +52,7 @@ def validate_training(
     def gate() -> list[Validation]:
         return _gate(pulled, what, takes, ("rights_holder", "licence", "date"), cache, sorted(licences))
 
-    found: list[Validation] = kept_result(cache, what, about, gate)
-    return found
+    return as_state(*kept_result(cache, what, about, gate))
 
 
 @task(cache_policy=NO_CACHE)
@@ -61,8 +60,7 @@ def validate_generated(pulled: Pulled, takes: Takes, cache: Path) -> list[Valida
     """Gate a generated batch, as `validate_training` does a training set."""
     about = {"data": pulled.digest, "takes": dataclasses.asdict(takes)}
     what = "generated batch"
-    found: list[Validation] = kept_result(cache, what, about, lambda: _gate(pulled, what, takes, ("seed",), cache))
-    return found
+    return as_state(*kept_result(cache, what, about, lambda: _gate(pulled, what, takes, ("seed",), cache)))
 
 
 def _gate(
