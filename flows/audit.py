@@ -131,7 +131,8 @@ def audit(
 
     generated = pull(registry, revision, batch, job.cache)
     inputs = job.pull()
-    validations = inputs.validations + validate_generated(generated, inputs.spec, job.cache)
+    gated = validate_generated(generated, inputs.spec, job.cache, return_state=True)
+    validations = inputs.validations + gated.result()
     log.info("validate  %d gates passed", len(validations))
     plan = job.plan(inputs.checkpoint, inputs.training, inputs.held_out, generated)
     images = plan.images("batch")

@@ -73,10 +73,11 @@ class Job:
         checkpoint = pull(self.registry, self.revision, self.checkpoint, self.cache)
         training = pull(self.registry, self.revision, self.training_set, self.cache)
         held_out = pull(self.registry, self.revision, self.held_out, self.cache) if self.held_out else None
-        validations, spec = validate_checkpoint(checkpoint, self.cache)
-        validations += validate_training(training, "training set", spec, self.licences, self.cache)
-        if held_out:
-            validations += validate_training(held_out, "held-out set", spec, self.licences, self.cache)
+        validations, spec = validate_checkpoint(checkpoint, self.cache, return_state=True).result()
+        for pulled, what in ((training, "training set"), (held_out, "held-out set")):
+            if pulled:
+                gated = validate_training(pulled, what, spec, self.licences, self.cache, return_state=True)
+                validations += gated.result()
         return Inputs(checkpoint, training, held_out, spec, validations)
 
     def plan(self, checkpoint: Pulled, training: Pulled, held_out: Pulled | None, batch: Pulled | None) -> Plan:

@@ -230,7 +230,7 @@ class Ledger:
                 f'The query cannot be answered: {first_line(error)}; see the tables with `mucs sql "SHOW TABLES"`.'
             ) from None
 
-    def holds(self, sha256: str) -> bool:
+    def has_run(self, sha256: str) -> bool:
         """Whether a run is loaded."""
         return self.one("SELECT 1 FROM runs WHERE sha256 = ?", sha256) is not None
 
@@ -415,8 +415,8 @@ def no_room(path: Path) -> Iterator[None]:
         yield
     except (OSError, duckdb.Error) as error:
         full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        said = str(error).lower()
-        if getattr(error, "errno", None) not in full and not any(os.strerror(e).lower() in said for e in full):
+        message = str(error).lower()
+        if getattr(error, "errno", None) not in full and not any(os.strerror(e).lower() in message for e in full):
             raise
         raise InputError(
             f"There is no room beside {path} to write it anew; free as much as it takes, the ledger is as it was."

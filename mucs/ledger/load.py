@@ -60,15 +60,15 @@ def load(ledger: Ledger, run: Run) -> bool:
     Raises InputError if the run's edges are gone or not those of its record, name items that its manifests do not have,
     or name a pair twice; or if a manifest has a row twice.
     """
-    if ledger.holds(run.sha256):
+    if ledger.has_run(run.sha256):
         return False
     with ledger.transaction() as now, ThreadPoolExecutor(1) as other:
-        found = other.submit(file_sha256, run.edges)  # beside what needs one core
+        edges_sha256 = other.submit(file_sha256, run.edges)  # beside what needs one core
         _load_artifacts(ledger, run)
         _load_items(ledger, run, now)
         run_id = _load_run(ledger, run, now)
         _load_edges(ledger, run, run_id)
-        if found.result() != run.record["results"]["edges_sha256"]:
+        if edges_sha256.result() != run.record["results"]["edges_sha256"]:
             raise InputError(f"{run.edges} is not the file that the run's record names; publish the run again.")
         body = {"run": run.sha256, "record": run.record, "location": run.location}
         members = members_sha256(ledger, "FROM staged_training")

@@ -101,8 +101,8 @@ def _head_fault(entries: Sequence[chain.Entry], head: str | None) -> str | None:
 
 
 def _item_fault(ledger: Ledger) -> str | None:
-    said = {"training": ("id", "sha256", "rights_holder", "licence", "date"), "generated": ("id", "sha256")}
-    for kind, names in said.items():
+    columns = {"training": ("id", "sha256", "rights_holder", "licence", "date"), "generated": ("id", "sha256")}
+    for kind, names in columns.items():
         for item in ledger.rows(f"SELECT * FROM {kind}_items ORDER BY {kind}_id"):
             row = json.loads(item["manifest_row"])
             as_loaded = {name: row[name][:10] if name == "date" else row[name] for name in names}
@@ -113,35 +113,35 @@ def _item_fault(ledger: Ledger) -> str | None:
 
 def _artifact_fault(ledger: Ledger, entries: Sequence[chain.Entry]) -> str | None:
     """The first artifact that is not the one which the entries of runs bring, numbered in their order."""
-    said: dict[tuple[str, str], tuple[int, str, str, int, int]] = {}
+    committed: dict[tuple[str, str], tuple[int, str, str, int, int]] = {}
     for entry in entries:
         if entry.kind == "run":
             body = json.loads(entry.entry)["body"]
             for a in body["artifacts"]:
-                row = (len(said) + 1, a["kind"], a["sha256"], a["files"], a["bytes"])
-                if said.setdefault((a["kind"], a["sha256"]), row)[3:] != row[3:]:
+                row = (len(committed) + 1, a["kind"], a["sha256"], a["files"], a["bytes"])
+                if committed.setdefault((a["kind"], a["sha256"]), row)[3:] != row[3:]:
                     return f"run {body['run'][:12]} says another size of the {a['kind']} {a['sha256'][:12]} than a run before it"
     rows = ledger.connection.execute(
         "SELECT artifact_id, kind, sha256, files, bytes FROM artifacts ORDER BY ALL"
     ).fetchall()
-    for (_, kind, sha256, *_), row in zip(said.values(), rows, strict=False):
-        if row != said[kind, sha256]:
+    for (_, kind, sha256, *_), row in zip(committed.values(), rows, strict=False):
+        if row != committed[kind, sha256]:
             return f"the {row[1]} {row[2][:12]} stands where the entries of runs have the {kind} {sha256[:12]}, or says another size"
-    if len(rows) > len(said):
-        return f"the {rows[len(said)][1]} {rows[len(said)][2][:12]} is an artifact of no run"
+    if len(rows) > len(committed):
+        return f"the {rows[len(committed)][1]} {rows[len(committed)][2][:12]} is an artifact of no run"
     return (
         None
-        if len(rows) == len(said)
-        else f"of {len(said)} artifacts that the entries of runs bring, {len(rows)} are there"
+        if len(rows) == len(committed)
+        else f"of {len(committed)} artifacts that the entries of runs bring, {len(rows)} are there"
     )
 
 
 def _run_fault(ledger: Ledger, entries: Sequence[chain.Entry]) -> str | None:
     """The first fault of a run, of what its entries commit to besides its record, or of its edges."""
-    said = [(entry.kind, json.loads(entry.entry)["body"]) for entry in entries if entry.kind in ("run", "validation")]
-    committed = {body["run"]: body for kind, body in said if kind == "run"}
+    bodies = [(entry.kind, json.loads(entry.entry)["body"]) for entry in entries if entry.kind in ("run", "validation")]
+    committed = {body["run"]: body for kind, body in bodies if kind == "run"}
     gates: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for kind, body in said:
+    for kind, body in bodies:
         if kind == "validation":
             gates[body["run"]].append((body["suite"], body["result"]))
     runs = ledger.rows("SELECT * FROM runs ORDER BY run_id")
@@ -149,12 +149,17 @@ def _run_fault(ledger: Ledger, entries: Sequence[chain.Entry]) -> str | None:
     for run in runs:
         sha256, record = run["sha256"], json.loads(run["record"])
         body = committed.get(sha256)
-        if body is None or digest(record) != sha256 or body["record"] != record or not _row_holds(run, body, artifacts):
+        if (
+            body is None
+            or digest(record) != sha256
+            or body["record"] != record
+            or not _row_agrees(run, body, artifacts)
+        ):
             return f"run {sha256[:12]} is not the one that its entry commits to"
-        for what, holds in _OF_A_RUN.items():
-            if not holds(ledger, run["run_id"], body):
+        for what, agrees in _COMMITTED.items():
+            if not agrees(ledger, run["run_id"], body):
                 return f"the {what} of run {sha256[:12]} are not those that its entry commits to"
-        if not _validations_hold(ledger, run["run_id"], gates[sha256]):
+        if not _validations_agree(ledger, run["run_id"], gates[sha256]):
             return f"the validations of run {sha256[:12]} are not those that its entries commit to"
     missing = committed.keys() - {run["sha256"] for run in runs}
     if missing:
@@ -163,7 +168,7 @@ def _run_fault(ledger: Ledger, entries: Sequence[chain.Entry]) -> str | None:
     return None if validated == sum(map(len, gates.values())) else "a validation belongs to no run"
 
 
-def _row_holds(run: Mapping[str, Any], body: Mapping[str, Any], artifacts: Mapping[int, Mapping[str, Any]]) -> bool:
+def _row_agrees(run: Mapping[str, Any], body: Mapping[str, Any], artifacts: Mapping[int, Mapping[str, Any]]) -> bool:
     """Whether a run's row says what its record does."""
     record = body["record"]
     inputs = {**record["inputs"], "calibration": record["calibration"]}
@@ -171,11 +176,11 @@ def _row_holds(run: Mapping[str, Any], body: Mapping[str, Any], artifacts: Mappi
         given, found = inputs.get(kind), artifacts.get(run[f"{kind}_id"])
         if (given and (kind, given["sha256"])) != (found and (found["kind"], found["sha256"])):
             return False
-    said = (record["method"], body["location"], digest(record["settings"]))
-    return said == (run["method"], run["location"], run["settings_sha256"])
+    committed = (record["method"], body["location"], digest(record["settings"]))
+    return committed == (run["method"], run["location"], run["settings_sha256"])
 
 
-def _members_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
+def _members_agree(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
     rows = (
         "SELECT row_sha256 FROM members JOIN training_items USING (training_id)"
         " WHERE training_set_id = (SELECT training_set_id FROM runs WHERE run_id = ?)"
@@ -183,7 +188,7 @@ def _members_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
     return bool(members_sha256(ledger, rows, run_id) == body.get("members"))
 
 
-def _outcomes_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
+def _outcomes_agree(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
     found = ledger.rows(
         f"SELECT row_sha256, {', '.join(OUTCOME.names)} FROM attributions JOIN generated_items USING (generated_id)"
         " WHERE run_id = ? ORDER BY row_sha256",
@@ -191,15 +196,16 @@ def _outcomes_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool
     )
     for row in found:
         row["recall"] = row["recall"] and json.loads(row["recall"])
-    said = body["record"]["results"]["attributions"]
-    return found == sorted(({name: a[name] for name in ("row_sha256", *OUTCOME.names)} for a in said), key=_by_row)
+    committed = body["record"]["results"]["attributions"]
+    names = ("row_sha256", *OUTCOME.names)
+    return found == sorted(({name: a[name] for name in names} for a in committed), key=_by_row)
 
 
 def _by_row(outcome: Mapping[str, Any]) -> str:
     return str(outcome["row_sha256"])
 
 
-def _edges_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
+def _edges_agree(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
     results = body["record"]["results"]
     found = ledger.connection.execute(
         "SELECT row_sha256, generated_id, count(*) FROM edges LEFT JOIN generated_items USING (generated_id)"
@@ -213,20 +219,20 @@ def _edges_hold(ledger: Ledger, run_id: int, body: Mapping[str, Any]) -> bool:
     return bool(edges_root(ledger, run_id, found) == results["edges_root"])
 
 
-_OF_A_RUN: dict[str, Callable[[Ledger, int, Mapping[str, Any]], bool]] = {
-    "members of the training set": _members_hold,
-    "outcomes": _outcomes_hold,
-    "edges": _edges_hold,
+_COMMITTED: dict[str, Callable[[Ledger, int, Mapping[str, Any]], bool]] = {
+    "members of the training set": _members_agree,
+    "outcomes": _outcomes_agree,
+    "edges": _edges_agree,
 }
 
 
-def _validations_hold(ledger: Ledger, run_id: int, said: Sequence[tuple[str, str]]) -> bool:
+def _validations_agree(ledger: Ledger, run_id: int, committed: Sequence[tuple[str, str]]) -> bool:
     found = ledger.rows("SELECT suite, success, sha256, result FROM validations WHERE run_id = ?", [run_id])
     for row in found:
         result = json.loads(row["result"])
         if digest(result) != row["sha256"] or (result["suite"], result["success"]) != (row["suite"], row["success"]):
             return False
-    return sorted((row["suite"], row["sha256"]) for row in found) == sorted(said)
+    return sorted((row["suite"], row["sha256"]) for row in found) == sorted(committed)
 
 
 def edges_root(ledger: Ledger, run_id: int, items: Sequence[tuple[str, int, int]]) -> str:
@@ -316,9 +322,11 @@ def _registered_fault(ledger: Ledger, entries: Sequence[chain.Entry]) -> str | N
         for position, body, at in bodies(ledger):
             found[position].append((body, at))
         for entry in entries:
-            said = json.loads(entry.entry)
-            commits = [(said["body"], datetime.datetime.fromisoformat(said["at"]))] if entry.kind == kind else []
-            if found.pop(entry.position, []) != commits:
+            content = json.loads(entry.entry)
+            committed = (
+                [(content["body"], datetime.datetime.fromisoformat(content["at"]))] if entry.kind == kind else []
+            )
+            if found.pop(entry.position, []) != committed:
                 return f"the {table} of entry {entry.position} are not those that it commits to"
         if found:
             return f"the {table} of entry {min(found)} have no entry"
@@ -370,13 +378,13 @@ def _statement_fault(ledger: Ledger, entries: Sequence[chain.Entry]) -> str | No
     """The first statement whose header does not agree with what the chain held when it was issued."""
     before: dict[str, dict[str, Any]] = {}  # records of the runs so far
     sets: set[str] = set()
-    said = {row["position"]: json.loads(row["content"])["header"] for row in ledger.rows("FROM statements")}
+    headers = {row["position"]: json.loads(row["content"])["header"] for row in ledger.rows("FROM statements")}
     for entry, last in zip(entries, [None, *entries], strict=False):
         if entry.kind == "run":
             body = json.loads(entry.entry)["body"]
             before[body["run"]] = body["record"]
             sets.add(body["record"]["inputs"]["training_set"]["sha256"])
-        header = said.get(entry.position)
+        header = headers.get(entry.position)
         if header is None or entry.kind != "statement":
             continue
         at = last and {"position": last.position, "head": last.sha256}

@@ -47,11 +47,11 @@ def _terms(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]
 
 def _usage(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     if before["usage"]["sha256"] != after["usage"]["sha256"]:
-        said = [
+        now, then = (
             f"{usage['units']} units of {usage['generated_items']} items, revenue {usage['revenue']}"
             for usage in (after["usage"], before["usage"])
-        ]
-        yield f"The usage report is another: {said[0]}; before {said[1]}."
+        )
+        yield f"The usage report is another: {now}; before {then}."
 
 
 def _runs(ledger: Ledger, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

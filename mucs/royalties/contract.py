@@ -110,8 +110,8 @@ class Contract:
 
     def record(self) -> dict[str, Any]:
         """As JSON, numbers as text, which the digest covers: comments and layout of the file do not matter."""
-        said = {name: _plain(value) for name, value in vars(self).items() if name != "lines"}
-        return {name: said[name] for name in sorted(said)}
+        terms = {name: _plain(value) for name, value in vars(self).items() if name != "lines"}
+        return {name: terms[name] for name in sorted(terms)}
 
     @property
     def sha256(self) -> str:

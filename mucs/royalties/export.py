@@ -82,13 +82,13 @@ def state(
             return Issued(statement, [], remarks(opened, statement, used))
     with Ledger.open(ledger, read_only=False) as opened:
         statement = issue(opened, agreed, month, used, as_of)
-        said = remarks(opened, statement, used)
+        sentences = remarks(opened, statement, used)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError:  # within the block, so that nothing is issued
             raise InputError(f"{out} cannot be made a folder; give another --out.") from None
     try:
-        return Issued(statement, write_files(statement, out, key), said)
+        return Issued(statement, write_files(statement, out, key), sentences)
     except OSError as error:
         raise InputError(
             f"{out} cannot be written ({error.strerror}); the ledger has statement {statement.title}, whose files are written"
@@ -123,8 +123,8 @@ def _sign(statement: Statement, files: list[Path], path: Path, key: Path) -> Pat
     names = ("statement", "version", "supersedes", "period", "issued_at", "pots", "ledger")
     header = statement.content["header"]
     predicate = {name: header[name] for name in names} | {"contract": header["contract"]["sha256"]}
-    said = signing.statement({file.name: file_sha256(file) for file in files}, PREDICATE, predicate)
-    envelope = signing.sign(said, key)
+    payload = signing.statement({file.name: file_sha256(file) for file in files}, PREDICATE, predicate)
+    envelope = signing.sign(payload, key)
     with replacing(path) as partial:
         partial.write_text(json.dumps(envelope, indent=1) + "\n")
     return path

@@ -284,9 +284,9 @@ def _nothing_counts(contract: Contract, period: Period, usage: Usage) -> str:
             f"{len(elsewhere)} are of other territories ({', '.join(sorted(set(elsewhere)))}) than the contract's"
             f" ({', '.join(contract.territories)})"
         )
-    said = f"no row that counts: {' and '.join(why)}" if why else "no rows"
+    rows = f"no row that counts: {' and '.join(why)}" if why else "no rows"
     return (
-        f"The usage report has {said}; give that of the month, where an item with 0 units says that there was no use."
+        f"The usage report has {rows}; give that of the month, where an item with 0 units says that there was no use."
     )
 
 

@@ -75,9 +75,9 @@ class Use:
 
     def record(self) -> dict[str, str]:
         """As JSON, numbers as text without the zeros that say nothing; the line does not matter."""
-        said = {"generated": self.generated, "date": str(self.date), "units": shortest(self.units)}
-        said |= {"territory": self.territory} if self.territory else {}
-        return said | ({} if self.revenue is None else {"revenue": shortest(self.revenue)})
+        row = {"generated": self.generated, "date": str(self.date), "units": shortest(self.units)}
+        row |= {"territory": self.territory} if self.territory else {}
+        return row | ({} if self.revenue is None else {"revenue": shortest(self.revenue)})
 
 
 def shortest(number: Decimal) -> str:

@@ -13,7 +13,7 @@ from mucs import InputError
 from mucs.text import first_line
 from tasks.pull import Pulled
 from tasks.validate.image_spec import ImageSpec
-from tasks.validate.kept import kept_result
+from tasks.validate.kept import as_state, kept_result
 from tasks.validate.suite import Validation, holds, run_suite, some_rows
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def validate_checkpoint(pulled: Pulled, cache: Path) -> tuple[list[Validation], 
         validations, spec = _gate(pulled.folder)
         return {"validations": validations, "images": dataclasses.asdict(spec)}
 
-    found = kept_result(cache, "checkpoint", {"data": pulled.digest, "method": METHOD_SHA256}, gate)
-    return found["validations"], ImageSpec(**found["images"])
+    found, reused = kept_result(cache, "checkpoint", {"data": pulled.digest, "method": METHOD_SHA256}, gate)
+    return as_state((found["validations"], ImageSpec(**found["images"])), reused)
 
 
 def _gate(folder: Path) -> tuple[list[Validation], ImageSpec]:

@@ -19,7 +19,7 @@ from mucs.written import read_time
 from tasks.prepare import opened
 from tasks.pull import Pulled
 from tasks.validate.image_spec import ImageSpec
-from tasks.validate.kept import kept_result
+from tasks.validate.kept import as_state, kept_result
 from tasks.validate.suite import Expectation, Validation, equals, exists, holds, present, run_suite, some_rows, unique
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def validate_training(
     def gate() -> list[Validation]:
         return _gate(pulled, what, spec, ("rights_holder", "licence", "date"), cache, sorted(licences))
 
-    found: list[Validation] = kept_result(cache, what, about, gate)
-    return found
+    return as_state(*kept_result(cache, what, about, gate))
 
 
 @task(task_run_name="validate generated batch", cache_policy=NO_CACHE)
@@ -61,8 +60,7 @@ def validate_generated(pulled: Pulled, spec: ImageSpec, cache: Path) -> list[Val
     """Gate a generated batch, as `validate_training` does a training set."""
     about = {"data": pulled.digest, "images": dataclasses.asdict(spec)}
     what = "generated batch"
-    found: list[Validation] = kept_result(cache, what, about, lambda: _gate(pulled, what, spec, ("seed",), cache))
-    return found
+    return as_state(*kept_result(cache, what, about, lambda: _gate(pulled, what, spec, ("seed",), cache)))
 
 
 def _gate(

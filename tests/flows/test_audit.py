@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
 from prefect import get_client
+from prefect.client.schemas.filters import TaskRunFilter
 from prefect.settings import PREFECT_API_URL
 
 from flows.audit import audit
@@ -162,6 +165,28 @@ def test_a_second_identical_audit_is_a_no_op_that_brings_back_a_lost_page(audite
     assert (again.run, again.attributed, again.held) == (None, 0, 3)
     assert (folder / "ledger.duckdb").read_bytes() == before
     assert first.report.read_text() == page
+
+
+def test_a_gate_whose_result_was_kept_ends_as_reused(registry, tmp_path):
+    """With another ledger, so that the second audit publishes, too."""
+    began, done = datetime.now(UTC), []
+    for night in ("first", "second"):
+        (tmp_path / night).mkdir()
+        done.append(run_audit(registry, tmp_path / night, "reused", cache=tmp_path / "cache"))
+    assert done[0].run == done[1].run
+    gates = TaskRunFilter(
+        name={"like_": "validate_"}, start_time={"after_": began}, state={"type": {"any_": ["COMPLETED"]}}
+    )
+    with get_client(sync_client=True) as prefect:
+        while len(found := prefect.read_task_runs(task_run_filter=gates)) < 10:  # they are told of a little later
+            assert datetime.now(UTC) - began < timedelta(minutes=5)
+            time.sleep(0.1)
+    ends = {"validate_checkpoint": 1, "validate_training": 2, "validate_generated": 1}
+    states = Counter((run.name.rpartition("-")[0], run.state_name) for run in found)
+    assert states == {
+        **{(gate, state): count for gate, count in ends.items() for state in ("Completed", "Reused")},
+        ("validate_edges", "Completed"): 2,
+    }
 
 
 def test_other_settings_are_another_run(audited, registry):
