@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -130,6 +131,22 @@ class Engine:
             yield runner
 
 
+def check_lives(error: BaseException) -> None:
+    """See whether the engine outlived what kept a unit from its result: what is not a unit's own fails none.
+
+    Raises:
+        InputError: If it did not.
+    """
+    # the second is of Ray, which need not be installed
+    if isinstance(error, BrokenProcessPool) or type(error).__name__ == "LocalRayletDiedError":
+        what = (
+            "One of the processes" if isinstance(error, BrokenProcessPool) else "This machine's node of the Ray cluster"
+        )
+        raise InputError(
+            f"{what} died or was killed, as when memory runs out; run the same command again to go on where it was."
+        ) from None
+
+
 def check_answers(address: str) -> None:
     """See whether a Ray cluster answers, before Ray's own client waits for it for half a minute and ends the process.
 
@@ -181,6 +198,8 @@ def check_workers() -> None:
         try:
             theirs = ray.get(asked.remote(), timeout=60)
         except Exception as error:
+            if not any(other["NodeID"] == node["NodeID"] and other["Alive"] for other in cast(Any, ray).nodes()):
+                continue  # it has died meanwhile
             reason = for_terminal((str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip("."), 200)
             raise InputError(f"The Ray worker on {name} cannot run an audit ({reason}); run there: {NEEDED}.") from None
         check_same_code(f"The Ray worker on {name}", theirs, code_version())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect.futures import as_completed
 
+from flows.engine import check_lives
 from mucs import InputError
 from mucs.text import first_line
 from tasks.measure import measure, shards
@@ -49,14 +50,22 @@ def run_units(
 
     Returns:
         What kept each unit that failed from its result, after all tries.
+
+    Raises:
+        InputError: If the engine itself died.
     """
     futures = {runner.submit(task, {"plan": plan, "unit": unit}): unit for unit in units}
     failed: dict[U, BaseException] = {}
     for k, future in enumerate(as_completed(list(futures)), start=1):
         unit = futures[future]
-        future.wait()  # which makes a state of a worker's death, where the result would raise it
-        outcome: Any = future.result(raise_on_failure=False)
+        outcome: Any
+        try:
+            future.wait()  # which makes a state of a Ray worker's death, where the result would raise it
+            outcome = future.result(raise_on_failure=False)
+        except Exception as error:
+            outcome = error
         if isinstance(outcome, BaseException):
+            check_lives(outcome)
             failed[unit] = outcome
         said = f"failed: {reason(outcome)}" if unit in failed else outcome
         log.info("%-9s %d of %d: %s, %s", verb, k, len(futures), name(unit), said)

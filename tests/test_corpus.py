@@ -29,12 +29,12 @@ from mucs.ledger import Ledger
 from tasks.pull import as_pulled, read_listing
 from tasks.read import Source, read_images
 from tasks.registry import open_registry
-from tasks.validate import Takes, try_out, validate_training
+from tasks.validate import ImageSpec, try_out, validate_training
 from tests.mucs.ledger.test_ledger import make_run
 
 CORPUS = Path(__file__).parent / "corpus"
 SECONDS = 30
-TAKES = Takes(8, 8, None, prompts=False)
+SPEC = ImageSpec(8, 8, None, prompts=False)
 
 
 def table(kind: str) -> list:
@@ -145,7 +145,7 @@ def test_what_the_cases_spoil_is_good(mucs, whole, tmp_path):
     assert mucs("verify", *signed)[0] == 0
     assert open_registry(str(registry(tmp_path)), "HEAD", "train").outputs
     folder = images(tmp_path / "images", (CORPUS / "manifests/good.csv").read_bytes(), CORPUS / "images/good.png")
-    assert all(v["success"] for v in validate_training.fn(as_pulled(folder), "training set", TAKES, ["CC0"], tmp_path))
+    assert all(v["success"] for v in validate_training.fn(as_pulled(folder), "training set", SPEC, ["CC0"], tmp_path))
     assert DiffusionModel.from_pretrained(checkpoint(tmp_path / "checkpoint")).shape == (3, 8, 8)
 
 
@@ -246,7 +246,7 @@ def images(folder: Path, manifest: bytes, image: Path) -> Path:
 @of("manifests")
 def test_manifests(tmp_path, case, words):
     folder = images(tmp_path / "train", (CORPUS / "manifests" / case).read_bytes(), CORPUS / "images/good.png")
-    says(lambda: validate_training.fn(as_pulled(folder), "training set", TAKES, ["CC0"], tmp_path), words)
+    says(lambda: validate_training.fn(as_pulled(folder), "training set", SPEC, ["CC0"], tmp_path), words)
 
 
 @of("images")
@@ -255,7 +255,7 @@ def test_images(tmp_path, case, words):
     row = f"a,{case},{hashlib.sha256(image.read_bytes()).hexdigest()},Ada,CC0,2024-01-01"
     manifest = f"id,file_name,sha256,rights_holder,licence,date\n{row}\n".encode()
     folder = images(tmp_path / "train", manifest, image)
-    says(lambda: validate_training.fn(as_pulled(folder), "training set", TAKES, ["CC0"], tmp_path), words)
+    says(lambda: validate_training.fn(as_pulled(folder), "training set", SPEC, ["CC0"], tmp_path), words)
     says(lambda: read_images(Source(folder)), case)  # as a study reads them
 
 

@@ -19,6 +19,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.engine import Engine
 from flows.ray_cluster import descendants
 from flows.units import reason, run_units
+from mucs import InputError
 from tests.flows.test_audit import CONTROLLED, evidence, run_audit, words
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -94,13 +95,15 @@ def test_a_fleet_of_two_nodes_gives_the_same_bytes_though_one_is_killed(on_threa
                 )
                 time.sleep(8)
             command = [sys.executable, "-m", "flows.cli", *words(registry, tmp_path, "fleet"), "--ray", address]
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
             said = []
-            with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as audit:
+            with subprocess.Popen(command, env=environment, text=True, **pipes) as audit:
                 for line in audit.stderr:
                     said.append(line)
                     if "attribute 1 of 5" in line:
                         for process in [nodes[1].pid, *descendants(nodes[1].pid)]:
                             os.kill(process, signal.SIGKILL)
+                assert audit.stdout.read() == f"Attributed 3 generated items in run {on_threads[0][:16]}.\n"
             assert audit.returncode == 0, "".join(said)
         finally:
             for node in nodes:
@@ -131,6 +134,27 @@ def test_an_item_whose_workers_all_die_fails_and_leaves_the_others(monkeypatch):
     failed = job()
     assert list(failed) == ["b"]
     assert "The worker died unexpectedly" in failed["b"]
+
+
+@pytest.mark.parametrize(
+    "engine", [Engine(processes=True, workers=1), Engine(ray="local", workers=1)], ids=["processes", "ray"]
+)
+def test_an_engine_that_dies_ends_the_job_and_fails_no_item(engine):
+    on_ray = engine.ray is not None
+
+    @task(task_run_name="work on {unit}")
+    def work(plan: None, unit: str) -> str:
+        os.kill(os.getppid() if on_ray else os.getpid(), signal.SIGKILL)  # a Ray worker's parent is its node
+        time.sleep(60)
+        return "done"
+
+    @flow
+    def job() -> None:
+        with engine.runner("cpu") as runner:
+            run_units(runner, work, None, ["a", "b"], "work")
+
+    with pytest.raises(InputError, match="run the same command again"):
+        job()
 
 
 def test_an_estimate_is_what_the_ledgers_runs_took_and_computes_nothing(
