@@ -9,7 +9,7 @@ demo: .venv/installed
 
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-# a minute
+# in a minute: what neither trains nor starts servers
 check: lint
 	$(PYTEST) -m "not slow and not heavy"
 

@@ -64,7 +64,8 @@ def read(store):
 
 def test_two_processes_fill_one_table(world, expected, tmp_path):
     with start(world, tmp_path) as one, start(world, tmp_path) as other:
-        pass
+        for process in (one, other):
+            process.communicate()
     assert (one.returncode, other.returncode) == (0, 0)
     assert torch.equal(read(tmp_path), expected)
     assert [path.suffix for path in tmp_path.iterdir()] == [".f32"]
