@@ -184,7 +184,7 @@ def main() -> None:
                 if night == 1:
                     work = sum(taken[0][stage] for stage in ("decode", "measure", "attribute"))
                     print(f"{training:,}: estimated {before:.0f} s, taken {work:.0f} s", file=sys.stderr)
-            print(table(rows), flush=True)
+                print(table(rows), flush=True)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
