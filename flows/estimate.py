@@ -126,8 +126,9 @@ def estimate_audit(job: Job, batch: str, ledger: Path) -> Estimated:
     with deterministic(device):
         model = loaded(plan).model
         needed = estimate(model, settings, count, unseen, items, len(prompts))
-        images, seconds_an_image = some_items(model, sets[0], SOME, settings.encoding)
-        timing = timed(model, settings, images, some_items(model, made, workers, settings.encoding)[0], count)
+        images, tried = (some_items(model, *each, settings.encoding) for each in ((sets[0], SOME), (made, workers)))
+        timing = timed(model, settings, images, tried, count)
+        an_image = seconds_an_image(model, sets[0], settings.encoding)
     known, cap = known_steps(ledger, digest(settings.record())), settings.unlearning.max_steps
     steps = timing.steps if known is None else known
     return Estimated(
@@ -143,40 +144,44 @@ def estimate_audit(job: Job, batch: str, ledger: Path) -> Estimated:
         once_forwards=needed.once_forwards + needed.recall_forwards,
         item_forwards=needed.item_forwards,
         item_gradients=needed.item_gradients(steps),
-        once_seconds=START_SECONDS
-        + (count + unseen + len(made)) * seconds_an_image
-        + needed.once_seconds(timing) / workers,
+        once_seconds=START_SECONDS + (count + unseen + len(made)) * an_image + needed.once_seconds(timing) / workers,
         item_seconds=needed.item_seconds(timing, steps),
         item_seconds_at_cap=needed.item_seconds(timing, cap),
     )
 
 
-def some_items(model: DiffusionModel, images: ImageSet, most: int, encoding: Encoding) -> tuple[Items, float]:
-    """Some images of a set, from all of it, as the model takes them, and the seconds of inspecting, decoding and encoding one."""
+def some_items(model: DiffusionModel, images: ImageSet, most: int, encoding: Encoding) -> Items:
+    """Some images of a set, from all of it, as the model takes them."""
     import numpy as np
 
     from mucs.attribution import encode
 
     chosen = range(0, len(images), max(1, len(images) // most))[:most]
     rows = replace(images, rows=images.rows.take(list(chosen)))
+    pixels = np.concatenate([images[k : k + 1] for k in chosen])
+    return encode(model, pixels, **conditions(model, rows), encoding=encoding)
+
+
+def seconds_an_image(model: DiffusionModel, images: ImageSet, encoding: Encoding) -> float:
+    """Seconds of inspecting, decoding and encoding an image of a set, where all of them follow on each other."""
+    from mucs.attribution import encode
+
+    some, one = images.part(0, SOME), images.part(0, 1)
+    inspect(one)  # what is imported for it is no image's
+    some.content(0)  # nor is a shard's row group, which is read at once
     began = time.perf_counter()
-    inspect(images.part(0, len(chosen)))
-    inspected = (time.perf_counter() - began) / cores()
-    asked: list[float] = []
+    inspect(some)
+    pixels = some[:]
+    seconds = (time.perf_counter() - began) / cores() / len(some)
+    if model.pixels_per_latent == 1 or len(some) == 1:
+        return seconds
 
-    class Watched:
-        """The images, each slice of which notes when it was asked for."""
+    def encoding_of(part: ImageSet) -> float:
+        began = time.perf_counter()
+        encode(model, pixels[: len(part)], **conditions(model, part), encoding=encoding)
+        return time.perf_counter() - began
 
-        def __len__(self) -> int:
-            return len(chosen)
-
-        def __getitem__(self, which: slice) -> Any:
-            asked.append(time.perf_counter())
-            return np.concatenate([images[k : k + 1] for k in chosen[which]])
-
-    items = encode(model, Watched(), **conditions(model, rows), encoding=encoding)
-    encoded = time.perf_counter() - asked[1]  # the first look is at the size alone, and the encoder is loaded after it
-    return items, (inspected + encoded) / len(chosen)
+    return seconds + (encoding_of(some) - encoding_of(one)) / (len(some) - 1)  # each loads the encoder
 
 
 def known_steps(ledger: Path, settings: str) -> float | None:
