@@ -24,6 +24,7 @@ from tests.flows.test_audit import CONTROLLED, evidence, run_audit, words
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
+ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
 
 
@@ -155,6 +156,14 @@ def test_an_engine_that_dies_ends_the_job_and_fails_no_item(engine):
 
     with pytest.raises(InputError, match="run the same command again"):
         job()
+
+
+@pytest.mark.slow
+def test_whatever_is_killed_the_bytes_are_the_same_and_nothing_is_computed_twice_or_left(tmp_path):
+    command = [sys.executable, ROOT / "benchmarks" / "fleet.py", "kill", "--times", "7", "--folder", tmp_path]
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    done = subprocess.run(command, env=mine, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
 
 
 def test_an_estimate_is_what_the_ledgers_runs_took_and_computes_nothing(
