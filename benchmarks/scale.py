@@ -1,7 +1,7 @@
 """A whole audit over a large training set, and the next night's, stage by stage: `python benchmarks/scale.py --training 1000000`.
 
 The training set is 16 × 16 pixels in 100 Parquet shards on the embedded S3, the model a tiny one with random weights,
-the generated batch four images, screened. The audit is the command, a process of its own on two threads; memory is the
+the generated batch four images or another number, screened. The audit is the command, a process of its own on two threads; memory is the
 largest of any of its processes.
 """
 
@@ -34,7 +34,7 @@ from tasks.register import register
 from tasks.s3 import client
 from tasks.serve import s3_server
 
-SIDE, SHARDS, HELD_OUT, GENERATED = 16, 100, 1000, 4
+SIDE, SHARDS, HELD_OUT = 16, 100, 1000
 SETTINGS = {
     "num_noises": 8,
     "screening": [[1, 0.01], [4, 0.001]],
@@ -164,6 +164,7 @@ def audit(registry: Path, folder: Path, revision: str) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--training", type=int, nargs="+", default=[10_000])
+    parser.add_argument("--generated", type=int, default=4, help="images generated a night")
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder without")
     given = parser.parse_args()
     rows = []
@@ -175,7 +176,7 @@ def main() -> None:
             folders, registry = build(folder / "data", training), folder / "registry"
             for night in (1, 2):
                 shard = folder / "data" / "generated" / f"night-{night}.parquet"
-                write_shard(shard, "g", night * GENERATED, GENERATED, generated=True)
+                write_shard(shard, "g", night * given.generated, given.generated, generated=True)
                 register.fn(registry, "s3://registry/scale", folders | {"generated": shard.parent}, f"night-{night}")
                 if night == 1:
                     before = estimated(registry, folder, f"night-{night}")
