@@ -153,17 +153,20 @@ def estimate_audit(job: Job, batch: str, ledger: Path) -> Estimated:
 def some_items(model: DiffusionModel, images: ImageSet, most: int, encoding: Encoding) -> Items:
     """Some images of a set, from all of it, as the model takes them."""
     import numpy as np
+    import torch
 
     from mucs.attribution import encode
 
     chosen = range(0, len(images), max(1, len(images) // most))[:most]
     rows = replace(images, rows=images.rows.take(list(chosen)))
-    pixels = np.concatenate([images[k : k + 1] for k in chosen])
+    pixels = torch.from_numpy(np.concatenate([images[k : k + 1] for k in chosen]))
     return encode(model, pixels, **conditions(model, rows), encoding=encoding)
 
 
 def seconds_an_image(model: DiffusionModel, images: ImageSet, encoding: Encoding) -> float:
     """Seconds of inspecting, decoding and encoding an image of a set, where all of them follow on each other."""
+    import torch
+
     from mucs.attribution import encode
 
     some, one = images.part(0, SOME), images.part(0, 1)
@@ -171,7 +174,7 @@ def seconds_an_image(model: DiffusionModel, images: ImageSet, encoding: Encoding
     some.content(0)  # nor is a shard's row group, which is read at once
     began = time.perf_counter()
     inspect(some)
-    pixels = some[:]
+    pixels = torch.from_numpy(some[:])
     seconds = (time.perf_counter() - began) / cores() / len(some)
     if model.pixels_per_latent == 1 or len(some) == 1:
         return seconds
