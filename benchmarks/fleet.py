@@ -395,6 +395,8 @@ class Killing:
         while not (at := self.processes()) and self.audit.poll() is None:
             time.sleep(0.01)
         said = self.said()
+        if self.audit.poll():
+            raise SystemExit("The audit ended before anything was killed:\n" + "\n".join(said[-5:]))
         for process in self.chance.sample(at, min(1, len(at))):
             if self.victim == "node":
                 kill(process)
