@@ -175,17 +175,16 @@ def test_a_gate_whose_result_was_kept_ends_as_reused(registry, tmp_path):
         done.append(run_audit(registry, tmp_path / night, "reused", cache=tmp_path / "cache"))
     assert done[0].run == done[1].run
     gates = TaskRunFilter(
-        name={"like_": "validate_"}, start_time={"after_": began}, state={"type": {"any_": ["COMPLETED"]}}
+        name={"like_": "validate "}, start_time={"after_": began}, state={"type": {"any_": ["COMPLETED"]}}
     )
     with get_client(sync_client=True) as prefect:
         while len(found := prefect.read_task_runs(task_run_filter=gates)) < 10:  # they are told of a little later
             assert datetime.now(UTC) - began < timedelta(minutes=5)
             time.sleep(0.1)
-    ends = {"validate_checkpoint": 1, "validate_training": 2, "validate_generated": 1}
-    states = Counter((run.name.rpartition("-")[0], run.state_name) for run in found)
-    assert states == {
-        **{(gate, state): count for gate, count in ends.items() for state in ("Completed", "Reused")},
-        ("validate_edges", "Completed"): 2,
+    kept = ("checkpoint", "training set", "held-out set", "generated batch")
+    assert Counter((run.name, run.state_name) for run in found) == {
+        **{(f"validate {what}", state): 1 for what in kept for state in ("Completed", "Reused")},
+        ("validate edges", "Completed"): 2,
     }
 
 
