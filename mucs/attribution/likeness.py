@@ -16,4 +16,8 @@ def likeness(items: Items, image: Tensor) -> Tensor:
         return torch.nn.functional.normalize(flat - flat.mean(dim=1, keepdim=True), dim=1)
 
     towards = direction(image[None].float())[0]
-    return torch.cat([direction(items[k : k + BLOCK].images) @ towards for k in range(0, len(items), BLOCK)])
+    # Filled in place: small results that are gathered between large blocks keep the allocator from giving the blocks back.
+    likenesses = torch.empty(len(items))
+    for k in range(0, len(items), BLOCK):
+        likenesses[k : k + BLOCK] = direction(items[k : k + BLOCK].images) @ towards
+    return likenesses
