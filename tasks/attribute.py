@@ -12,6 +12,7 @@ from prefect import task
 
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.evidence.store import Store
 from tasks.device import choose_device, deterministic
 from tasks.measure import fetch_losses
 from tasks.plan import OF_A_RUN, Plan
@@ -19,7 +20,6 @@ from tasks.prepare import CONTENT, content_sha256
 from tasks.prepared import Prepared, prepared
 from tasks.progress import begun, progress_of
 from tasks.unit import UNIT, begin
-from tasks.work import work_store
 
 if TYPE_CHECKING:
     from mucs.attribution import Attribution, Items
@@ -197,16 +197,16 @@ def attribute(plan: Plan, unit: Unit) -> str:
     return f"{'converged' if found.converged else 'not converged'} after {found.steps} steps"
 
 
-def read_measured(plan: Plan, unit: Unit) -> Measured | None:
-    """An item's result from the work store; None if it is not there.
+def read_measured(store: Store, unit: Unit) -> Measured | None:
+    """An item's result from a work store; None if it is not there.
 
     Raises:
         InputError: If what is there is none, or the store does not answer.
     """
-    body = work_store(plan.work).get(unit.address)
+    body = store.get(unit.address)
     try:
         return None if body is None else Measured.from_bytes(body)
     except ValueError:
         raise InputError(
-            f"{unit.address} in the work store {plan.work} is no result; remove it, and {unit.name} is attributed again."
+            f"{unit.address} in the work store {store.place} is no result; remove it, and {unit.name} is attributed again."
         ) from None

@@ -17,6 +17,7 @@ from tasks.attribute import Measured, Unit, read_measured
 from tasks.plan import Plan
 from tasks.prepare import content_sha256
 from tasks.prepared import cache_of, described
+from tasks.stores import open_store
 
 log = logging.getLogger("mucs.collect")
 
@@ -54,8 +55,9 @@ class Outcome:
         from mucs.attribution import Calibration
 
         decoys = Calibration.read(self.calibration_file) if self.calibration_file else None
+        store = open_store(self.plan.work)
         for unit in self.units:
-            measured = read_measured(self.plan, unit)
+            measured = read_measured(store, unit)
             assert measured is not None
             yield replace(measured, attribution=measured.attribution.against(decoys)) if decoys else measured
 
@@ -98,7 +100,8 @@ def controls_record(plan: Plan, controls: Sequence[Unit]) -> dict[str, Any] | No
     """
     from mucs.attribution.controls import control_source, rank_of
 
-    results = [read_measured(plan, unit) for unit in controls]
+    store = open_store(plan.work)
+    results = [read_measured(store, unit) for unit in controls]
     if len(results) != 2 or None in results:
         return None
     training = plan.images("training")

@@ -14,8 +14,8 @@ from tasks.device import choose_device, deterministic
 from tasks.plan import Plan
 from tasks.prepared import LOADING, Prepared, prepared
 from tasks.progress import begun
+from tasks.stores import open_store
 from tasks.unit import UNIT, begin
-from tasks.work import work_store
 
 PAIRS = 1 << 14  # (image, bank entry) pairs of a shard: on a fast GPU seconds, on a large model minutes
 
@@ -110,7 +110,7 @@ def fetch_losses(plan: Plan, given: Prepared) -> None:
 def _fetch_losses(plan: Plan, given: Prepared) -> None:
     import torch
 
-    store = work_store(plan.work)
+    store = open_store(plan.work)
     for shard in shards(plan, len(given.training), len(given.held_out or ())):
         table = given.table(shard.which, plan.settings)
         rows, entries = range(shard.start, shard.stop), range(shard.entries)

@@ -86,10 +86,10 @@ def split_url(url: str) -> tuple[str, str]:
     return parts.netloc, parts.path.strip("/")
 
 
-def check_bucket(url: str, what: str = "") -> str:
-    """The bucket of an address; InputError, which names `what`, if that is of another form, or if S3 does not answer for it."""
+def check_bucket(url: str) -> str:
+    """The bucket of an address; InputError if that is of another form, or if S3 does not answer for it."""
     bucket, _ = split_url(url)
-    with plain_errors(what or f"the bucket of {url}"):
+    with plain_errors(f"the bucket of {url}"):
         client().head_bucket(Bucket=bucket)
     return bucket
 
@@ -232,19 +232,19 @@ def save(s3: S3Client, bucket: str, key: str, path: Path, version: str | None = 
     return True
 
 
-def get(bucket: str, key: str) -> bytes | None:
+def get(bucket: str, key: str, s3: S3Client | None = None) -> bytes | None:
     """An object's bytes; None if there is no such object. InputError if S3 does not answer or refuses."""
-    blocks = read(bucket, key)
+    blocks = read(bucket, key, s3)
     return None if blocks is None else b"".join(blocks)
 
 
-def exists(bucket: str, key: str) -> bool:
+def exists(bucket: str, key: str, s3: S3Client | None = None) -> bool:
     """Whether there is an object. InputError if S3 does not answer or refuses."""
     from botocore.exceptions import ClientError
 
     with plain_errors(f"looking for s3://{bucket}/{key}"):
         try:
-            client().head_object(Bucket=bucket, Key=key)
+            (s3 or client()).head_object(Bucket=bucket, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
                 return False
@@ -252,9 +252,9 @@ def exists(bucket: str, key: str) -> bool:
     return True
 
 
-def sha256(bucket: str, key: str) -> str | None:
+def sha256(bucket: str, key: str, s3: S3Client | None = None) -> str | None:
     """SHA-256 of an object's bytes, in hexadecimal, with as little memory for a large one; otherwise as `get`."""
-    blocks = read(bucket, key)
+    blocks = read(bucket, key, s3)
     if blocks is None:
         return None
     found = hashlib.sha256()

@@ -8,10 +8,11 @@ from typing import Any, Protocol, TypeVar
 from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
+from mucs.evidence.store import Store
 from tasks.narrate import narrate
 from tasks.plan import Plan
 from tasks.s3 import Unreachable
-from tasks.work import WorkStore, work_store
+from tasks.stores import open_store
 
 TRIES = 3
 
@@ -30,7 +31,7 @@ UNIT: dict[str, Any] = {
 }
 
 
-def begin(plan: Plan) -> WorkStore:
+def begin(plan: Plan) -> Store:
     """Have a worker's log go to Prefect, and give the work store of its plan.
 
     Raises:
@@ -38,7 +39,7 @@ def begin(plan: Plan) -> WorkStore:
     """
     narrate()
     plan.check_code()
-    return work_store(plan.work)
+    return open_store(plan.work)
 
 
 class Addressed(Protocol):

@@ -15,11 +15,12 @@ from tasks.attribute import attribute, read_measured, units
 from tasks.calibrate import assemble_calibration, decoys, find_calibration, publish_calibration, score_decoy
 from tasks.collect import collect
 from tasks.device import deterministic
+from tasks.ledgers import open_log
 from tasks.measure import measure, shards
 from tasks.plan import Plan
 from tasks.prepare import opened, read_pixels
 from tasks.pull import as_pulled
-from tasks.s3 import client
+from tasks.stores import open_store
 from tests.conftest import FAST, draw
 
 pytestmark = pytest.mark.heavy
@@ -51,7 +52,7 @@ def attributed(plan, rows=(0, 1, 2)):
     asked = units(plan, rows)
     for unit in asked:
         attribute.fn(plan, unit)
-    return [values(read_measured(plan, unit)) for unit in asked]
+    return [values(read_measured(open_store(plan.work), unit)) for unit in asked]
 
 
 def values(measured, but=()):
@@ -121,7 +122,7 @@ def test_a_spoiled_result_is_named(folders, tmp_path):
     (tmp_path / "work" / unit.address).parent.mkdir(parents=True)
     (tmp_path / "work" / unit.address).write_bytes(b"x")
     with pytest.raises(InputError, match=r"is no result; remove it, and g0 is attributed again"):
-        read_measured(plan, unit)
+        read_measured(open_store(plan.work), unit)
 
 
 def test_another_version_of_the_code_is_refused(folders, whole):
@@ -166,13 +167,28 @@ def test_a_calibration_goes_on_where_it_was_and_serves_its_own_settings_alone(fo
 
 def test_a_calibration_is_found_by_its_address_alone(folders, whole, s3):
     plan, _ = whole
-    path, results = calibrated(plan), "s3://evidence/found"
-    assert find_calibration.fn(plan, results) is None
-    url = publish_calibration.fn(path, results)
-    assert find_calibration.fn(plan, results).read_bytes() == path.read_bytes()
-    client().put_object(Bucket="evidence", Key=url.removeprefix("s3://evidence/").replace("found", "wrong"), Body=b"x")
-    with pytest.raises(InputError, match="not the calibration that belongs there"):
-        find_calibration.fn(plan, "s3://evidence/wrong")
+    path, log = calibrated(plan), "s3://evidence/found"
+    assert find_calibration.fn(plan, log) is None
+    url = publish_calibration.fn(path, log)
+    assert url == f"{log}/calibrations/{path.stem}"
+    assert publish_calibration.fn(path, log) == url  # again changes nothing
+    assert find_calibration.fn(plan, log).read_bytes() == path.read_bytes()
+
+
+def test_a_calibration_that_is_none_or_is_gone_is_named(folders, whole, tmp_path):
+    plan, _ = whole
+    path, log = calibrated(plan), open_log(str(tmp_path / "log"))
+    named = f"calibrations/{path.stem}"
+    log.store.put(named, log.keep(b"x").encode())
+    with pytest.raises(InputError, match=f"{named} is not the calibration that belongs there; find out who wrote it"):
+        find_calibration.fn(plan, log.place)
+    with pytest.raises(InputError, match=f"{named} holds other bytes; find out who wrote them"):
+        publish_calibration.fn(path, log.place)
+    for wrong in ("0" * 64, "../log", "\N{SNOWMAN}", ""):
+        log.store.delete(named)
+        log.store.put(named, wrong.encode())
+        with pytest.raises(InputError, match=r"is missing|is not the calibration"):
+            find_calibration.fn(plan, log.place)
 
 
 def test_the_librarys_options_reach_it(folders, whole):
