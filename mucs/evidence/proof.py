@@ -12,7 +12,8 @@ from mucs import InputError
 from mucs.canonical import digest
 from mucs.evidence import merkle
 from mucs.evidence.edges import EDGE_SCHEMA, NUMBERS
-from mucs.evidence.leaves import LEAF, leaf_hashes
+from mucs.evidence.leaves import leaf_hashes
+from mucs.evidence.reading import DIGESTS
 
 SHA256 = re.compile("[0-9a-fA-F]{64}")
 
@@ -52,10 +53,10 @@ def holds(proof: Mapping[str, Any], root: str) -> bool:
             "generated_row_sha256": digest(proof["generated"]),
             "training_row_sha256": digest(proof["training"]),
         }
-        schema = pa.schema([EDGE_SCHEMA.field(name) for name in LEAF.names or ()])
-        (hashed,) = leaf_hashes(pa.Table.from_pylist([{name: edge[name] for name in schema.names}], schema))
+        schema = pa.schema([EDGE_SCHEMA.field(name) for name in (*DIGESTS, "rank", *NUMBERS)])
+        hashes = leaf_hashes(pa.Table.from_pylist([{name: edge[name] for name in schema.names}], schema))
         steps = [bytes.fromhex(step) for step in proof["path"]]
-        found = merkle.root_from(hashed, proof["index"], proof["edges"], steps)
+        found = merkle.root_from(hashes[0].tobytes(), proof["index"], proof["edges"], steps)
     except (KeyError, TypeError, ValueError, OverflowError, pa.ArrowException):
         raise InputError("The file is not a proof, or parts of it are missing; ask for it again.") from None
     return found is not None and found.hex() == root.lower()
