@@ -11,12 +11,15 @@ from typing import Any
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
+from mucs.evidence.chain import Entry
+from mucs.evidence.log import entry_name
 from mucs.files import file_sha256, read_at_most
 from mucs.parse import load_json
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PAYLOAD = "application/vnd.in-toto+json"
 RUN = "https://mucs.dev/attribution-run/v1"
+HEAD = "https://mucs.dev/log-head/v1"
 MOST_BYTES = 100_000  # of a key
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -82,6 +85,49 @@ def run_statement(record: Mapping[str, Any], files: Mapping[str, str]) -> dict[s
         **{name: record["results"][name] for name in results},
     }
     return statement(files, RUN, predicate)
+
+
+def signed_head(last: Entry, log: str) -> dict[str, Any]:
+    """What is signed of a log's last entry, which stands for all before it.
+
+    Args:
+        last: The entry.
+        log: Where the log lies.
+    """
+    return statement(
+        {entry_name(last.position): last.sha256}, HEAD, {"position": last.position, "at": last.said["at"], "log": log}
+    )
+
+
+def read_head(text: str, key: Path | None) -> str:
+    """The SHA-256 of an entry that is remembered: its 64 digits, or the file of a signed head.
+
+    Args:
+        text: The digits, or a path.
+        key: The public key that the head must be signed with; needed for a signed one.
+
+    Raises:
+        InputError: If it is neither, or was not signed with the key.
+    """
+    if SHA256.fullmatch(text):
+        return text
+    path = Path(text)
+    if not path.is_file():
+        raise InputError(
+            f"{text!r} is no head; give the 64 digits that `mucs head` printed, or the file that it signed."
+        )
+    if key is None:
+        raise InputError(f"The head in {text} is signed; give the public key as --key.")
+    try:
+        envelope = load_json(read_at_most(path, MOST_BYTES))
+    except (OSError, ValueError):
+        envelope = None
+    if not isinstance(envelope, dict):
+        raise InputError(f"{text} cannot be read as JSON; give a file that `mucs head --sign` wrote.")
+    said = open_envelope(envelope, key)
+    if said is None or said["predicateType"] != HEAD or len(said["subject"]) != 1:
+        raise InputError(f"{text} is no head that was signed with {key}; give the one that was, or the right key.")
+    return str(said["subject"][0]["digest"]["sha256"])
 
 
 def sign(statement: Mapping[str, Any], private_key: Path) -> dict[str, Any]:

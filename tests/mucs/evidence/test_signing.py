@@ -8,7 +8,18 @@ import pytest
 
 from mucs import InputError
 from mucs.canonical import canonical
-from mucs.evidence.signing import PAYLOAD, keygen, open_envelope, run_statement, sign, statement, subjects_beside
+from mucs.evidence.chain import GENESIS, link
+from mucs.evidence.signing import (
+    PAYLOAD,
+    keygen,
+    open_envelope,
+    read_head,
+    run_statement,
+    sign,
+    signed_head,
+    statement,
+    subjects_beside,
+)
 
 SAID = statement({"b.csv": "b" * 64, "a.json": "a" * 64}, "https://example.org/statement/v1", {"total": "12.30"})
 
@@ -146,3 +157,39 @@ def test_a_run_is_signed_with_its_files_and_what_it_measured():
     assert said["predicate"]["edges_root"] == "r"
     assert said["predicate"]["generated_items"] == 1
     assert said["predicateType"] == "https://mucs.dev/attribution-run/v1"
+
+
+def test_a_signed_head_stands_for_the_entry_that_it_names(key, tmp_path):
+    last = link(1, GENESIS, "run", "2026-01-01T00:00:00+00:00", {})
+    path = tmp_path / "head.dsse.json"
+    path.write_text(json.dumps(sign(signed_head(last, "s3://evidence/log"), key)))
+    assert read_head(last.sha256, None) == last.sha256
+    assert read_head(str(path), public(key)) == last.sha256
+    assert json.loads(path.read_text())["payloadType"] == PAYLOAD
+    said = open_envelope(json.loads(path.read_text()), public(key))
+    assert said is not None
+    assert said["predicate"] == {"position": 1, "at": "2026-01-01T00:00:00+00:00", "log": "s3://evidence/log"}
+    with pytest.raises(InputError, match="is signed; give the public key"):
+        read_head(str(path), None)
+    with pytest.raises(InputError, match="is no head that was signed with"):
+        read_head(str(path), keygen(tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("no JSON", "cannot be read as JSON"),
+        ("[]", "cannot be read as JSON"),
+        ("{}", "not a DSSE envelope"),
+        (None, "is no head; give the 64 digits"),
+    ],
+)
+def test_what_is_no_head_is_refused(key, tmp_path, text, sentence):
+    path = tmp_path / "head.dsse.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        read_head(str(path), public(key))
+    path.write_text(json.dumps(sign(SAID, key)))  # signed, and of something else
+    with pytest.raises(InputError, match="is no head that was signed with"):
+        read_head(str(path), public(key))
