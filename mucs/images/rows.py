@@ -33,6 +33,18 @@ def canonical_rows(rows: pa.Table) -> pa.Table:
     return pa.Table.from_batches(blocks, schema)
 
 
+def rows_and_holders(rows: pa.Table) -> pa.Table:
+    """The canonical JSON and digest of each row without its rights holder, whose name can be erased, and the rights holder beside it.
+
+    Args:
+        rows: As `canonical_rows` takes them, with a column `rights_holder`.
+
+    Returns:
+        The columns `row_sha256`, `said` and `rights_holder`.
+    """
+    return canonical_rows(rows.drop_columns(["rights_holder"])).append_column("rights_holder", rows["rights_holder"])
+
+
 def _as_json(block: pa.RecordBatch) -> pa.Array:
     names = sorted(block.schema.names, key=lambda name: name.encode("utf-16-be"))  # RFC 8785, section 3.2.3
     if not names:

@@ -4,28 +4,25 @@ import json
 
 import pytest
 
-from mucs import ledger as store
 from mucs.canonical import digest
 from mucs.evidence import holds
 from mucs.evidence.outcome import OUTCOME, outcome
 from mucs.evidence.record import devices
 from mucs.evidence.replay import changes
 from mucs.evidence.signing import run_statement
-from mucs.ledger import Ledger, first_fault, prove
-from tests.factories import CPU, attribution, item_row, staged_run
+from mucs.ledger import prove, say_run
+from tests.factories import CPU, attribution, fault, item_row, staged_run, writing
 
 DUCKDB = {"bool": "BOOLEAN", "int32": "INTEGER", "double": "DOUBLE", "extension<arrow.json>": "JSON"}
 
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "ledger.duckdb"
+    return tmp_path / "ledger"
 
 
 def test_the_ledgers_outcomes_are_the_one_list(path):
-    with Ledger.open(path, read_only=False):
-        pass
-    with Ledger.open(path) as ledger:
+    with writing(path) as ledger:
         columns = ledger.rows("PRAGMA table_info('file.attributions')")
     named = [(c["name"], c["type"], c["notnull"]) for c in columns if c["name"] not in ("run_id", "generated_id")]
     assert named == [(field.name, DUCKDB[str(field.type)], not field.nullable) for field in OUTCOME]
@@ -39,10 +36,8 @@ def test_an_outcome_has_null_for_what_was_not_measured():
 
 def test_a_run_with_failed_items_is_loaded_verified_proven_and_its_failures_are_left_to_the_next_audit(path, tmp_path):
     run = staged_run(tmp_path, generated=3, failed=1)
-    with Ledger.open(path, read_only=False) as ledger:
-        assert store.load(ledger, run)
-    with Ledger.open(path) as ledger:
-        assert first_fault(ledger) is None
+    with writing(path) as ledger:
+        assert say_run(ledger, run)
         assert ledger.one("SELECT count(*) FROM generated_items") == 3
         assert ledger.ask("verdicts", run=run.sha256)[-1]["generated"] == "g2"
         assert holds(
@@ -62,6 +57,7 @@ def test_a_run_with_failed_items_is_loaded_verified_proven_and_its_failures_are_
                 "reason": "The GPU ran out of memory three times.",
             }
         ]
+    assert fault(path) is None
     assert run_statement(run.record, {})["predicate"]["failed_items"] == 1
 
 

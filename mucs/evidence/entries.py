@@ -1,0 +1,29 @@
+"""Entries: what each kind of entry commits to besides what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mucs.evidence.chain import Entry
+
+# the member of a body that is the SHA-256 of the object with all that the entry is about
+CONTENT = {"validation": "result", "rights": "sha256", "usage": "usage", "statement": "sha256"}
+
+
+def objects_of(entry: Entry) -> Iterator[tuple[str, str]]:
+    """Each object that an entry commits to: what it is, in words, and its SHA-256.
+
+    Raises:
+        LookupError, TypeError, AttributeError: If the entry is not of the form of its kind.
+    """
+    body = entry.body
+    if entry.kind in CONTENT:
+        yield entry.kind, body[CONTENT[entry.kind]]
+    elif entry.kind == "run" and entry.version > 1:
+        yield "record", body["run"]
+        for name, sha256 in body["objects"].items():
+            yield name.replace("_", " "), sha256
+    elif entry.kind == "import":
+        for objects in body["runs"].values():
+            for name, sha256 in objects.items():
+                yield name, sha256
