@@ -9,9 +9,13 @@ import torch
 
 from mucs.attribution import Attribution
 from mucs.canonical import digest
+from mucs.evidence.log import Log
 from mucs.evidence.record import Attributed, Failed, run_record, stage_items
-from mucs.images.rows import canonical_rows
-from mucs.ledger import Run
+from mucs.evidence.store import Folder
+from mucs.files import file_sha256
+from mucs.images.rows import canonical_rows, rows_and_holders
+from mucs.ledger import Ledger, Run, say_run
+from mucs.ledger.verify import verify
 
 CPU = {"type": "cpu", "name": "a processor", "torch": "2.13.0"}
 
@@ -31,7 +35,12 @@ def training_row(number: int) -> dict[str, str]:
 def training_ends(rows: list[dict[str, str]]) -> pa.Table:
     """What edges say of training items."""
     columns = {name: [row[name] for row in rows] for name in ("id", "sha256")}
-    return pa.table({"row_sha256": [digest(row) for row in rows], **columns})
+    return pa.table({"row_sha256": [row_digest(row) for row in rows], **columns})
+
+
+def row_digest(row: dict[str, str]) -> str:
+    """The SHA-256 of a training item's row, which does not cover its rights holder."""
+    return digest({name: value for name, value in row.items() if name != "rights_holder"})
 
 
 def attribution(training: int, edges: int, seed: int = 0, **changed: object) -> Attribution:
@@ -70,7 +79,8 @@ def staged_run(folder: Path, generated: int = 3, training: int = 6, edges: int =
     """A run of so many items g0, g1, …, and then so many that failed. changed: arguments of `run_record`."""
     rows = [training_row(k) for k in range(training)]
     made = [item_row("g", k, seed=str(k)) for k in range(generated + failed)]
-    path = folder / "edges.parquet"
+    path, bank = folder / "edges.parquet", folder / "noise_bank.safetensors"
+    bank.write_bytes(b"noise")
     attributions = stage_items(
         (Attributed(row, attribution(training, edges, k), CPU) for k, row in enumerate(made[:generated])),
         *(training_ends(rows), path),
@@ -83,7 +93,7 @@ def staged_run(folder: Path, generated: int = 3, training: int = 6, edges: int =
         "registry": "registry",
         "inputs": {kind: {"path": kind, "commit": "c" * 40, "sha256": f"{kind:f<64}"} for kind in kinds},
         "calibration": None,
-        "noise_bank": "0" * 64,
+        "noise_bank": file_sha256(bank),
         "settings": {"num_noises": 100, "score": "skew", "screening": []},
         "generated": made[:generated],
         "failed": [Failed(row, "The GPU ran out of memory three times.") for row in made[generated:]],
@@ -97,6 +107,37 @@ def staged_run(folder: Path, generated: int = 3, training: int = 6, edges: int =
     files = {"noise_bank": record["noise_bank"], "edges": record["results"]["edges_sha256"]}
     files |= {kind: each["sha256"] for kind, each in record["inputs"].items()}
     artifacts = [{"kind": kind, "sha256": sha256, "files": 1, "bytes": 2} for kind, sha256 in files.items()]
-    tables = (canonical_rows(pa.Table.from_pylist(each)) for each in (rows, made[:generated]))
-    run = (*tables, path, [], f"s3://evidence/{digest(record)}")
-    return Run(record, artifacts, *run)
+    items, of_items = (
+        rows_and_holders(pa.Table.from_pylist(rows)),
+        canonical_rows(pa.Table.from_pylist(made[:generated])),
+    )
+    return Run(record, artifacts, items, of_items, path, [], bank)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its path there."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def log_of(ledger: Path) -> Log:
+    """The log of a ledger of the tests, which lies beside it."""
+    return Log(Folder(Path(ledger).with_name("log")))
+
+
+def writing(ledger: Path) -> Ledger:
+    """A ledger of the tests, up to its log, to be written."""
+    opened = Ledger.write(ledger, log_of(ledger))
+    opened.sync()
+    return opened
+
+
+def load(ledger: Path, run: Run) -> bool:
+    """Say a run to a ledger's log, and apply it there."""
+    with writing(ledger) as opened:
+        return say_run(opened, run)
+
+
+def fault(ledger: Path, head: str | None = None) -> str | None:
+    """What verification finds."""
+    with Ledger.open(ledger) as opened:
+        return verify(opened, log_of(ledger), head).fault

@@ -1,18 +1,14 @@
-"""The ledger: a DuckDB file that keeps runs, edges, rights and statements, and a chain that commits to them."""
+"""The ledger: what a log says, as tables for questions."""
 
-from mucs.ledger.chain import Entry, link
-from mucs.ledger.ledger import Altered, Ledger
-from mucs.ledger.load import Run, load
+from mucs.ledger.ledger import Altered, Ledger, Said
 from mucs.ledger.prove import prove
-from mucs.ledger.verify import first_fault
+from mucs.ledger.run import Run, say_run
 
 __all__ = [
     "Altered",
-    "Entry",
     "Ledger",
     "Run",
-    "first_fault",
-    "link",
-    "load",
+    "Said",
     "prove",
+    "say_run",
 ]

@@ -1,58 +1,46 @@
-"""The catalogue: what the file of a ledger defines, held against what this program's ledgers define.
+"""The catalogue: what a ledger defines, held against what this program's ledgers define.
 
-A DuckDB file can bring views and macros along, also under the names of DuckDB's own functions. So a ledger's file is only
-ever attached, as data, to a database in memory, where the program makes its own views and macros over the file's tables.
+A lake can bring views and macros along, also under the names of DuckDB's own functions. So it is only ever attached, as data, to a
+database in memory, where the program makes its own views and macros over its tables.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 import tempfile
 from pathlib import Path
 
 import duckdb
 
 from mucs.canonical import digest
+from mucs.evidence.chain import GENESIS
+from mucs.ledger.lake import FILE, OPTIONS, Lake, literal
 
 HERE = Path(__file__).parent
-FILE = "file"  # the name that the file is attached under
 TABLES, VIEWS = (HERE / "schema.sql").read_text(), (HERE / "views.sql").read_text()
-# Views and macros of earlier ledgers, which have the same tables: SHA-256 of their definitions, as `digest_of` makes it.
-EARLIER = frozenset({"e5befa9aeae564c4786ad30f53555a36c67c3b48727fce2001de751b37a0a374"})
+# Whatever changes in those two files makes another schema, and ledgers of the one before are made anew from their logs.
+SCHEMA = 8
+DEFINITIONS = "6932e578368bca0b98952a7c7e264f1c1f69933ed514725e3dcccc65ecf08e72"  # SHA-256 of what they define, as `digest_of` makes it
 
 Catalogue = dict[tuple[str, str], str]  # definitions by kind and name
 
 READ = f"""
-SELECT 'table', CASE WHEN schema_name = 'main' THEN table_name ELSE schema_name || '.' || table_name END, sql
+SELECT 'table', CASE WHEN schema_name = 'main' THEN table_name ELSE schema_name || '.' || table_name END, sql || coalesce(comment, '')
 FROM duckdb_tables() WHERE database_name = '{FILE}'
 UNION ALL
-SELECT 'view', view_name, sql FROM duckdb_views() WHERE database_name = '{FILE}' AND NOT internal
+SELECT 'view', CASE WHEN schema_name = 'main' THEN view_name ELSE schema_name || '.' || view_name END, sql || coalesce(comment, '')
+FROM duckdb_views() WHERE database_name = '{FILE}' AND NOT internal
 UNION ALL
-SELECT replace(function_type, '_', ' '), function_name, parameters::VARCHAR || coalesce(macro_definition, '')
+SELECT replace(function_type, '_', ' '), function_name, parameters::VARCHAR || coalesce(macro_definition, '') || coalesce(comment, '')
 FROM duckdb_functions() WHERE database_name = '{FILE}' AND NOT internal
-UNION ALL
-SELECT 'comment', name, comment FROM (
-    SELECT table_name AS name, comment FROM duckdb_tables() WHERE database_name = '{FILE}'
-    UNION ALL
-    SELECT table_name || '.' || column_name, comment FROM duckdb_columns() WHERE database_name = '{FILE}' AND NOT internal
-    UNION ALL
-    SELECT view_name, comment FROM duckdb_views() WHERE database_name = '{FILE}' AND NOT internal
-    UNION ALL
-    SELECT function_name, comment FROM duckdb_functions() WHERE database_name = '{FILE}' AND NOT internal
-) WHERE comment IS NOT NULL
-UNION ALL
-SELECT 'index', index_name, coalesce(sql, '') FROM duckdb_indexes() WHERE database_name = '{FILE}'
-UNION ALL
-SELECT 'sequence', sequence_name, coalesce(sql, '') FROM duckdb_sequences() WHERE database_name = '{FILE}'
-UNION ALL
-SELECT 'type', type_name, logical_type FROM duckdb_types() WHERE database_name = '{FILE}' AND NOT internal
 UNION ALL
 SELECT 'schema', schema_name, '' FROM duckdb_schemas() WHERE database_name = '{FILE}' AND NOT internal AND schema_name <> 'main'
 """
 
 
 def read(connection: duckdb.DuckDBPyConnection) -> Catalogue:
-    """Everything that the attached file defines; nothing of it is run."""
+    """Everything that the attached ledger defines; nothing of it is run."""
     found: Catalogue = {}
     for kind, name, text in connection.execute(READ).fetchall():
         found[kind, name] = found.get((kind, name), "") + text  # a macro may have several forms
@@ -62,42 +50,48 @@ def read(connection: duckdb.DuckDBPyConnection) -> Catalogue:
 @functools.cache
 def expected() -> Catalogue:
     """What this program's ledgers define."""
-    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
-        attach(connection, Path(folder) / "ledger.duckdb")
-        build(connection, Path(folder) / "ledger.duckdb")
-        return read(connection)
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Lake.at(folder)
+        with lake.connect() as connection:
+            lake.attach(connection, read_only=False)
+            build(connection, "")
+            return read(connection)
 
 
-def attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool = False) -> None:
-    """Attach a file, which is made if it is missing and may be written."""
-    place = str(path.resolve()).replace("'", "''")
-    connection.execute(f"ATTACH '{place}' AS {FILE} (TYPE duckdb{', READ_ONLY' if read_only else ''})")
-
-
-def build(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Make a ledger of the attached file, which is empty."""
+def build(connection: duckdb.DuckDBPyConnection, log: str) -> None:
+    """Make a ledger of the attached lake, which is empty, as it is before the first entry of a log."""
+    for name, value in OPTIONS.items():
+        connection.execute(f"CALL {FILE}.set_option('{name}', '{value}')")
     connection.execute(f"USE {FILE}; {TABLES}; {VIEWS}; USE memory")
-    attach_again(connection, path)
+    connection.execute(f"INSERT INTO {FILE}.ledger VALUES ({SCHEMA}, '{literal(log)}', 0, '{GENESIS}')")
 
 
-def attach_again(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """DuckDB writes definitions another way once they were read from a file; so they are."""
-    connection.execute(f"DETACH {FILE}")
-    attach(connection, path)
+def drop(connection: duckdb.DuckDBPyConnection) -> None:
+    """Drop everything that the attached lake defines."""
+    found = list(read(connection))
+    for kind in ("view", "table macro", "macro", "table"):
+        for each, name in found:
+            if each == kind:
+                where = name if "." in name else f"main.{name}"
+                schema, _, bare = where.partition(".")
+                verb = "MACRO TABLE" if kind == "table macro" else kind
+                connection.execute(f"DROP {verb} {FILE}.{quoted(schema)}.{quoted(bare)}")
+    for each, name in found:
+        if each == "schema":
+            connection.execute(f"DROP SCHEMA {FILE}.{quoted(name)}")
 
 
 def define(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the program's views and macros, over the tables of the attached file and under their names."""
-    tables = [name for kind, name in expected() if kind == "table"]
+    """Make the program's views and macros in memory, over the tables of the attached ledger and under their names."""
+    tables = re.findall(r"CREATE TABLE (\w+)", TABLES)
     connection.execute("; ".join(f"CREATE VIEW {name} AS FROM {FILE}.main.{name}" for name in tables) + ";" + VIEWS)
 
 
-def renew(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Put this program's views and macros into the attached file, in place of earlier ones."""
-    for kind, name in reversed(list(without_tables(read(connection)))):
-        connection.execute(f"DROP {'MACRO TABLE' if kind == 'table macro' else kind} {FILE}.main.{quoted(name)}")
-    connection.execute(f"USE {FILE}; {VIEWS}; USE memory")
-    attach_again(connection, path)
+def tidy(connection: duckdb.DuckDBPyConnection) -> None:
+    """Remove the files of tables that are no more, and those that killed writers left a day ago."""
+    connection.execute(f"CALL ducklake_expire_snapshots('{FILE}', older_than => now())")
+    connection.execute(f"CALL ducklake_cleanup_old_files('{FILE}', cleanup_all => true)")
+    connection.execute(f"CALL ducklake_delete_orphaned_files('{FILE}', older_than => now() - INTERVAL 1 DAY)")
 
 
 def quoted(name: str) -> str:
@@ -105,44 +99,20 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def without_tables(catalogue: Catalogue) -> Catalogue:
-    """All that a catalogue defines but the tables."""
-    return {key: text for key, text in catalogue.items() if key[0] != "table"}
-
-
 def digest_of(catalogue: Catalogue) -> str:
-    """SHA-256 over all but the tables, in hexadecimal."""
-    return digest(sorted([kind, name, text] for (kind, name), text in without_tables(catalogue).items()))
-
-
-def table_fault(found: Catalogue) -> str | None:
-    """The first table that a ledger must have, and that is missing or another; None if all are right."""
-    for (kind, name), text in expected().items():
-        if kind == "table" and found.get((kind, name)) not in (text, in_schema_6(text)):
-            return f"its table {name} is {'not as this program makes it' if (kind, name) in found else 'missing'}"
-    return None
-
-
-def in_schema_6(table: str) -> str:
-    """A table's definition in schema 6, where DuckDB kept an index of the items' rows."""
-    return table.replace("row_sha256 VARCHAR NOT NULL,", "row_sha256 VARCHAR NOT NULL UNIQUE,")
-
-
-def is_earlier(found: Catalogue) -> bool:
-    """Whether the views and macros are those of an earlier ledger."""
-    return digest_of(found) in EARLIER
+    """SHA-256 over all definitions, in hexadecimal."""
+    return digest(sorted([kind, name, text] for (kind, name), text in catalogue.items()))
 
 
 def fault(found: Catalogue) -> str | None:
-    """What is wrong with the first thing that a file defines, lacks, or has besides; None if all is as a ledger has it."""
-    wrong = table_fault(found)
-    if wrong:
-        return wrong
+    """What is wrong with the first thing that a ledger defines, lacks, or has besides; None if all is as this program has it."""
+    if digest_of(found) == DEFINITIONS:
+        return None
     known = expected()
     for kind, name in found:
-        if (kind, name) not in known and (kind == "table" or not is_earlier(found)):
+        if (kind, name) not in known:
             return f"it defines the {kind} {name!r}, which no ledger has"
     for (kind, name), text in known.items():
-        if kind != "table" and found.get((kind, name)) != text and not is_earlier(found):
+        if found.get((kind, name)) != text:
             return f"its {kind} {name} is {'not as this program makes it' if (kind, name) in found else 'missing'}"
     return None

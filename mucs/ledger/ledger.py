@@ -1,87 +1,117 @@
-"""The ledger's file: opened to read, or written beside itself and put in its own place in one step."""
+"""The ledger: what a log says, as tables for questions; opened to read, or to be written with what the log has and it has not."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
 import errno
-import fcntl
 import json
+import logging
 import os
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.evidence.chain import Entry, link
 from mucs.evidence.edges import PUBLISHED
+from mucs.evidence.log import Broken, Log
 from mucs.ledger import catalogue, names
-from mucs.ledger.chain import GENESIS, Entry, link
+from mucs.ledger.apply import Applying
+from mucs.ledger.lake import FILE, Credentials, Lake, functions_beyond_duckdb, in_order, literal
 from mucs.ledger.questions import question
 from mucs.parse import load_json
 from mucs.text import first_line
 
-SCHEMAS = (6, 7)  # that are read and written; a new ledger is of the last
+log_of_sync = logging.getLogger("mucs.sync")
+
 MEMORY = "2GB"  # that an analyst's query may take
-WAIT = 60.0  # seconds that a writer waits for another one
+WAIT = 60.0  # seconds that a writer goes on trying beside others
 SLACK = datetime.timedelta(minutes=1)  # by which a clock may fall behind the last entry
+SECONDS_BETWEEN_REPORTS = 5
+ERASURE = "erasure"  # the kind of entries that make a ledger anew, as no file may go on to have the name
+WAS_QUICKER = "another writer was quicker"
+T = TypeVar("T")
 
 
 class Altered(InputError):
-    """The file's tables are not those of a ledger, so that nothing in it can be relied on."""
+    """The tables are not those of a ledger, so that nothing in it can be relied on."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is to become an entry.
+
+    Attributes:
+        kind: The entry's.
+        body: What it commits to, as JSON.
+        objects: Bytes or files that it commits to, which the log keeps before the entry.
+    """
+
+    kind: str
+    body: dict[str, Any]
+    objects: Sequence[bytes | Path] = ()
 
 
 class Ledger:
-    """A ledger file, attached as `file` to a database in memory that has the program's views and macros; use it in a `with` block.
+    """A ledger, attached as `file` to a database in memory that has the program's views and macros; use it in a `with` block.
 
-    Whoever writes works on a copy beside the file, which takes its place when the block ends well. So the file that
-    others read is whole at every moment, readers never wait, and a writer that is killed has changed nothing.
+    Attributes:
+        connection: The database.
+        place: A folder, or an address as `Lake.at` takes it.
+        log: What it is written from; None where it is only read.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path, lock: TextIO | None = None) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, place: str, log: Log | None = None) -> None:
         self.connection = connection
-        self.path = path
-        self.now: datetime.datetime | None = None  # the time of the transaction that is going on
-        self._lock = lock  # whoever writes holds it
-        self._changed = False
+        self.place = place
+        self.log = log
 
     @classmethod
-    def open(cls, path: str | Path, *, read_only: bool = True, wait: float = WAIT) -> Ledger:
-        """Open a ledger; with `read_only=False` a missing one is made, and another writer is waited for, so many seconds.
+    def open(cls, place: str | Path, credentials: Credentials | None = None) -> Ledger:
+        """Open a ledger to read it.
 
-        Raises InputError if the file is missing, locked by another program, not DuckDB, not a ledger, or of another
-        schema; if it cannot be written; if another writer does not finish; or if there is no room for the copy. Raises
-        Altered if its tables are not as they must be; to write, nothing else that it defines may differ either.
+        Args:
+            place: A folder, or an address as `Lake.at` takes it.
+            credentials: Of S3, where its files lie there.
+
+        Raises:
+            InputError: If there is none, or it is of another schema.
+            Altered: If it does not define what a ledger does.
         """
-        path = Path(path)
-        if not path.exists() and read_only:
+        lake = Lake.at(place)
+        if not lake.exists():
             raise InputError(
-                f"There is no ledger at {path}; run `mucs audit` or `mucs demo`, or point --ledger or MUCS_LEDGER to one."
+                f"There is no ledger at {place}; run `mucs audit` or `mucs demo`, make it from a log with `mucs rebuild`,"
+                " or point --ledger or MUCS_LEDGER to one."
             )
-        if path.exists() and not path.is_file():  # to open a pipe waits for good
-            raise InputError(f"{path} is no file; give the file of a ledger.")
-        if not path.parent.is_dir():
-            raise InputError(
-                f"The folder {path.parent} of the ledger does not exist; make it, or give another --ledger."
-            )
-        if read_only:
-            return cls(connect(path), path)
-        if path.is_symlink():  # else the copy would take the link's place, and leave the file as it was
-            path = path.resolve()
-        lock = take_lock(path, wait)
-        try:
-            connection = connect(working_copy(path), path, read_only=False)
-        except BaseException:
-            lock.close()
-            raise
-        return cls(connection, path, lock)
+        return cls(_connect(lake, place, credentials, read_only=True), str(place))
+
+    @classmethod
+    def write(cls, place: str | Path, log: Log, credentials: Credentials | None = None) -> Ledger:
+        """Open a ledger to bring it up to its log, and to say more; a missing one is made.
+
+        Args:
+            place: As `open` takes it.
+            log: The log that it is to follow.
+            credentials: As `open` takes them.
+
+        Raises:
+            InputError: As `open`, or if it cannot be written.
+            Altered: As `open`.
+        """
+        lake = Lake.at(place)
+        if lake.is_local:
+            _make_folder(Path(lake.catalogue))
+        return cls(_connect(lake, place, credentials, read_only=False, log=log), str(place), log)
 
     def __enter__(self) -> Ledger:
         return self
@@ -89,68 +119,215 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._lock is None:
-            return self.connection.close()
-        working = working_path(self.path)
-        try:
-            with no_room(self.path):
-                if error is None and (self._changed or not self.path.exists()):
-                    self.connection.execute("CHECKPOINT file")
-                    self.connection.close()
-                    replace_durably(working, self.path)
-                elif isinstance(error, duckdb.Error | OSError):
-                    raise error
-        finally:
-            self.connection.close()
-            for left in (working, Path(f"{working}.wal")):
-                left.unlink(missing_ok=True)
-            self._lock.close()
+        self.connection.close()
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[datetime.datetime]:
-        """All or nothing, at one time, which is later than that of every entry before.
+    def at(self) -> tuple[int, str]:
+        """Position and SHA-256 of the last entry that it has; 0 and GENESIS for none."""
+        found = self.connection.execute("SELECT position, head FROM ledger").fetchall()
+        if len(found) != 1:
+            raise Altered(f"The ledger {self.place} was altered: its table ledger has {len(found)} rows; {REBUILD}.")
+        return int(found[0][0]), str(found[0][1])
 
-        Raises InputError if the clock stands more than a minute before the last entry.
+    @property
+    def follows(self) -> str:
+        """The place of the log that it is made from."""
+        return str(self.one("SELECT log FROM ledger"))
+
+    def sync(self) -> int:
+        """Apply what the log has and the ledger has not; gives how many entries that were.
+
+        Raises:
+            Broken: If the log does not hold, or the ledger was made from another.
         """
+        return _retried(self._sync, self.place)
+
+    def _sync(self) -> int:
+        entries = self._new_entries()
+        if not entries:
+            return 0
+        if any(entry.kind == ERASURE for entry in entries):
+            self._rebuild()
+            return len(entries)
+        with self._transaction():
+            if self.at() != (entries[0].position - 1, entries[0].previous):
+                raise duckdb.TransactionException(WAS_QUICKER)
+            self._apply(entries)
+        return len(entries)
+
+    def say(self, decide: Callable[[datetime.datetime], Said | None]) -> Entry | None:
+        """Append what is decided to the log, and apply it here.
+
+        It is applied before it is appended, within a transaction: so nothing gets into the log that no ledger can have. If another
+        writer's entry comes first, it is undone, the other's entry is applied, and it is decided again.
+
+        Args:
+            decide: Given the entry's time, reads the ledger, which is up to the log, and says what is to be appended, if anything.
+
+        Returns:
+            The entry; None if there was nothing to say.
+
+        Raises:
+            InputError: If the clock stands more than a minute before the last entry, and whatever `decide` raises.
+        """
+        log = self.followed
+        while True:
+            self.sync()
+            position, head = self.at()
+            now = self._now()
+            said = decide(now)
+            if said is None:
+                return None
+            for each in said.objects:
+                log.keep(each)
+            entry = link(position + 1, head, said.kind, now.isoformat(timespec="microseconds"), said.body)
+            if said.kind == ERASURE:  # makes the ledger anew
+                if not log.append(entry):
+                    continue
+                self.sync()
+                return entry
+            appended = False
+            try:
+                with self._transaction():
+                    self._apply([entry])
+                    appended = log.append(entry)
+                    if not appended:
+                        raise _Late
+            except _Late:
+                continue
+            except duckdb.Error as error:
+                if _is_conflict(error):
+                    if appended:
+                        self.sync()
+                        return entry
+                    continue
+                if appended:
+                    raise InputError(
+                        f"It is said, as entry {entry.position} of the log, but the ledger {self.place} could not be written"
+                        f" ({first_line(error)}); see whether its disk has room, and run `mucs sync`."
+                    ) from error
+                raise plainly(error, self.place) from error
+            return entry
+
+    @classmethod
+    def rebuild(cls, place: str | Path, log: Log, credentials: Credentials | None = None) -> Ledger:
+        """Make a ledger anew from its log, whatever is there now, in one step: readers see the old one until then.
+
+        Args:
+            place: As `open` takes it.
+            log: The log.
+            credentials: As `open` takes them.
+
+        Raises:
+            Broken: If the log does not hold, with the ledger as it was.
+        """
+        lake = Lake.at(place)
+        if lake.is_local:
+            _make_folder(Path(lake.catalogue))
+        with _plain_errors(place), contextlib.ExitStack() as stack:
+            connection = _retried(lambda: _attached(lake, credentials, read_only=False), place)
+            stack.callback(connection.close)
+            ledger = cls(connection, str(place), log)
+            _retried(ledger._rebuild, ledger.place)
+            catalogue.define(connection)
+            stack.pop_all()
+        return ledger
+
+    @classmethod
+    def projected(cls, folder: str, log: Log, entries: Sequence[Entry]) -> Ledger:
+        """A ledger in an empty folder with what entries give, but for their edges, which are compared in another way."""
+        lake = Lake.at(folder)
+        ledger = cls(lake.connect(), folder, log)
+        lake.attach(ledger.connection, read_only=False)
+        with ledger._transaction():
+            catalogue.build(ledger.connection, log.place)
+            ledger._apply(entries, edges=False)
+        return ledger
+
+    def _rebuild(self) -> int:
+        entries = list(self.followed.after())
+        with self._transaction():
+            catalogue.drop(self.connection)
+            catalogue.build(self.connection, self.followed.place)
+            self._apply(entries)
+        catalogue.tidy(self.connection)
+        Lake.at(self.place).sweep()
+        return len(entries)
+
+    def _apply(self, entries: Sequence[Entry], edges: bool = True) -> None:
+        """Apply entries that follow, within a transaction."""
+        applying = Applying(self.connection, self.followed, entries, edges)
+        told = time.monotonic()
+        for done, entry in enumerate(entries):
+            if time.monotonic() - told > SECONDS_BETWEEN_REPORTS:
+                told = time.monotonic()
+                log_of_sync.info("sync      %d of %d entries", done, len(entries))
+            applying.apply(entry)
+        applying.finish()
+        if entries:
+            last = entries[-1]
+            self.connection.execute(
+                f"UPDATE {FILE}.ledger SET position = ?, head = ?, log = ?",
+                [last.position, last.sha256, self.followed.place],
+            )
+
+    def _new_entries(self) -> list[Entry]:
+        log = self.followed
+        position, head = self.at()
+        if position:
+            there = log.entry(position)
+            if there is None or there.sha256 != head:
+                raise Broken(self._another(log, position))
+        return list(log.after(position, head))
+
+    def _another(self, log: Log, position: int) -> str:
+        """In what the log is not the one that the ledger was made from."""
+        for known in self.entries():
+            there = log.entry(known.position)
+            if there is None:
+                return (
+                    f"The log {log.place} ends before entry {known.position}, and the ledger {self.place} has {position}: it was"
+                    " truncated, or replaced by an older one; restore it from a copy."
+                )
+            if there.sha256 != known.sha256:
+                return (
+                    f"The log {log.place} is not the one that the ledger {self.place} was made from: entry {known.position} is the"
+                    f" first that differs; give the right --log, or {REBUILD}."
+                )
+        return f"The ledger {self.place} has lost entries that its log has; {REBUILD}."
+
+    @property
+    def followed(self) -> Log:
+        """The log that it is written from."""
+        if self.log is None:
+            raise RuntimeError("a ledger that is only read follows no log")
+        return self.log
+
+    def _now(self) -> datetime.datetime:
+        """The time of the next entry, which is later than that of the last."""
         now = datetime.datetime.now(datetime.UTC)
-        last = self._last()
+        position, _ = self.at()
+        last = self.followed.entry(position) if position else None
         if last is not None:
-            at = datetime.datetime.fromisoformat(json.loads(last.entry)["at"])
-            if now < at - SLACK:
+            if now < last.at - SLACK:
                 raise InputError(
-                    f"The clock says {now:%Y-%m-%d %H:%M:%S} UTC, but the ledger's last entry is of {at:%Y-%m-%d %H:%M:%S};"
+                    f"The clock says {now:%Y-%m-%d %H:%M:%S} UTC, but the log's last entry is of {last.at:%Y-%m-%d %H:%M:%S};"
                     " set the clock right, nothing was changed."
                 )
-            now = max(now, at + datetime.timedelta(microseconds=1))
-        self.now = now
-        self.connection.begin()
-        try:
-            yield now
-        except BaseException:
-            self.connection.rollback()
-            raise
-        finally:
-            self.now = None
-        self.connection.commit()
-        self._changed = True
+            now = max(now, last.at + datetime.timedelta(microseconds=1))
+        return now
 
-    def append(self, kind: str, body: dict[str, Any]) -> Entry:
-        """Add an entry to the chain, within a transaction."""
-        if self.now is None:
-            raise RuntimeError("an entry is part of a transaction")
-        last = self._last()
-        position, previous = (last.position + 1, last.sha256) if last else (1, GENESIS)
-        entry = link(position, previous, kind, self.now.isoformat(timespec="microseconds"), body)
-        self.connection.execute(
-            "INSERT INTO file.entries VALUES (?, ?, ?, ?)", [entry.position, entry.kind, entry.sha256, entry.entry]
-        )
-        return entry
-
-    def _last(self) -> Entry | None:
-        found = self.connection.execute(
-            "SELECT position, kind, sha256, entry FROM entries ORDER BY position DESC LIMIT 1"
-        ).fetchone()
-        return Entry(*found) if found else None
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing, with rows in the order in which they are told."""
+        with in_order(self.connection):
+            self.connection.begin()
+            try:
+                yield
+                self.connection.commit()
+            except BaseException:
+                with contextlib.suppress(duckdb.Error):  # one that failed to commit is no more
+                    self.connection.rollback()
+                raise
 
     def entries(self) -> list[Entry]:
         """The chain, in order."""
@@ -191,6 +368,8 @@ class Ledger:
         try:
             return self._answer(asked.sql, values)
         except (duckdb.OutOfRangeException, duckdb.ConversionException, duckdb.InvalidInputException) as error:
+            if ".parquet" in str(error):  # one of the ledger's files is damaged
+                raise
             raise InputError(
                 f"The question {name} has no answer for these values ({first_line(error)}); give others."
             ) from None
@@ -206,18 +385,23 @@ class Ledger:
         rows: how many at the most. seconds: how long it may take. Raises InputError if the query is not a single one that
         reads, or takes longer, or more memory than MEMORY.
         """
+        own = self.one(f"SELECT value FROM ducklake_options('{FILE}') WHERE option_name = 'data_path'")
+        if Lake.at(self.place).is_local:  # which may have been moved since
+            own = Lake.at(self.place).data
         self.connection.execute(
-            f"SET memory_limit = '{MEMORY}'; SET enable_external_access = false; SET lock_configuration = true"
+            f"SET memory_limit = '{MEMORY}'; SET allowed_directories = ['{literal(own)}']; SET enable_external_access = false;"
+            " SET lock_configuration = true"
         )
         if not sql.isascii() and not sql.encode(errors="ignore").decode() == sql:
             raise InputError("The query has characters that are no text; write it in UTF-8.")
         try:
             statements = self.connection.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type not in (
-                duckdb.StatementType.SELECT,
-                duckdb.StatementType.EXPLAIN,
-            ):
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise InputError("The query must be one SELECT; write it as such.")
+            if beyond := sorted(self._functions_of(sql) & functions_beyond_duckdb()):
+                raise InputError(
+                    f"The query must not use the function {beyond[0]}, which reaches beyond the ledger; leave it out."
+                )
             return self._answer(statements[0], None, rows, seconds=seconds)
         except TimeoutError:
             raise InputError(
@@ -229,6 +413,20 @@ class Ledger:
             raise InputError(
                 f'The query cannot be answered: {first_line(error)}; see the tables with `mucs sql "SHOW TABLES"`.'
             ) from None
+
+    def _functions_of(self, sql: str) -> set[str]:
+        """Names of all functions that a SELECT uses."""
+        text = self.connection.execute("SELECT json_serialize_sql($1)", [sql]).fetchone()
+        found: set[str] = set()
+        waiting = [json.loads(text[0])] if text else []
+        while waiting:
+            each = waiting.pop()
+            if isinstance(each, dict):
+                found |= {str(each["function_name"]).lower()} if "function_name" in each else set()
+                waiting += each.values()
+            elif isinstance(each, list):
+                waiting += each
+        return found
 
     def has_run(self, sha256: str) -> bool:
         """Whether a run is loaded."""
@@ -268,6 +466,21 @@ class Ledger:
             [run_id],
         ).to_arrow_table()
 
+    def members(self, run: str, items: pa.Table) -> pa.Array:
+        """The SHA-256 of the rows of items, as a run knows them; null for one that is not in its training set.
+
+        Args:
+            run: The run's SHA-256.
+            items: (N,) their `id` and `sha256`.
+        """
+        self.connection.register("asked", items.append_column("place", pa.array(range(len(items)))))
+        found = self.connection.execute(
+            "SELECT any_value(t.row_sha256) AS row_sha256 FROM asked LEFT JOIN (SELECT id, sha256, row_sha256 FROM training_items WHERE training_id IN ("
+            " SELECT training_id FROM members JOIN runs USING (training_set_id) WHERE runs.sha256 = ?)) t USING (id, sha256) GROUP BY place ORDER BY place",
+            [run],
+        ).to_arrow_table()
+        return found["row_sha256"].combine_chunks()
+
     def item_edges(self, run: str, row_sha256: str) -> pa.Table:
         """The edges of one generated item of a run, best first: `training_row_sha256` and the numbers as they were published.
 
@@ -284,140 +497,124 @@ class Ledger:
         ).to_arrow_table()
 
 
-def connect(path: Path, named: Path | None = None, *, read_only: bool = True) -> duckdb.DuckDBPyConnection:
-    """A database in memory with a ledger's file attached, and the program's views and macros over its tables.
+REBUILD = "make the ledger anew with `mucs rebuild`"
 
-    named: what to call it in an error. To write, a missing file is made. Raises InputError as `Ledger.open` does.
-    """
-    named = named or path
-    new = not path.exists()
-    connection = duckdb.connect(
-        config={
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "temp_directory": str(path.with_name(f".{path.name}.tmp")),
-        }
+
+class _Late(Exception):
+    """Another writer's entry came first."""
+
+
+def _is_conflict(error: duckdb.Error) -> bool:
+    """Whether another writer of the catalogue came between."""
+    said = str(error).lower()
+    return any(
+        words in said for words in ("database is locked", "conflict", "could not serialize", "deadlock", WAS_QUICKER)
     )
-    connection.execute("SET TimeZone = 'UTC'")  # of `current_date`, and of the times that are shown
+
+
+def plainly(error: duckdb.Error, place: str) -> BaseException:
+    """The same in plain words where the place is to blame."""
+    said = str(error).lower()
+    full = [os.strerror(number).lower() for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
+    if any(words in said for words in (*full, "disk is full", "disk i/o error")):
+        return InputError(
+            f"There is no room for the ledger {place}, or its disk fails; free some, or give another place, the ledger is as it was."
+        )
+    return error
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.parent.is_dir():
+        raise InputError(f"The folder {folder.parent} of the ledger does not exist; make it, or give another --ledger.")
     try:
-        catalogue.attach(connection, path, read_only=read_only)
-        if new:
-            catalogue.build(connection, path)
-        elif check(connection, named, read_only):
-            catalogue.renew(connection, path)
-        catalogue.define(connection)
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The ledger {folder} cannot be made ({str(error.strerror).lower()}); give another --ledger."
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"The ledger {folder} cannot be written to; mend its permissions, or give another --ledger.")
+
+
+def _retried(do: Callable[[], T], place: str | Path) -> T:
+    """Do it, again where another writer came between."""
+    until, pause = time.monotonic() + WAIT, 0.02
+    while True:
+        try:
+            return do()
+        except duckdb.Error as error:
+            if not _is_conflict(error):
+                raise plainly(error, str(place)) from error
+            if time.monotonic() > until:
+                raise InputError(
+                    f"The ledger {place} is being written by others all the time; try again later."
+                ) from None
+        time.sleep(pause)
+        pause = min(2 * pause, 1.0)
+
+
+def _connect(
+    lake: Lake, place: str | Path, credentials: Credentials | None, *, read_only: bool, log: Log | None = None
+) -> duckdb.DuckDBPyConnection:
+    """A database in memory with a ledger attached, and the program's views and macros over its tables."""
+
+    def connect() -> duckdb.DuckDBPyConnection:
+        connection = _attached(lake, credentials, read_only=read_only)
+        try:
+            connection.begin()  # so that of several that make it, one is too late
+            found = catalogue.read(connection)
+            if log is not None and not found:
+                catalogue.build(connection, log.place)
+            connection.commit()
+            if found or log is None:
+                _check(connection, place, found)
+            catalogue.define(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
-    except duckdb.Error as error:
-        connection.close()
-        if "Could not set lock" in str(error):
-            raise InputError(
-                f"The ledger {named} is in use by a program that writes to it directly; close that one, and open ledgers read-only."
-            ) from None
-        if isinstance(error, duckdb.PermissionException) or "Permission denied" in str(error):
-            raise InputError(f"The ledger {named} cannot be read: permission is denied; give one that can.") from None
-        raise InputError(f"{named} is not a DuckDB file, or is damaged; restore it from a copy.") from None
+
+    with _plain_errors(place):
+        return _retried(connect, place)
+
+
+def _attached(lake: Lake, credentials: Credentials | None, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    connection = lake.connect(credentials)
+    try:
+        lake.attach(connection, read_only=read_only)
     except BaseException:
         connection.close()
         raise
-
-
-def check(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool) -> bool:
-    """Whether a writer must renew the views and macros of the attached file, which are an earlier ledger's.
-
-    InputError unless it is a ledger of one of SCHEMAS. Views and macros matter to a writer alone.
-    """
-    found = catalogue.read(connection)
-    if ("table", "ledger") not in found:
-        raise InputError(f"{path} is a DuckDB file but not a ledger; give another --ledger.")
-    versions = [row[0] for row in connection.execute(f"SELECT * FROM {catalogue.FILE}.main.ledger").fetchall()]
-    version = versions[0] if versions else None
-    if version not in SCHEMAS:
-        raise InputError(
-            f"The ledger {path} is of schema {version}, this program reads {' and '.join(map(str, SCHEMAS))}; use the version of mucs that wrote it."
-        )
-    wrong = catalogue.table_fault(found) if read_only else catalogue.fault(found)
-    if wrong:
-        raise Altered(f"{path} was altered: {wrong}; restore it from a copy.")
-    return not read_only and catalogue.is_earlier(found)
-
-
-def working_path(path: Path) -> Path:
-    """Where a writer of this ledger works."""
-    return path.with_name(f".{path.name}.writing")
-
-
-def working_copy(path: Path) -> Path:
-    """A copy of a ledger to write to, what a killed writer left being thrown away; no file yet if there is no ledger."""
-    working = working_path(path)
-    for left in (working, Path(f"{working}.wal")):
-        left.unlink(missing_ok=True)
-    if path.exists():
-        connect(path).close()
-        if Path(f"{path}.wal").exists():
-            raise InputError(
-                f"Another program wrote to the ledger {path} and did not finish, and left {path.name}.wal; restore the ledger"
-                " from a copy, without that file."
-            )
-        with no_room(path):
-            try:
-                shutil.copyfile(path, working)
-            except OSError:
-                working.unlink(missing_ok=True)
-                raise
-    return working
-
-
-def take_lock(path: Path, wait: float) -> TextIO:
-    """The lock of a ledger's writers, which the system frees when its holder ends, however it ends.
-
-    Raises InputError, naming the holder, after so many seconds.
-    """
-    try:
-        lock = path.with_name(f".{path.name}.lock").open("a+")
-    except OSError as error:
-        raise InputError(
-            f"The ledger {path} cannot be written, as nothing can be in its folder ({error.strerror}); give another --ledger."
-        ) from None
-    until = time.monotonic() + wait
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < until:
-                time.sleep(0.05)
-                continue
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            lock.close()
-            raise InputError(f"The ledger {path} is being written by {holder}; try again when it is done.") from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} since {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC")
-        lock.flush()
-        return lock
-
-
-def replace_durably(working: Path, path: Path) -> None:
-    """Put a finished file in its place, so that either the old or the new one survives a loss of power."""
-    with working.open("rb") as f:
-        os.fsync(f.fileno())
-    working.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    return connection
 
 
 @contextlib.contextmanager
-def no_room(path: Path) -> Iterator[None]:
-    """Says in plain words that the disk is full."""
+def _plain_errors(place: str | Path) -> Iterator[None]:
+    """Say in plain words what goes wrong."""
     try:
         yield
-    except (OSError, duckdb.Error) as error:
-        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        message = str(error).lower()
-        if getattr(error, "errno", None) not in full and not any(os.strerror(e).lower() in message for e in full):
-            raise
+    except duckdb.Error as error:
         raise InputError(
-            f"There is no room beside {path} to write it anew; free as much as it takes, the ledger is as it was."
+            f"{place} cannot be opened as a ledger ({first_line(error)}); look at its place, or delete it and {REBUILD}."
         ) from None
+
+
+def _check(connection: duckdb.DuckDBPyConnection, place: str | Path, found: catalogue.Catalogue) -> None:
+    """See whether what is attached is a ledger of this program's schema.
+
+    Raises:
+        InputError: If it is of another, or none.
+        Altered: If it does not define what a ledger does.
+    """
+    if ("table", "ledger") not in found:
+        raise InputError(f"{place} is a DuckLake but not a ledger; give another --ledger.")
+    versions = [row[0] for row in connection.execute(f"SELECT schema_version FROM {FILE}.main.ledger").fetchall()]
+    if len(versions) != 1:
+        raise Altered(f"The ledger {place} was altered: its table ledger has {len(versions)} rows; {REBUILD}.")
+    if versions != [catalogue.SCHEMA]:
+        raise InputError(
+            f"The ledger {place} is of schema {versions[0]}, this program's is {catalogue.SCHEMA}; {REBUILD}."
+        )
+    wrong = catalogue.fault(found)
+    if wrong:
+        raise Altered(f"The ledger {place} was altered: {wrong}; {REBUILD}.")

@@ -1,21 +1,21 @@
-"""What is said of items and runs from outside: who granted what, what was made from what, which runs no longer speak."""
+"""What is said of items and runs from outside: who granted what, what was made from what, which runs no longer count."""
 
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from mucs import InputError
-from mucs.canonical import digest
+from mucs.canonical import canonical, digest
+from mucs.evidence.pseudonyms import Pseudonyms, erased
 from mucs.files import read_at_most
-from mucs.ledger.ledger import Ledger
-from mucs.ledger.names import run_called
+from mucs.ledger.ledger import Ledger, Said
+from mucs.ledger.names import HOLDERS, run_called
 from mucs.ledger.questions import USES
 from mucs.text import is_fit
 from mucs.written import nearest, one_name, read_day, read_reason
@@ -130,39 +130,29 @@ def _day(text: str, what: str) -> str:
         raise InputError(f"{what} cannot be {text!r}; write a day as 2026-10-31.") from None
 
 
-def record_rights(ledger: Ledger, rights: list[Right]) -> bool:
-    """Add rights in one entry; False, with nothing changed, if they are the last that were added."""
+def say_rights(ledger: Ledger, rights: list[Right]) -> bool:
+    """Say rights in one entry; False, with nothing changed, if they are the last that were said.
+
+    Args:
+        ledger: Open to write.
+        rights: As `read_rights` gives them.
+
+    Raises:
+        InputError: If there are none.
+    """
     if not rights:
         raise InputError("The file says nothing of any item; give at least one row.")
-    rows = [right.record() for right in rights]
+    pseudonyms = Pseudonyms(ledger.followed.store)
+    rows = [right.record() | {"rights_holder": pseudonyms.of(right.rights_holder)} for right in rights]
     body = {"rows": len(rows), "sha256": digest(rows)}
-    if (
-        ledger.one(
-            "SELECT entry->'$.body'->>'sha256' FROM entries WHERE kind = 'rights' ORDER BY position DESC LIMIT 1"
-        )
-        == body["sha256"]
-    ):
-        return False
-    with ledger.transaction() as now:
-        entry = ledger.append("rights", body)
-        ledger.connection.register("staged_rights", pa.Table.from_pylist(rows, STAGED))
-        ledger.connection.execute(
-            "INSERT INTO file.rights SELECT ?, line, sha256, rights_holder, licence, standing, uses, valid_from::DATE, valid_to::DATE, ?"
-            " FROM staged_rights",
-            [entry.position, now],
-        )
-    return True
 
+    def decide(_: datetime.datetime) -> Said | None:
+        last = ledger.one(
+            "SELECT entry::JSON->'$.body'->>'sha256' FROM entries WHERE kind = 'rights' ORDER BY position DESC LIMIT 1"
+        )
+        return None if last == body["sha256"] else Said("rights", body, [canonical(rows)])
 
-STAGED = pa.schema(
-    [
-        ("line", pa.int32()),
-        *((name, pa.string()) for name in ("sha256", "rights_holder", "licence", "standing")),
-        ("uses", pa.list_(pa.string())),
-        ("valid_from", pa.string()),
-        ("valid_to", pa.string()),
-    ]
-)
+    return ledger.say(decide) is not None
 
 
 def artifact(ledger: Ledger, name: str) -> str:
@@ -195,39 +185,77 @@ SELECT 1 FROM up WHERE sha256 = ?
 """
 
 
-def record_derivation(ledger: Ledger, child: str, parent: str) -> bool:
-    """Add that one artifact was made from another (each by SHA-256); False if the ledger knows.
+def say_derivation(ledger: Ledger, child: str, parent: str) -> bool:
+    """Say that one artifact was made from another (each by SHA-256); False if the ledger knows.
 
-    Raises InputError if they are one, or the parent was made from the child, as earlier derivations or runs have it.
+    Args:
+        ledger: Open to write.
+        child: What was made.
+        parent: What it was made from.
+
+    Raises:
+        InputError: If they are one, or the parent was made from the child, as earlier derivations or runs have it.
     """
-    if ledger.one("SELECT 1 FROM derivations WHERE child_sha256 = ? AND parent_sha256 = ?", child, parent):
-        return False
     if child == parent:
         raise InputError(f"Nothing is made from itself, and {child[:12]} is given twice; give what it was made from.")
-    if ledger.one(ABOVE, parent, child):
-        raise InputError(
-            f"{parent[:12]} was made from {child[:12]}, so it cannot be what that was made from; give them the other way round."
-        )
-    with ledger.transaction() as now:
-        entry = ledger.append("derivation", {"child": child, "parent": parent})
-        ledger.connection.execute(
-            "INSERT INTO file.derivations VALUES (?, ?, ?, ?)", [entry.position, child, parent, now]
-        )
-    return True
+
+    def decide(_: datetime.datetime) -> Said | None:
+        if ledger.one("SELECT 1 FROM derivations WHERE child_sha256 = ? AND parent_sha256 = ?", child, parent):
+            return None
+        if ledger.one(ABOVE, parent, child):
+            raise InputError(
+                f"{parent[:12]} was made from {child[:12]}, so it cannot be what that was made from; give them the other way round."
+            )
+        return Said("derivation", {"child": child, "parent": parent})
+
+    return ledger.say(decide) is not None
 
 
 def withdraw(ledger: Ledger, run: str, reason: str) -> bool:
-    """Have a run (by the start of its SHA-256) speak no longer; False if it does not already.
+    """Have a run (by the start of its SHA-256) count no longer; False if it does not already.
 
-    Raises InputError if there is not exactly one such run, its name is shorter than eight digits, or the reason says nothing.
+    Args:
+        ledger: Open to write.
+        run: The start of its SHA-256.
+        reason: Why.
+
+    Raises:
+        InputError: If there is not exactly one such run, its name is shorter than eight digits, or the reason says nothing.
     """
-    sha256, reason = run_called(ledger.connection, run), read_reason(reason)
-    run_id = ledger.one("SELECT run_id FROM runs WHERE sha256 = ?", sha256)
-    if ledger.one("SELECT 1 FROM withdrawals WHERE run_id = ?", run_id):
-        return False
-    with ledger.transaction() as now:
-        entry = ledger.append("withdrawal", {"run": sha256, "reason": reason})
-        ledger.connection.execute(
-            "INSERT INTO file.withdrawals VALUES (?, ?, ?, ?)", [entry.position, run_id, reason, now]
+    ledger.sync()  # the run may be one that another ledger told the log
+    run_called(ledger.connection, run)
+    why = read_reason(reason)
+
+    def decide(_: datetime.datetime) -> Said | None:
+        sha256 = run_called(ledger.connection, run)
+        if ledger.one("SELECT 1 FROM withdrawals JOIN runs USING (run_id) WHERE sha256 = ?", sha256):
+            return None
+        return Said("withdrawal", {"run": sha256, "reason": why})
+
+    return ledger.say(decide) is not None
+
+
+def forget(ledger: Ledger, name: str) -> str:
+    """Erase a rights holder's name beside the log, and make the ledger anew without it; gives what stands in its place.
+
+    An entry says that it was done, so that other ledgers of the log are made anew, too. Called again where it was killed, it goes on.
+
+    Args:
+        ledger: Open to write.
+        name: As the ledger has it.
+
+    Raises:
+        InputError: If the log knows no pseudonym of that name.
+    """
+    pseudonyms = Pseudonyms(ledger.followed.store)
+    pseudonym = pseudonyms.of_known(name)
+    if pseudonym is None:
+        found = [row["name"] for row in ledger.rows(f"SELECT DISTINCT name FROM ({HOLDERS})")]
+        raise InputError(
+            f"The log has no pseudonym of a rights holder {name!r}{nearest(name, found)}; give a name that it has."
         )
-    return True
+    pseudonyms.hide(name)  # whoever makes a ledger from now on does not find it
+    said = "SELECT 1 FROM entries WHERE kind = 'erasure' AND (entry->>'$.body.holder') = ?"
+    ledger.say(lambda _: None if ledger.one(said, pseudonym) else Said("erasure", {"holder": pseudonym}))
+    pseudonyms.erase(name)  # last, so that a call that was killed can be made again
+    return erased(pseudonym)

@@ -1,24 +1,28 @@
--- The ledger: every run with its inputs, edges and validations, and the chain of entries that commits to them.
--- Append-only: nothing here is updated or deleted. SHA-256 digests are lower-case hexadecimal.
+-- The ledger: what the log says, as tables for questions. It is made of the log's entries alone, in their order, and the same log
+-- gives the same rows anywhere. SHA-256 digests are lower-case hexadecimal. There are no keys: applying an entry keeps them.
 
-CREATE TABLE ledger (schema_version INTEGER NOT NULL);
-INSERT INTO ledger VALUES (7);
+-- Which log these tables were made of, and up to which entry. One row.
+CREATE TABLE ledger (
+    schema_version INTEGER NOT NULL,
+    log            VARCHAR NOT NULL,           -- a folder, or s3://bucket/prefix
+    position       BIGINT  NOT NULL,           -- of the last entry; 0 for none
+    head           VARCHAR NOT NULL            -- its SHA-256
+);
 
 -- Anything with a content digest that a run used or made: checkpoint, training set, held-out set, calibration, generated batch,
 -- noise bank, edges.
 CREATE TABLE artifacts (
-    artifact_id INTEGER PRIMARY KEY,
+    artifact_id INTEGER NOT NULL,
     kind        VARCHAR NOT NULL,
     sha256      VARCHAR NOT NULL,
     files       INTEGER NOT NULL,
-    bytes       BIGINT  NOT NULL,
-    UNIQUE (kind, sha256)
+    bytes       BIGINT  NOT NULL
 );
 
--- One version of one manifest row. row_sha256 is over the row's canonical JSON, and so covers the image and what was said of it.
--- It has no index, here and in generated_items: uniqueness is checked when a run is loaded. (In schema 6 it was UNIQUE.)
+-- One version of one manifest row. row_sha256 is over the row's canonical JSON, and so covers the image and what was said of it, but for
+-- the rights holder, whose name can be erased: a row with another one is another version. (Rows of version 1 cover the name as well.)
 CREATE TABLE training_items (
-    training_id   INTEGER PRIMARY KEY,
+    training_id   INTEGER NOT NULL,
     row_sha256    VARCHAR NOT NULL,
     id            VARCHAR NOT NULL,
     sha256        VARCHAR NOT NULL,
@@ -30,7 +34,7 @@ CREATE TABLE training_items (
 );
 
 CREATE TABLE generated_items (
-    generated_id INTEGER PRIMARY KEY,
+    generated_id INTEGER NOT NULL,
     row_sha256   VARCHAR NOT NULL,
     id           VARCHAR NOT NULL,
     sha256       VARCHAR NOT NULL,
@@ -45,8 +49,8 @@ CREATE TABLE members (
 );
 
 CREATE TABLE runs (
-    run_id          INTEGER PRIMARY KEY,
-    sha256          VARCHAR NOT NULL UNIQUE,   -- of the run record, which commits to everything below
+    run_id          INTEGER NOT NULL,
+    sha256          VARCHAR NOT NULL,          -- of the run record, which commits to everything below
     method          VARCHAR NOT NULL,
     checkpoint_id   INTEGER NOT NULL,
     training_set_id INTEGER NOT NULL,
@@ -54,7 +58,7 @@ CREATE TABLE runs (
     calibration_id  INTEGER,
     batch_id        INTEGER NOT NULL,
     settings_sha256 VARCHAR NOT NULL,
-    location        VARCHAR NOT NULL,          -- where the evidence was published
+    location        VARCHAR,                   -- where it was published before there was a log; null since
     loaded_at       TIMESTAMPTZ NOT NULL,
     record          JSON    NOT NULL
 );
@@ -81,8 +85,8 @@ CREATE TABLE attributions (
     recall            JSON                     -- share of the exact best K that screening kept, by K; null where not measured
 );
 
--- No key and no index: uniqueness is checked when a run is loaded, and rows lie in (run, generated item, rank) order.
--- Numbers have the decimals that were published; a float of the published Parquet is x::DOUBLE::FLOAT.
+-- Rows lie in (run, generated item, rank) order. Numbers have the decimals that were published; a float of the published Parquet is
+-- x::DOUBLE::FLOAT.
 CREATE TABLE edges (
     run_id         INTEGER NOT NULL,
     generated_id   INTEGER NOT NULL,
@@ -92,11 +96,7 @@ CREATE TABLE edges (
     standard_error DECIMAL(18, 6),             -- over the noise bank; null with a single noise
     seed_spread    DECIMAL(18, 6),             -- standard deviation over repeats of unlearning; null with one
     p_value        DECIMAL(18, 6),             -- against held-out look-alikes; null where none were given
-    decoys         INTEGER,                    -- how many scores for decoys the training item has; null without a calibration
-    decoys_above   INTEGER,                    -- how many of those are as high as its score, or higher
-    decoy_p_value  DECIMAL(18, 6) GENERATED ALWAYS AS (  -- (1 + decoys_above) / (1 + decoys), rounded up
-        (((1000000::BIGINT * (1 + decoys_above) + decoys) // (1 + decoys)) / 1e6)::DECIMAL(18, 6)
-    ) VIRTUAL,
+    decoy_p_value  DECIMAL(18, 6),             -- against its own scores for decoys, rounded up; null without a calibration
     decoy_z        DECIMAL(18, 3)              -- how many standard deviations the score lies above those
 );
 
@@ -108,11 +108,11 @@ CREATE TABLE validations (
     result  JSON    NOT NULL
 );
 
--- The chain: each entry is canonical JSON (RFC 8785) that holds the SHA-256 of the entry before it.
+-- The log's entries: canonical JSON (RFC 8785), each with the SHA-256 of the entry before it.
 CREATE TABLE entries (
-    position BIGINT PRIMARY KEY,
+    position BIGINT  NOT NULL,
     kind     VARCHAR NOT NULL,
-    sha256   VARCHAR NOT NULL UNIQUE,
+    sha256   VARCHAR NOT NULL,
     entry    VARCHAR NOT NULL
 );
 
@@ -152,7 +152,7 @@ CREATE TABLE withdrawals (
 -- The usage of generated items in a period, as it was reported.
 CREATE TABLE usage_reports (
     position    BIGINT  NOT NULL,              -- of the chain's entry that brought it, as in all that follow
-    sha256      VARCHAR NOT NULL UNIQUE,       -- of the content
+    sha256      VARCHAR NOT NULL,              -- of the content
     content     VARCHAR NOT NULL,              -- one object a row, sorted
     recorded_at TIMESTAMPTZ NOT NULL
 );
@@ -160,14 +160,15 @@ CREATE TABLE usage_reports (
 -- Statements; of several of one contract and period, the one with the highest version counts.
 CREATE TABLE statements (
     position     BIGINT  NOT NULL,
-    sha256       VARCHAR NOT NULL UNIQUE,      -- of the content, and so the statement's name
+    sha256       VARCHAR NOT NULL,             -- of what was said, and so the statement's name
     contract     VARCHAR NOT NULL,
     period_start DATE    NOT NULL,
     period_end   DATE    NOT NULL,             -- the first day that is not in it
     version      INTEGER NOT NULL,
     supersedes   VARCHAR,                      -- the SHA-256 of the version before
     currency     VARCHAR NOT NULL,             -- of all its amounts, as ISO 4217 names it
-    content      VARCHAR NOT NULL,             -- header, lines, balances, adjustments
+    said         VARCHAR NOT NULL,             -- the content as the log has it, with pseudonyms of the holders
+    content      VARCHAR NOT NULL,             -- header, lines, balances, adjustments, with their names
     issued_at    TIMESTAMPTZ NOT NULL
 );
 

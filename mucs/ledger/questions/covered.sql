@@ -7,7 +7,7 @@
 -- $settings text: SHA-256 of the settings.
 -- $as_of time = infinity: answer from what the ledger knew then.
 SELECT DISTINCT
-    g.row_sha256, r.sha256 AS run,
+    g.row_sha256, r.sha256 AS run, r.record->'code'->>'method_sha256' AS method_sha256,
     EXISTS (SELECT 1 FROM withdrawals w WHERE w.run_id = r.run_id AND w.recorded_at <= $as_of::TIMESTAMPTZ) AS withdrawn
 FROM runs r
 JOIN artifacts c ON c.artifact_id = r.checkpoint_id

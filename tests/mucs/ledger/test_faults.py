@@ -1,7 +1,6 @@
-"""Whatever befalls a load, the ledger is as it was or whole, and the next command works or says in one sentence why not."""
+"""Whatever befalls a writer, the log has an entry or has it not, the ledger is whole, and the next command goes on."""
 
 import datetime
-import resource
 import shutil
 import signal
 import subprocess
@@ -12,159 +11,108 @@ import types
 import pytest
 
 from mucs import InputError
-from mucs import ledger as store
-from mucs.ledger import Ledger, first_fault
-from mucs.ledger import ledger as file
-from mucs.ledger.rights import record_derivation
-from tests.mucs.ledger.test_ledger import load, make_run
+from mucs.ledger import Ledger
+from mucs.ledger import ledger as of_ledger
+from mucs.ledger.rights import say_derivation
+from mucs.ledger.tables import table_digests
+from tests.factories import fault, load, log_of, writing
+from tests.mucs.ledger.test_ledger import make_run
 
 pytestmark = pytest.mark.heavy
 
-# loads run "b" of a folder in a process of its own, which kills itself at a point
-LOADER = """
+# says run "b" of a folder in a process of its own, or makes the ledger anew; kills itself at a point
+WRITER = """
 import os, signal, sys
 from pathlib import Path
-from mucs import ledger as store
-from mucs.ledger import Ledger, ledger
+from mucs.evidence.log import Log
+from mucs.ledger import Ledger, apply
+from tests.factories import load, log_of
 from tests.mucs.ledger.test_ledger import make_run
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-def half(source, target):
-    target.write_bytes(source.read_bytes()[:source.stat().st_size // 2])
+def then_die(log, entry):
+    append(log, entry)
     die()
 
-def placed(working, path):
-    place(working, path)
-    die()
-
-load = sys.modules["mucs.ledger.load"]
-place, folder, point = ledger.replace_durably, Path(sys.argv[1]), sys.argv[2]
+append, folder, point = Log.append, Path(sys.argv[1]), sys.argv[2]
 hooks = {
-    "while the copy is made": (ledger.shutil, "copyfile", half),
-    "while items are loaded": (load, "_load_run", die),
-    "while edges are loaded": (load, "members_sha256", die),
-    "before the copy takes the ledger's place": (ledger, "replace_durably", die),
-    "after the copy took the ledger's place": (ledger, "replace_durably", placed),
+    "between objects and entry": (Log, "append", die),
+    "between entry and ledger": (Log, "append", then_die),
+    "while items are applied": (apply.Applying, "_run_row", die),
+    "when edges are applied": (apply.Applying, "finish", die),
 }
-if point in hooks:
-    setattr(*hooks[point])  # noqa: B010
-with Ledger.open(folder / "ledger.duckdb", read_only=False) as opened:
-    store.load(opened, make_run(folder, "b"))
-    if point == "while it holds the ledger":
-        print("held", flush=True)
-        sys.stdin.read()
+setattr(*hooks[point.removeprefix("in a rebuild, ")])
+if point.startswith("in a rebuild"):
+    Ledger.rebuild(folder / "ledger", log_of(folder / "ledger"))
+else:
+    load(folder / "ledger", make_run(folder, "b"))
 """
 
 
-def loader(folder, point="", **more) -> subprocess.Popen:
-    pipe = subprocess.PIPE
-    command = [sys.executable, "-c", LOADER, str(folder), point]
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, **more)
+def killed(folder, point) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(folder), point], stderr=subprocess.PIPE, text=True
+    ) as process:
+        _, err = process.communicate()
+    assert process.returncode == -signal.SIGKILL, err
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A ledger with run "a"."""
+    folder = tmp_path_factory.mktemp("whole")
+    load(folder / "ledger", make_run(folder, "a"))
+    return folder / "ledger"
 
 
 @pytest.fixture
-def path(tmp_path):
-    """A ledger with run "a"."""
-    load(tmp_path / "ledger.duckdb", make_run(tmp_path, "a"))
-    return tmp_path / "ledger.duckdb"
+def path(whole, tmp_path):
+    """A copy of it, with its log."""
+    for name in ("ledger", "log"):
+        shutil.copytree(whole.with_name(name), tmp_path / name)
+    return tmp_path / "ledger"
 
 
 def runs(path) -> int:
-    """How many runs there are, in a ledger that holds."""
+    """How many runs there are."""
     with Ledger.open(path) as ledger:
-        assert first_fault(ledger) is None
         return ledger.one("SELECT count(*) FROM runs")
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["the first load", "a later load"])
 @pytest.mark.parametrize(
-    ("point", "done"),
+    ("point", "said"),
     [
-        ("while the copy is made", False),
-        ("while items are loaded", False),
-        ("while edges are loaded", False),
-        ("before the copy takes the ledger's place", False),
-        ("after the copy took the ledger's place", True),
+        ("while items are applied", False),
+        ("when edges are applied", False),
+        ("between objects and entry", False),
+        ("between entry and ledger", True),
     ],
 )
-def test_a_load_that_is_killed_leaves_the_ledger_as_it_was_or_whole(path, point, done, first):
-    if first:
-        path.unlink()
-    before = path.read_bytes() if path.exists() else None
-    with loader(path.parent, point) as process:
-        process.communicate()
-    if first and point == "while the copy is made":
-        assert process.returncode == 0  # there was nothing to copy
-        return
-    assert process.returncode == -signal.SIGKILL
-    if done:
-        assert runs(path) == 2 - first
-    else:
-        assert (path.read_bytes() if path.exists() else None) == before
-    assert load(path, make_run(path.parent, "b")) is not done
-    assert runs(path) == 2 - first
-    assert sorted(p.name for p in path.parent.iterdir() if "writing" in p.name) == []
-
-
-def test_of_two_loaders_one_waits_and_both_end_well(path):
-    with loader(path.parent, "while it holds the ledger") as other:
-        assert other.stdout.readline() == "held\n"
-        began = time.monotonic()
-        with pytest.raises(InputError, match=f"is being written by process {other.pid} since"):
-            Ledger.open(path, read_only=False, wait=0.2)
-        assert time.monotonic() - began < 5
-        assert runs(path) == 1  # readers do not wait
-        with loader(path.parent) as waiting:
-            time.sleep(0.5)
-            assert waiting.poll() is None
-            other.communicate("")
-            _, err = waiting.communicate()
-            assert waiting.returncode == 0, err
-    assert other.returncode == 0
+def test_a_writer_that_is_killed_has_said_all_or_nothing_and_the_next_goes_on(path, point, said):
+    killed(path.parent, point)
+    assert runs(path) == 1
+    assert (log_of(path).entry(2) is not None) is said
+    assert fault(path) is None
+    assert load(path, make_run(path.parent, "b")) is not said
     assert runs(path) == 2
+    assert log_of(path).entry(3) is None
+    assert fault(path) is None
 
 
-def test_a_killed_loader_does_not_hold_up_the_next_one(path):
-    with loader(path.parent, "while it holds the ledger") as other:
-        assert other.stdout.readline() == "held\n"
-        other.kill()
-        other.communicate()
-    assert load(path, make_run(path.parent, "b"))
-    assert runs(path) == 2
-
-
-@pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.5, 0.9, 0.999])
-def test_a_truncated_ledger_is_refused_in_one_sentence(path, mucs, share):
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * share)])
-    for command in (("verify",), ("why", "g0"), ("sql", "SELECT * FROM edges")):
-        status, out, err = mucs(*command, "--ledger", path)
-        assert "Traceback" not in err
-        if command == ("verify",) or share < 0.9:  # a question may do without the part that is gone
-            assert status in ((1, 2) if command == ("verify",) else (2,))
-            assert (out + err).count("\n") == 1
-    if share < 0.9:
-        with pytest.raises(InputError):
-            load(path, make_run(path.parent, "b"))
-    assert path.read_bytes() == whole[: int(len(whole) * share)]
-
-
-def test_bytes_that_were_altered_are_found_or_refused_in_one_sentence(path, mucs):
-    whole = path.read_bytes()
-    answers = set()
-    for at in range(64, len(whole), len(whole) // 60):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
-        status, out, err = mucs("verify", "--ledger", path)
-        assert (out + err).count("\n") == 1, (at, out, err)
-        answers.add(status)
-    assert {1, 2} & answers
+@pytest.mark.parametrize("point", ["while items are applied", "when edges are applied"])
+def test_a_rebuild_that_is_killed_leaves_the_ledger_as_it_was(path, point):
+    killed(path.parent, f"in a rebuild, {point}")
+    assert runs(path) == 1
+    with Ledger.rebuild(path, log_of(path)) as anew, Ledger.open(path) as ledger:
+        assert table_digests(anew.connection) == table_digests(ledger.connection)
+    assert fault(path) is None
 
 
 def derive(path, child: str) -> None:
-    with Ledger.open(path, read_only=False) as ledger:
-        assert record_derivation(ledger, child * 64, "f" * 64)
+    with writing(path) as ledger:
+        assert say_derivation(ledger, child * 64, "f" * 64)
 
 
 def test_a_clock_that_goes_back_is_refused_and_a_little_is_made_up_for(path, monkeypatch):
@@ -177,49 +125,106 @@ def test_a_clock_that_goes_back_is_refused_and_a_little_is_made_up_for(path, mon
 
     clock = types.SimpleNamespace(datetime=Ahead, UTC=datetime.UTC, timedelta=datetime.timedelta)
     with monkeypatch.context() as patch:
-        patch.setattr(file, "datetime", clock)
+        patch.setattr(of_ledger, "datetime", clock)
         derive(path, "a")
     derive(path, "b")
-    assert runs(path) == 1
     with monkeypatch.context() as patch:
-        patch.setattr(file, "datetime", clock)
+        patch.setattr(of_ledger, "datetime", clock)
         Ahead.by = datetime.timedelta(hours=1)
         derive(path, "c")
-    before = path.read_bytes()
     with pytest.raises(InputError, match="set the clock right, nothing was changed"):
         load(path, make_run(path.parent, "b"))
-    assert path.read_bytes() == before
+    assert log_of(path).entry(5) is None
+    assert fault(path) is None
 
 
-@pytest.mark.parametrize("share", [0.3, 1.02, 1.2])
-def test_a_disk_that_fills_up_is_said_so_and_nothing_is_lost(path, share):
+FULL = """
+import resource, sys
+from pathlib import Path
+from mucs import InputError
+from mucs.ledger import Ledger
+from tests.factories import load, log_of
+from tests.mucs.ledger.test_ledger import make_run
+path = Path(sys.argv[1]) / "ledger"
+run = make_run(path.parent, "b")
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+try:
+    if sys.argv[3] == "rebuild":
+        Ledger.rebuild(path, log_of(path))
+    else:
+        load(path, run)
+except InputError as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
+@pytest.mark.parametrize("what", ["load", "rebuild"])
+def test_a_disk_that_fills_up_is_said_so_and_nothing_is_lost(path, what):
     """A limit on the size of files stands in for a full disk: the write fails in the same way."""
-    before, limit = path.read_bytes(), int(path.stat().st_size * share)
-    big = path.parent / "big"
-    big.mkdir()
-    shutil.copy(path, big / "ledger.duckdb")
-    script = (
-        "import sys\nfrom pathlib import Path\nfrom mucs import InputError\nfrom mucs.ledger import Ledger\n"
-        "import pyarrow as pa, numpy as np\n"
-        "try:\n"
-        "    with Ledger.open(Path(sys.argv[1]) / 'ledger.duckdb', read_only=False) as l, l.transaction() as now:\n"
-        "        entry = l.append('derivation', {})\n"
-        "        noise = pa.table({'c': [np.random.bytes(64).hex() for _ in range(100_000)]})\n"
-        "        l.connection.execute('INSERT INTO file.derivations SELECT 9, c, c, ? FROM noise', [now])\n"
-        "except InputError as error:\n"
-        "    sys.exit(f'refused: {error}')\n"
-    )
+    limit = 40_000  # what SQLite needs to open a catalogue, and no more
     done = subprocess.run(
-        [sys.executable, "-c", script, str(big)],
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        [sys.executable, "-c", FULL, str(path.parent), str(limit), what], capture_output=True, text=True
     )
     assert done.returncode == 1, done.stderr
-    assert done.stderr.startswith("refused: There is no room beside"), done.stderr
-    assert (big / "ledger.duckdb").read_bytes() == before
-    assert [p.name for p in big.iterdir() if "writing" in p.name] == []
-    assert runs(big / "ledger.duckdb") == 1
-    with Ledger.open(big / "ledger.duckdb", read_only=False) as ledger:
-        assert store.load(ledger, make_run(path.parent, "b"))
-    assert runs(big / "ledger.duckdb") == 2
+    said = log_of(path).entry(2) is not None
+    expected = "refused: It is said, as entry 2 of the log, but" if said else "refused: There is no room"
+    assert done.stderr.startswith(expected), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert runs(path) == 1
+    assert fault(path) is None
+    assert load(path, make_run(path.parent, "b")) is not said
+    assert runs(path) == 2
+
+
+SYNC = """
+import sys
+from pathlib import Path
+from mucs.evidence.log import Log
+from mucs.evidence.store import Folder
+from mucs.ledger import Ledger
+from mucs.ledger.rights import say_derivation
+from mucs.ledger.tables import table_digests
+folder, me, writes = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+with Ledger.write(folder / f"ledger-{me}", Log(Folder(folder / "log"))) as ledger:
+    for k in range(writes):
+        assert say_derivation(ledger, f"{me}{k:063d}", "f" * 64)
+    sys.stdin.read()
+    ledger.sync()
+    print(sorted(table_digests(ledger.connection).items()))
+"""
+
+
+def wait_for(path, position: int, machines) -> None:
+    deadline = datetime.datetime.now() + datetime.timedelta(seconds=200)
+    while log_of(path).entry(position) is None:
+        assert datetime.datetime.now() < deadline
+        assert all(machine.poll() is None for machine in machines)
+        time.sleep(0.05)
+
+
+def test_machines_that_write_and_sync_one_log_end_with_the_same_tables(path):
+    """Two write while two look on, each with a ledger of its own."""
+    words = [sys.executable, "-c", SYNC, str(path.parent)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    machines = [subprocess.Popen([*words, str(k), str(8 if k < 2 else 0)], **pipes) for k in range(4)]
+    wait_for(path, 17, machines)
+    told = {machine.communicate("")[0] for machine in machines}
+    assert len(told) == 1
+    assert log_of(path).entry(18) is None
+    with writing(path) as ledger:
+        assert str(sorted(table_digests(ledger.connection).items())) == told.pop().strip()
+        assert {e.said["body"].get("child", "")[0:1] for e in ledger.entries()[1:]} == {"0", "1"}
+
+
+def test_two_writers_of_one_ledger_wait_for_each_other(path):
+    """Whoever is late applies what came between and goes on, in one ledger as well."""
+    script = SYNC.replace('f"ledger-{me}"', '"ledger"')
+    words = [sys.executable, "-c", script, str(path.parent)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    machines = [subprocess.Popen([*words, str(k), "6"], **pipes) for k in range(3)]
+    wait_for(path, 19, machines)
+    assert len({machine.communicate("")[0] for machine in machines}) == 1
+    assert [machine.returncode for machine in machines] == [0, 0, 0]
+    with Ledger.open(path) as ledger:
+        assert ledger.at()[0] == 19
+    assert fault(path) is None

@@ -7,10 +7,10 @@ from collections import defaultdict
 import pytest
 
 from mucs import InputError
-from mucs import ledger as store
 from mucs.ledger import Ledger
 from mucs.ledger.questions import names, question
-from mucs.ledger.rights import artifact, read_rights, record_derivation, record_rights, withdraw
+from mucs.ledger.rights import artifact, read_rights, say_derivation, say_rights, withdraw
+from tests.factories import fault, load, log_of, writing
 from tests.mucs.ledger.test_ledger import GENERATED, TRAINING, make_run
 
 pytestmark = pytest.mark.heavy
@@ -27,9 +27,8 @@ def runs(tmp_path):
 def path(tmp_path, runs):
     """A ledger with run a, and then run b."""
     for run in runs.values():
-        with Ledger.open(tmp_path / "ledger.duckdb", read_only=False) as ledger:
-            store.load(ledger, run)
-    return tmp_path / "ledger.duckdb"
+        load(tmp_path / "ledger", run)
+    return tmp_path / "ledger"
 
 
 def ask(path, name, **given):
@@ -46,8 +45,8 @@ def times(path) -> list[str]:
 def record(path, tmp_path, *rows: str) -> bool:
     file = tmp_path / "rights.csv"
     file.write_text("\n".join(["item,rights_holder,licence,standing,uses,valid_from,valid_to", *rows]))
-    with Ledger.open(path, read_only=False) as ledger:
-        return record_rights(ledger, read_rights(ledger, file))
+    with writing(path) as ledger:
+        return say_rights(ledger, read_rights(ledger, file))
 
 
 GIVEN = {
@@ -85,7 +84,7 @@ def test_the_latest_run_speaks_unless_it_is_withdrawn_or_not_there_yet(path, run
     assert best() == [b]
     assert best(as_of=times(path)[0]) == [a]
     before = datetime.datetime.now(datetime.UTC).isoformat()
-    with Ledger.open(path, read_only=False) as ledger:
+    with writing(path) as ledger:
         assert withdraw(ledger, runs["b"].sha256[:10], "wrong data")
         assert not withdraw(ledger, runs["b"].sha256, "again")
         with pytest.raises(InputError, match="0 runs called 'feedfeed'"):
@@ -178,8 +177,7 @@ def test_rights_are_those_of_the_day_as_they_were_known(path, tmp_path):
     before = ask(path, "why", generated="g0", top=1, as_of=start)
     assert {(r["holder_today"], r["standing_today"]) for r in before} == {("Ada", "granted")}
     assert [i["best_rank"] for i in ask(path, "takedown_items", target="Cleo")] == [1, 1]
-    with Ledger.open(path) as ledger:
-        assert store.first_fault(ledger) is None
+    assert fault(path) is None
 
 
 @pytest.mark.parametrize(
@@ -202,21 +200,22 @@ def test_rights_are_those_of_the_day_as_they_were_known(path, tmp_path):
     ],
 )
 def test_wrong_rights_change_nothing(path, tmp_path, row, sentence):
-    before = path.read_bytes()
+    with Ledger.open(path) as ledger:
+        before = ledger.at()
     with pytest.raises(InputError, match=sentence):
         record(path, tmp_path, row)
-    assert path.read_bytes() == before
+    assert log_of(path).entry(before[0] + 1) is None
 
 
 def test_ancestry_has_no_depth_limit(path):
     generations = [f"{i:064x}" for i in range(1, 40)]
-    with Ledger.open(path, read_only=False) as ledger:
+    with writing(path) as ledger:
         base = artifact(ledger, "checkpoint")
         for child, parent in itertools.pairwise([base, *generations]):
-            assert record_derivation(ledger, child, parent)
-        assert not record_derivation(ledger, base, generations[0])
+            assert say_derivation(ledger, child, parent)
+        assert not say_derivation(ledger, base, generations[0])
         with pytest.raises(InputError, match="was made from"):
-            record_derivation(ledger, generations[-1], base)
+            say_derivation(ledger, generations[-1], base)
         with pytest.raises(InputError, match="names no artifact"):
             artifact(ledger, "abc")
     found = ask(path, "ancestry", generated="g0")
@@ -225,8 +224,8 @@ def test_ancestry_has_no_depth_limit(path):
     (path_found,) = ask(path, "path", generated="g0", training="t1")
     assert path_found["way"].count("→") == 2
     assert (path_found["training"], path_found["rank"]) == ("t1", 2)
-    with Ledger.open(path, read_only=False) as ledger:  # the last ancestor was trained on the same set
-        record_derivation(ledger, generations[-1], artifact(ledger, "training_set"))
+    with writing(path) as ledger:  # the last ancestor was trained on the same set
+        say_derivation(ledger, generations[-1], artifact(ledger, "training_set"))
     assert [row["way"].count("→") for row in ask(path, "path", generated="g0", training="t1")] == [2, 41]
 
 

@@ -1,0 +1,454 @@
+"""Applying: what each kind of entry of a log becomes in the tables. The same entries give the same rows, anywhere and at any time."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from mucs import InputError
+from mucs.canonical import canonical, digest
+from mucs.evidence.chain import Entry
+from mucs.evidence.edges import DECIMALS
+from mucs.evidence.log import Broken, Log
+from mucs.evidence.outcome import OUTCOME
+from mucs.evidence.pseudonyms import Pseudonyms
+from mucs.ledger.lake import FILE, literal
+from mucs.ledger.members import members_sha256
+from mucs.parse import load_json
+
+RIGHTS = pa.schema(
+    [
+        ("line", pa.int32()),
+        *((name, pa.string()) for name in ("sha256", "rights_holder", "licence", "standing")),
+        ("uses", pa.list_(pa.string())),
+        ("valid_from", pa.string()),
+        ("valid_to", pa.string()),
+    ]
+)
+LINE = (
+    *(
+        "right_type",
+        "holder",
+        "basis",
+        "items",
+        "units",
+        "score_mass",
+        "score_error",
+        "share",
+        "gross",
+        "deducted",
+        "net",
+    ),
+)
+# What the gate passes comes back from this as it was published, and the Merkle root holds it to that.
+STORED = {name: f"e.{name}::DOUBLE::DECIMAL(18, {digits})" for name, digits in DECIMALS.items()}
+# the versions of items that the training set of a run has
+MEMBERS = f"""SELECT training_id, row_sha256 FROM {FILE}.training_items WHERE training_id IN (
+    SELECT training_id FROM {FILE}.members WHERE training_set_id = (SELECT training_set_id FROM {FILE}.runs WHERE run_id = $run)
+)"""
+EDGES = f"""INSERT INTO {FILE}.edges (run_id, generated_id, training_id, rank, {", ".join(STORED)})
+SELECT $run, g.generated_id, t.training_id, e.rank, {", ".join(STORED.values())}
+FROM read_parquet($edges) e
+JOIN {FILE}.generated_items g ON g.row_sha256 = e.generated_row_sha256
+JOIN ({MEMBERS}) t ON t.row_sha256 = e.training_row_sha256"""
+
+
+class Applying:
+    """Applies the entries of a log, one after the other, within a transaction of a ledger whose rows come in order.
+
+    Args:
+        connection: The ledger is attached to it.
+        log: Theirs.
+        entries: All that will be applied.
+        edges: Whether the edges of runs are to be there.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, log: Log, entries: Sequence[Entry], edges: bool = True
+    ) -> None:
+        self.connection = connection
+        self.edges = edges
+        self.log = log
+        # an entry of before there was a log names no objects: the one that brought it there does
+        brought = (entry.body["runs"] for entry in entries if entry.kind == "import")
+        self.objects_of: dict[str, Mapping[str, str]] = {run: given for runs in brought for run, given in runs.items()}
+        self.kinds: dict[str, Callable[[Entry], None]] = {
+            "run": self._run,
+            "validation": self._validation,
+            "import": self._import,
+            "rights": self._rights,
+            "derivation": self._derivation,
+            "withdrawal": self._withdrawal,
+            "usage": self._usage,
+            "statement": self._statement,
+            "dispute": self._dispute,
+            "erasure": self._erasure,
+        }
+        self.pseudonyms = Pseudonyms(log.store)
+        self._waiting: list[list[Any]] = []  # entries whose own rows are to be added
+
+    @cached_property
+    def _artifacts(self) -> dict[tuple[str, str], tuple[int, int, int]]:
+        """Number, files and bytes of each artifact, by kind and SHA-256."""
+        found = self.connection.execute(
+            f"SELECT kind, sha256, artifact_id, files, bytes FROM {FILE}.artifacts"
+        ).fetchall()
+        return {(kind, sha256): (number, files, size) for kind, sha256, number, files, size in found}
+
+    @cached_property
+    def _runs(self) -> dict[str, int]:
+        """Number of each run, by SHA-256."""
+        return dict(self.connection.execute(f"SELECT sha256, run_id FROM {FILE}.runs").fetchall())
+
+    @cached_property
+    def _manifests(self) -> set[tuple[str, str, str]]:
+        """Training set, its manifest and its members, each by SHA-256, of the runs that are there."""
+        found = self.connection.execute(
+            f"""SELECT record->>'$.inputs.training_set.sha256', entry->>'$.body.objects.training', entry->>'$.body.members'
+            FROM {FILE}.entries JOIN {FILE}.runs r ON r.sha256 = (entry->>'$.body.run') WHERE kind = 'run'"""
+        ).fetchall()
+        return {(one, other, third) for one, other, third in found}
+
+    @cached_property
+    def _sets(self) -> set[int]:
+        """Numbers of the training sets whose members are there."""
+        return {
+            row[0] for row in self.connection.execute(f"SELECT DISTINCT training_set_id FROM {FILE}.runs").fetchall()
+        }
+
+    def apply(self, entry: Entry) -> None:
+        """Add the rows of an entry.
+
+        Raises:
+            Broken: If the entry, or an object that it commits to, is not of the form that such entries have.
+            InputError: If its kind is not known.
+        """
+        apply = self.kinds.get(entry.kind)
+        if apply is None or entry.version > 2:
+            raise InputError(
+                f"Entry {entry.position} of the log {self.log.place} is of a kind that this program does not know"
+                f" ({entry.kind!r}, version {entry.version}); use a later version of mucs."
+            )
+        try:
+            apply(entry)
+        except (
+            LookupError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            ArithmeticError,
+            duckdb.DataError,
+            duckdb.IntegrityError,
+        ) as error:
+            if isinstance(error, InputError):
+                raise
+            raise Broken(
+                f"Entry {entry.position} ({entry.kind}) of the log {self.log.place} cannot be applied"
+                f" ({type(error).__name__}: {error}); nothing of it was."
+            ) from error
+        self._waiting.append([entry.position, entry.kind, entry.sha256, entry.entry])
+
+    def finish(self) -> None:
+        """Add what is added for all entries at once."""
+        self._insert("entries", ["position", "kind", "sha256", "entry"], self._waiting)
+        self._waiting = []
+
+    def _one(self, sql: str, *parameters: Any) -> Any:
+        found = self.connection.execute(sql, list(parameters)).fetchone()
+        return found[0] if found else None
+
+    def _insert(self, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]], select: str = "*") -> None:
+        """Rows of texts and numbers, which DuckDB makes what the table wants."""
+        if not rows:
+            return
+        columns = {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+        self._insert_table(table, pa.table(columns), select)
+
+    def _insert_table(self, table: str, rows: pa.Table, select: str = "*") -> None:
+        self.connection.register("applied", rows)
+        try:
+            self.connection.execute(f"INSERT INTO {FILE}.{table} SELECT {select} FROM applied")
+        finally:
+            self.connection.unregister("applied")
+
+    # runs
+
+    def _run(self, entry: Entry) -> None:
+        body = entry.body
+        sha256 = body["run"]
+        if sha256 in self._runs:
+            raise Broken(f"Entry {entry.position} brings run {sha256[:12]} a second time; nothing of it was applied.")
+        if entry.version == 1:
+            record, objects = body["record"], self.objects_of.get(sha256)
+            if objects is None:
+                raise Broken(
+                    f"Entry {entry.position} of the log {self.log.place} is of before there was a log, and the entry that brings"
+                    " its objects is missing; bring the old ledger over again with `mucs rebuild --from`."
+                )
+        else:
+            objects = body["objects"]
+            record = load_json(self.log.object(sha256))
+        if digest(record) != sha256 or (entry.version > 1 and not _are_of(objects, record)):
+            raise Broken(f"The record of run {sha256[:12]} is not the one that entry {entry.position} commits to.")
+        self._add_artifacts(entry)
+        with ExitStack() as stack:
+            manifest = (record["inputs"]["training_set"]["sha256"], objects["training"], body["members"])
+            if manifest not in self._manifests:
+                self._training(entry, record, stack.enter_context(self.log.file(objects["training"])))
+                self._manifests.add(manifest)
+            wanted = ("generated", *(("edges",) if self.edges else ()))
+            files = {name: stack.enter_context(self.log.file(objects[name])) for name in wanted}
+            self._items(
+                "generated",
+                files["generated"],
+                entry.at,
+                ["said->>'id'", "said->>'sha256'"],
+                "read_parquet($manifest, file_row_number = true)",
+            )
+            run_id = self._run_row(entry, record)
+            self._outcomes(run_id, record)
+            if self.edges:
+                self._edges(run_id, files["edges"], record)
+        if entry.version > 1:
+            self._gates(run_id, load_json(self.log.object(objects["validations"])))
+
+    def _add_artifacts(self, entry: Entry) -> None:
+        """Artifacts that are new, numbered in order."""
+        new = []
+        for a in entry.body["artifacts"]:
+            key, said = (a["kind"], a["sha256"]), (a["files"], a["bytes"])
+            known = self._artifacts.get(key)
+            if known is None:
+                self._artifacts[key] = (len(self._artifacts) + 1, *said)
+                new.append([len(self._artifacts), *key, *said])
+            elif known[1:] != said:
+                raise Broken(
+                    f"Entry {entry.position} says another size of the {key[0]} {key[1][:12]} than one before it."
+                )
+        self._insert("artifacts", ["artifact_id", "kind", "sha256", "files", "bytes"], new)
+
+    def _training(self, entry: Entry, record: Mapping[str, Any], manifest: Path) -> None:
+        """The items and members of a training set that no run before had."""
+        # rows of version 1 have the name of their rights holder in them
+        holder = "said::JSON->>'rights_holder'" if entry.version == 1 else "holder"
+        rows = f"FROM read_parquet('{literal(str(manifest))}')"
+        of_members = "row_sha256" if entry.version == 1 else "row_sha256 || holder AS row_sha256"
+        if members_sha256(self.connection, f"SELECT {of_members} {rows}") != entry.body["members"]:
+            raise Broken(
+                f"The training set of run {entry.body['run'][:12]} is not the one that entry {entry.position} commits to."
+            )
+        training_set, *_ = self._artifacts["training_set", record["inputs"]["training_set"]["sha256"]]
+        if training_set in self._sets:
+            return
+        self._sets.add(training_set)
+        found = self.connection.execute(f"SELECT DISTINCT {holder} {rows}").fetchall()
+        names = self.pseudonyms.names(row[0] for row in found)
+        columns = {"pseudonym": list(names), "name": list(names.values())}
+        self.connection.register("holders", pa.table(columns, pa.schema([(c, pa.string()) for c in columns])))
+        self._items(
+            "training",
+            manifest,
+            entry.at,
+            ["said->>'id'", "said->>'sha256'", "rights_holder", "said->>'licence'", "(said->>'date')[:10]::DATE"],
+            f"""(SELECT file_row_number, said, row_sha256, name AS rights_holder
+                FROM read_parquet($manifest, file_row_number = true) JOIN holders ON pseudonym = ({holder}))""",
+            "row_sha256, rights_holder",
+        )
+        self.connection.execute(
+            f"INSERT INTO {FILE}.members SELECT $set, training_id FROM read_parquet($manifest)"
+            f" JOIN holders ON pseudonym = ({holder})"
+            f" JOIN {FILE}.training_items t USING (row_sha256) WHERE t.rights_holder = name ORDER BY training_id",
+            {"set": training_set, "manifest": str(manifest)},
+        )
+
+    def _items(
+        self,
+        kind: str,
+        manifest: Path,
+        at: datetime.datetime,
+        values: Sequence[str],
+        rows: str,
+        key: str = "row_sha256",
+    ) -> None:
+        """Versions of items that are new, in the order of the manifest.
+
+        values: SQL of the columns behind `row_sha256`. rows: SQL of the rows, with their place. key: what tells versions apart.
+        """
+        doubled = self._one("SELECT count(*) - count(DISTINCT row_sha256) FROM read_parquet(?)", str(manifest))
+        if doubled:
+            raise InputError(f"The {kind} items have a row twice; leave one out, and publish the run again.")
+        self.connection.execute(
+            f"""INSERT INTO {FILE}.{kind}_items
+            SELECT
+                ((SELECT coalesce(max({kind}_id), 0) FROM {FILE}.{kind}_items) + row_number() OVER (ORDER BY file_row_number))::INTEGER,
+                CASE WHEN sha256(said::VARCHAR) = row_sha256 THEN row_sha256 END, {", ".join(values)}, said, $at
+            FROM (SELECT * REPLACE (said::JSON AS said) FROM {rows} ANTI JOIN {FILE}.{kind}_items USING ({key}))
+            ORDER BY file_row_number""",
+            {"at": at, "manifest": str(manifest)},
+        )
+
+    def _artifact_id(self, kind: str, given: Mapping[str, Any] | None) -> int | None:
+        if given is None:
+            return None
+        return self._artifacts[kind, given["sha256"]][0]
+
+    def _run_row(self, entry: Entry, record: Mapping[str, Any]) -> int:
+        run_id = self._runs[entry.body["run"]] = len(self._runs) + 1
+        inputs = {**record["inputs"], "calibration": record["calibration"]}
+        of_inputs = [
+            self._artifact_id(kind, inputs.get(kind))
+            for kind in ("checkpoint", "training_set", "held_out", "calibration", "batch")
+        ]
+        self.connection.execute(
+            f"INSERT INTO {FILE}.runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                *(run_id, entry.body["run"], record["method"], *of_inputs, digest(record["settings"])),
+                *(entry.body.get("location"), entry.at, canonical(record).decode()),
+            ],
+        )
+        return run_id
+
+    def _outcomes(self, run_id: int, record: Mapping[str, Any]) -> None:
+        attributions = record["results"]["attributions"]
+        columns = {name: [item[name] for item in attributions] for name in ("row_sha256", *OUTCOME.names)}
+        columns["recall"] = [recall and json.dumps(recall) for recall in columns["recall"]]
+        self.connection.register("applied", pa.table(columns, pa.schema([("row_sha256", pa.string()), *OUTCOME])))
+        try:
+            self.connection.execute(
+                f"INSERT INTO {FILE}.attributions SELECT ?, generated_id, {', '.join(f'o.{name}' for name in OUTCOME.names)}"
+                f" FROM applied o JOIN {FILE}.generated_items USING (row_sha256) ORDER BY generated_id",
+                [run_id],
+            )
+        finally:
+            self.connection.unregister("applied")
+
+    def _edges(self, run_id: int, path: Path, record: Mapping[str, Any]) -> None:
+        """The edges, in the order of the file; counted, and checked for doubles."""
+        try:
+            self.connection.execute(EDGES, {"run": run_id, "edges": str(path)})
+        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.BinderException):
+            raise InputError(f"{path} cannot be read as edges; publish the run again.") from None
+        except duckdb.ConversionException:
+            raise InputError(f"{path} has numbers that are not finite, or too large; publish the run again.") from None
+        # a bit for each training item that a generated one names: cheaper than a hash table of pairs
+        last = self._one(f"SELECT max(training_id) FROM {FILE}.training_items")
+        loaded, doubled = self.connection.execute(
+            f"""SELECT coalesce(sum(n), 0)::BIGINT, coalesce(bool_or(n <> bit_count(named)), false) FROM (
+                SELECT count(*) AS n, bitstring_agg(training_id, 1, {last}) AS named
+                FROM {FILE}.edges WHERE run_id = ? GROUP BY generated_id)""",
+            [run_id],
+        ).fetchone() or (0, False)
+        expected = record["results"]["edges"]
+        if loaded != expected:
+            raise InputError(
+                f"{path} should have {expected} edges, of which {loaded} are between items of the manifests; publish the run again."
+            )
+        if doubled:
+            raise InputError(f"{path} names a pair of items twice; publish the run again.")
+
+    def _gates(self, run_id: int, results: Sequence[Mapping[str, Any]]) -> None:
+        self._insert(
+            "validations",
+            ["run_id", "suite", "success", "sha256", "result"],
+            [[run_id, r["suite"], r["success"], digest(r), canonical(r).decode()] for r in results],
+        )
+
+    def _validation(self, entry: Entry) -> None:
+        """A gate's result, as ledgers told it before there was a log."""
+        self._gates(self._runs[entry.body["run"]], [load_json(self.log.object(entry.body["result"]))])
+
+    def _import(self, entry: Entry) -> None:
+        """The objects of the entries before it, which were read ahead."""
+
+    # what is said of items and runs from outside
+
+    def _rights(self, entry: Entry) -> None:
+        said = load_json(self.log.object(entry.body["sha256"]))
+        names = self.pseudonyms.names(row["rights_holder"] for row in said)
+        rows = pa.Table.from_pylist([row | {"rights_holder": names[row["rights_holder"]]} for row in said], RIGHTS)
+        self._insert_table(
+            "rights",
+            rows,
+            f"{entry.position}, line, sha256, rights_holder, licence, standing, uses, valid_from::DATE, valid_to::DATE,"
+            f" '{entry.at.isoformat()}'::TIMESTAMPTZ",
+        )
+
+    def _derivation(self, entry: Entry) -> None:
+        self.connection.execute(
+            f"INSERT INTO {FILE}.derivations VALUES (?, ?, ?, ?)",
+            [entry.position, entry.body["child"], entry.body["parent"], entry.at],
+        )
+
+    def _withdrawal(self, entry: Entry) -> None:
+        self.connection.execute(
+            f"INSERT INTO {FILE}.withdrawals VALUES (?, ?, ?, ?)",
+            [entry.position, self._runs[entry.body["run"]], entry.body["reason"], entry.at],
+        )
+
+    # royalties
+
+    def _usage(self, entry: Entry) -> None:
+        sha256 = entry.body["usage"]
+        self.connection.execute(
+            f"INSERT INTO {FILE}.usage_reports VALUES (?, ?, ?, ?)",
+            [entry.position, sha256, self.log.object(sha256).decode(), entry.at],
+        )
+
+    def _statement(self, entry: Entry) -> None:
+        sha256 = entry.body["sha256"]
+        said = self.log.object(sha256).decode()
+        text = self.pseudonyms.in_json(said)
+        content = load_json(text)
+        header = content["header"]
+        self.connection.execute(
+            f"INSERT INTO {FILE}.statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                *(entry.position, sha256, header["contract"]["id"]),
+                *(header["period"]["start"][:10], header["period"]["end"][:10]),
+                *(header["version"], header["supersedes"], header["currency"], said, text, entry.at),
+            ],
+        )
+        lines = list(enumerate(content["lines"], start=1))
+        pots = header["pots"]
+        self._insert(
+            "lines",
+            ["position", "line", *LINE, "pot"],
+            [[entry.position, k, *(line[name] for name in LINE), pots[line["right_type"]]] for k, line in lines],
+            "position, line, right_type, holder, basis, items, units, score_mass, score_error, share, pot, gross, deducted, net",
+        )
+        self._insert(
+            "works",
+            ["position", "line", "sha256", "id", "share"],
+            [[entry.position, k, w["sha256"], w["id"], w["share"]] for k, line in lines for w in line["works"]],
+        )
+
+    def _dispute(self, entry: Entry) -> None:
+        body = entry.body
+        number = entry.position if body["dispute"] is None else body["dispute"]
+        self.connection.execute(
+            f"INSERT INTO {FILE}.dispute_steps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                *(entry.position, number, body["statement"], self.pseudonyms.name(body["rights_holder"])),
+                *(body["state"], body["reason"]),
+                *(None if body["amount"] is None else Decimal(body["amount"]), entry.at),
+            ],
+        )
+
+    def _erasure(self, entry: Entry) -> None:
+        """A name that nobody knows any more: ledgers are made anew, for files that have it must go (`Ledger.sync`)."""
+
+
+def _are_of(objects: Mapping[str, str], record: Mapping[str, Any]) -> bool:
+    """Whether the objects of a run's entry are those that its record names."""
+    calibration = record["calibration"] and record["calibration"]["sha256"]
+    named = (record["results"]["edges_sha256"], record["noise_bank"], calibration)
+    return named == (objects["edges"], objects["noise_bank"], objects.get("calibration"))
