@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mucs import InputError
-from mucs.canonical import canonical
 from mucs.evidence import signing
-from mucs.files import file_sha256, replacing
+from mucs.files import check_writable, file_sha256, replacing
 from mucs.ledger import Ledger
 from mucs.report.page import page
 from mucs.royalties.contract import read_contract
@@ -51,7 +50,7 @@ def state(
     contract: Path,
     period: str,
     usage: Path,
-    ledger: Path,
+    ledger: Callable[[], Ledger],
     out: Path,
     as_of: str = "infinity",
     key: Path | None = None,
@@ -63,35 +62,32 @@ def state(
         contract: Its file.
         period: The month.
         usage: The usage report's file.
-        ledger: Its file.
+        ledger: Opens it, to write unless it is a dry run, once the other inputs are known to be right.
         out: The folder, which is made if it is not there.
         as_of: Rests on what the ledger knew then; now by default.
         key: A private key to sign them with.
         dry_run: Compute it alone, and write nothing anywhere.
 
     Raises:
-        InputError: For anything that cannot be used, with the ledger as it was.
+        InputError: For anything that cannot be used, with the log as it was.
     """
     agreed, month = read_contract(contract), Period.month(period)
     used = read_usage(usage, month)
     if key:
         signing.read_private_key(key)
-    with Ledger.open(ledger) as opened:
+    with ledger() as opened:
         if dry_run:
             statement = preview(opened, agreed, month, used, as_of)
             return Issued(statement, [], remarks(opened, statement, used))
-    with Ledger.open(ledger, read_only=False) as opened:
+        check_writable(out, "the statement's files")
         statement = issue(opened, agreed, month, used, as_of)
         sentences = remarks(opened, statement, used)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError:  # within the block, so that nothing is issued
-            raise InputError(f"{out} cannot be made a folder; give another --out.") from None
     try:
+        out.mkdir(parents=True, exist_ok=True)
         return Issued(statement, write_files(statement, out, key), sentences)
     except OSError as error:
         raise InputError(
-            f"{out} cannot be written ({error.strerror}); the ledger has statement {statement.title}, whose files are written"
+            f"{out} cannot be written ({error.strerror}); statement {statement.title} is issued, and its files are written"
             " by the same command again."
         ) from None
 
@@ -131,8 +127,8 @@ def _sign(statement: Statement, files: list[Path], path: Path, key: Path) -> Pat
 
 
 def json_file(statement: Statement) -> bytes:
-    """The canonical content: its SHA-256 is the statement's name."""
-    return canonical(statement.content)
+    """What was said, in canonical JSON: its SHA-256 is the statement's name. It has pseudonyms of the rights holders."""
+    return statement.said.encode()
 
 
 def lines_file(statement: Statement) -> bytes:

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,8 +14,9 @@ from typing import Any
 
 from mucs import InputError, __version__
 from mucs.canonical import canonical
-from mucs.ledger import Ledger
-from mucs.ledger.chain import GENESIS
+from mucs.evidence.chain import GENESIS
+from mucs.evidence.pseudonyms import Pseudonyms
+from mucs.ledger import Ledger, Said
 from mucs.ledger.questions import Parameter
 from mucs.royalties import gather
 from mucs.royalties.allocation import Balance, Line, allocate, balances, by_holder, coins, money, pot_coins
@@ -22,7 +24,7 @@ from mucs.royalties.changes import changes
 from mucs.royalties.contract import Contract
 from mucs.royalties.dispute import upheld
 from mucs.royalties.statement import Statement
-from mucs.royalties.usage import Period, Usage, record_usage, shortest
+from mucs.royalties.usage import Period, Usage, say_usage, shortest
 
 OF_THE_ISSUE = (
     "statement",
@@ -45,7 +47,7 @@ RUN_PARTS = ("runs", "methods", "checkpoints", "settings", "noise_banks")
 
 
 def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_of: str = "infinity") -> Statement:
-    """The statement of a period, with its usage, in one transaction; the one that is there if nothing in it is new.
+    """The statement of a period, behind its usage; the one that is there if nothing in it is new.
 
     Args:
         ledger: Open to write.
@@ -60,38 +62,64 @@ def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_o
             report counts, if an id in it names several images, or if it adds up to more than can be stated; or if `as_of`
             lies ahead.
     """
+    ledger.sync()
+    before = ledger.at()  # what comes in while it is computed may be in it, or not
     found = _find_or_compute(ledger, contract, period, usage, as_of)
     if isinstance(found, Statement):
         return found
-    with ledger.transaction() as now:
-        record_usage(ledger, usage, now)
+    said = say_usage(ledger, usage)
+    unchanged = {before} | ({(said.position, said.sha256)} if said and said.previous == before[1] else set())
+    there: list[Statement] = []
+
+    def decide(now: datetime.datetime) -> Said | None:
+        nonlocal found
+        if ledger.at() not in unchanged:
+            found = _find_or_compute(ledger, contract, period, usage, as_of)
+        if isinstance(found, Statement):
+            there.append(found)
+            return None
         content = found.content(ledger, now)
-        text = canonical(content)
-        sha256 = hashlib.sha256(text).hexdigest()
-        header = content["header"]
-        body = {name: header[name] for name in ("statement", "version", "supersedes")}
-        entry = ledger.append("statement", body | {"sha256": sha256})
-        ledger.connection.execute(
-            "INSERT INTO file.statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                *(
-                    entry.position,
-                    sha256,
-                    contract.id,
-                    period.start,
-                    period.end,
-                    header["version"],
-                    header["supersedes"],
-                ),
-                *(contract.currency, text.decode(), now),
-            ],
-        )
-        for table, columns in (("lines", "* EXCLUDE (works, deductions)"), ("works", "*")):
-            ledger.connection.execute(
-                f"INSERT INTO file.{table} SELECT {columns} FROM said_{table} WHERE position = ?", [entry.position]
-            )
-    # in the order in which it will be read, so that files have the same bytes whenever they are written
-    return Statement(sha256, json.loads(text), True)
+        text = canonical(with_pseudonyms(content, Pseudonyms(ledger.followed.store)))
+        # as it will be read, so that files have the same bytes whenever they are written
+        there.append(Statement(hashlib.sha256(text).hexdigest(), json.loads(canonical(content)), True, text.decode()))
+        body = {name: content["header"][name] for name in ("statement", "version", "supersedes")}
+        return Said("statement", body | {"sha256": there[-1].sha256}, [text])
+
+    ledger.say(decide)
+    return there[-1]
+
+
+def with_pseudonyms(content: Mapping[str, Any], pseudonyms: Pseudonyms) -> dict[str, Any]:
+    """A statement's content with the pseudonyms of its rights holders in place of their names: what the log has, and is named by.
+
+    Args:
+        content: With names; the suspense account's is nobody's, and stays.
+        pseudonyms: Of the log.
+    """
+    contract = content["header"]["contract"]
+    splits = contract.get("splits") or {}
+    listed = [*content["lines"], *content["balances"], *content["adjustments"]]
+    names = {each["holder"] for each in listed} | {holder for split in splits.values() for holder in split}
+    of = {name: pseudonyms.of(name) for name in names - {contract["suspense"]}}
+
+    def renamed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row | {"holder": of.get(row["holder"], row["holder"])} for row in rows]
+
+    changes = [_renamed(sentence, of, pseudonyms) for sentence in content["header"]["changes"]]
+    contract = contract | {"splits": {w: {of[h]: share for h, share in split.items()} for w, split in splits.items()}}
+    return {
+        "header": content["header"] | {"contract": contract, "changes": changes},
+        **{name: renamed(content[name]) for name in ("lines", "balances", "adjustments")},
+    }
+
+
+HOLDER = re.compile(r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)(?= from \d|\.$)")  # as `changes` tells whose rights they are
+
+
+def _renamed(sentence: str, of: Mapping[str, str], pseudonyms: Pseudonyms) -> str:
+    if not sentence.startswith("Rights of "):
+        return sentence
+    return HOLDER.sub(lambda found: f"({of.get(found[1]) or pseudonyms.of(found[1])})", sentence)
 
 
 def preview(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_of: str = "infinity") -> Statement:
@@ -103,7 +131,7 @@ def preview(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as
     found = _find_or_compute(ledger, contract, period, usage, as_of)
     if isinstance(found, Statement):
         return found
-    return Statement("", found.content(ledger, datetime.datetime.now(datetime.UTC)), True)
+    return Statement("", found.content(ledger, datetime.datetime.now(datetime.UTC)), True, "")
 
 
 @dataclass(frozen=True)
@@ -178,13 +206,13 @@ def _find_or_compute(
     carried = _accounts(ledger, contract)
     header, lines, ids = _computed(ledger, contract, period, usage, known)
     versions = ledger.rows(
-        "SELECT sha256, content FROM statements WHERE contract = ? AND period_start = ? ORDER BY version DESC LIMIT 1",
+        "SELECT sha256, content, said FROM statements WHERE contract = ? AND period_start = ? ORDER BY version DESC LIMIT 1",
         [contract.id, period.start],
     )
     last = (versions[0]["sha256"], json.loads(versions[0]["content"])) if versions else None
     found = _Computed(contract, period, known, header, lines, ids, last, carried)
     if last and (_follows(last[1]["header"]), last[1]["lines"]) == (_follows(header), found.shown()):
-        return Statement(*last, False)
+        return Statement(*last, False, versions[0]["said"])
     return found
 
 

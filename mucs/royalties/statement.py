@@ -15,14 +15,16 @@ class Statement:
     """A statement, as the ledger has it.
 
     Attributes:
-        sha256: The digest of the content, and the statement's name.
-        content: As JSON: header, lines, balances.
+        sha256: The digest of what was said, and the statement's name.
+        content: As JSON: header, lines, balances, with names of rights holders.
         new: Whether it was issued just now (or would be).
+        said: The same as the log has it, in canonical JSON, with pseudonyms of the holders.
     """
 
     sha256: str
     content: dict[str, Any]
     new: bool
+    said: str
 
     @property
     def title(self) -> str:
@@ -48,7 +50,7 @@ def find(ledger: Ledger, name: str) -> Statement:
         InputError: If there is not exactly one.
     """
     found = ledger.rows(
-        "SELECT sha256, content FROM statements WHERE (length($name) >= 8 AND starts_with(sha256, $name))"
+        "SELECT sha256, content, said FROM statements WHERE (length($name) >= 8 AND starts_with(sha256, $name))"
         " OR contract || '/' || strftime(period_start, '%Y-%m') || '/' || version = $name",
         {"name": name},
     )
@@ -57,4 +59,4 @@ def find(ledger: Ledger, name: str) -> Statement:
             f"The ledger has {len(found)} statements called {name!r};"
             ' see them with `mucs sql "SELECT sha256, contract, period_start, version FROM statements"`.'
         )
-    return Statement(found[0]["sha256"], json.loads(found[0]["content"]), False)
+    return Statement(found[0]["sha256"], json.loads(found[0]["content"]), False, found[0]["said"])

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
+from mucs.evidence.chain import Entry
 from mucs.files import read_at_most
-from mucs.ledger import Ledger
+from mucs.ledger import Ledger, Said
 from mucs.royalties.contract import NUMBER, TERRITORY, Contract
 from mucs.text import is_fit
 from mucs.written import read_day
@@ -171,13 +171,12 @@ def _amount(text: str, what: str) -> Decimal:
     return Decimal(text)
 
 
-def record_usage(ledger: Ledger, usage: Usage, now: datetime.datetime) -> None:
-    """Add the report to the chain, within a transaction, unless it is there."""
-    if ledger.one("SELECT 1 FROM usage_reports WHERE sha256 = ?", usage.sha256):
-        return
-    body: dict[str, Any] = {"usage": usage.sha256, "rows": len(usage.rows)}
-    entry = ledger.append("usage", body)
-    ledger.connection.execute(
-        "INSERT INTO file.usage_reports VALUES (?, ?, ?, ?)",
-        [entry.position, usage.sha256, canonical(usage.records()).decode(), now],
-    )
+def say_usage(ledger: Ledger, usage: Usage) -> Entry | None:
+    """Say the report, unless the ledger has it; gives the entry, if there is a new one."""
+
+    def decide(_: datetime.datetime) -> Said | None:
+        if ledger.one("SELECT 1 FROM usage_reports WHERE sha256 = ?", usage.sha256):
+            return None
+        return Said("usage", {"usage": usage.sha256, "rows": len(usage.rows)}, [canonical(usage.records())])
+
+    return ledger.say(decide)

@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from mucs import ledger as store
-from mucs.ledger import Ledger
+from mucs.ledger import say_run
 from mucs.report import audit_page
-from tests.factories import CPU, staged_run
+from tests.factories import CPU, staged_run, writing
 
 
 @pytest.fixture
@@ -15,15 +14,14 @@ def made(tmp_path):
     """Load a run and make its page: (the page, the pictures that were asked for)."""
 
     def make(run):
-        with Ledger.open(tmp_path / "ledger.duckdb", read_only=False) as ledger:
-            store.load(ledger, run)
         asked: list[str] = []
 
         def picture(row):
             asked.append(row["id"])
             return f"data:{row['file_name']}"
 
-        with Ledger.open(tmp_path / "ledger.duckdb") as ledger:
+        with writing(tmp_path / "ledger") as ledger:
+            say_run(ledger, run)
             shares = ledger.ask("shares", run=run.sha256, top=10)
             return "".join(audit_page(ledger, run.sha256, shares, 10, picture, picture)), asked
 

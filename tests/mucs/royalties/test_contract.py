@@ -2,14 +2,15 @@
 
 import dataclasses
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from flows.demo import DATA
 from mucs import InputError
 from mucs.royalties import Period, read_contract, read_usage
 from tests.mucs.royalties.test_statement import CONTRACT
 
+DATA = Path(__file__).parents[3] / "data"
 REST = "splits:\n  t0: {Ada: 60, Ben: 40}\n"
 
 

@@ -6,13 +6,15 @@ import hashlib
 import random
 from collections import defaultdict
 from decimal import Decimal
-from pathlib import Path
 
 import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mucs.evidence.chain import GENESIS
+from mucs.evidence.log import Log
+from mucs.evidence.store import Folder
 from mucs.ledger import Ledger, catalogue
 from mucs.ledger.questions import names, question
 from mucs.ledger.verify import INVARIANTS
@@ -48,11 +50,18 @@ def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def ledger_of(items, generated: int, shuffle=random.Random(0)) -> Ledger:
-    """A ledger in memory with one run over these items, in any order."""
-    ledger = Ledger(duckdb.connect(), Path("memory"))
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """Makes logs that have nothing in them."""
+    return lambda: Log(Folder(tmp_path_factory.mktemp("log")))
+
+
+def ledger_of(log, items, generated: int, shuffle=random.Random(0)) -> Ledger:
+    """A ledger in memory with one run over these items, in any order; what is said of it goes to the log."""
+    ledger = Ledger(duckdb.connect(), "memory", log)
     c, then = ledger.connection, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     c.execute(f"ATTACH ':memory:' AS file; USE file; {catalogue.TABLES}; USE memory")
+    c.execute("INSERT INTO file.ledger VALUES (?, ?, 0, ?)", [catalogue.SCHEMA, log.place, GENESIS])
     catalogue.define(c)
     for number, kind in enumerate(("checkpoint", "training_set", "batch"), start=1):
         c.execute("INSERT INTO file.artifacts VALUES (?, ?, ?, 1, 1)", [number, kind, sha(kind)])
@@ -77,7 +86,7 @@ def ledger_of(items, generated: int, shuffle=random.Random(0)) -> Ledger:
         c.execute(f"INSERT INTO file.attributions VALUES (1, {g}, true, 1, 1, 1, 1, 1, 1, 1, 1, {'NULL, ' * 6} NULL)")
         order = sorted(range(len(items)), key=lambda n: (-items[n].scores[g], items[n].id))
         edges += [[1, g, n + 1, rank, items[n].scores[g] / 1e6] for rank, n in enumerate(order, start=1)]
-    edge = "INSERT INTO file.edges VALUES (?, ?, ?, ?, ?, 0.01, NULL, NULL, NULL, NULL, NULL)"
+    edge = "INSERT INTO file.edges VALUES (?, ?, ?, ?, ?, 0.01, NULL, NULL, NULL, NULL)"
     c.executemany(edge, shuffle.sample(edges, len(edges)))
     return ledger
 
@@ -155,9 +164,9 @@ def money_holds(ledger) -> None:
 
 @FEW
 @given(worlds(), CONTRACTS)
-def test_lines_sum_to_their_pots_and_nothing_is_negative_or_dropped(world, contract):
+def test_lines_sum_to_their_pots_and_nothing_is_negative_or_dropped(empty, world, contract):
     items, generated, units = world
-    ledger = ledger_of(items, generated)
+    ledger = ledger_of(empty(), items, generated)
     statement = issue(ledger, contract, OCTOBER, used(*units))
     money_holds(ledger)
     lines = statement.content["lines"]
@@ -178,9 +187,9 @@ def test_lines_sum_to_their_pots_and_nothing_is_negative_or_dropped(world, contr
 
 @FEW
 @given(worlds(), CONTRACTS, st.randoms(use_true_random=False))
-def test_no_order_of_anything_matters(world, contract, shuffle):
+def test_no_order_of_anything_matters(empty, world, contract, shuffle):
     items, generated, units = world
-    first = issue(ledger_of(items, generated), contract, OCTOBER, used(*units))
+    first = issue(ledger_of(empty(), items, generated), contract, OCTOBER, used(*units))
     rows = used(*units).rows
     other = dataclasses.replace(
         contract,
@@ -189,14 +198,14 @@ def test_no_order_of_anything_matters(world, contract, shuffle):
         splits={work: dict(reversed(split.items())) for work, split in contract.splits.items()},
     )
     shuffled = Usage(tuple(shuffle.sample(rows, len(rows))), 0)
-    assert computed(issue(ledger_of(items, generated, shuffle), other, OCTOBER, shuffled)) == computed(first)
+    assert computed(issue(ledger_of(empty(), items, generated, shuffle), other, OCTOBER, shuffled)) == computed(first)
 
 
 @FEW
 @given(worlds(), CONTRACTS)
-def test_issuing_again_issues_nothing(world, contract):
+def test_issuing_again_issues_nothing(empty, world, contract):
     items, generated, units = world
-    ledger = ledger_of(items, generated)
+    ledger = ledger_of(empty(), items, generated)
     first = issue(ledger, contract, OCTOBER, used(*units))
     entries = ledger.entries()
     second = issue(ledger, contract, OCTOBER, used(*units))
@@ -207,27 +216,29 @@ def test_issuing_again_issues_nothing(world, contract):
 
 @FEW
 @given(worlds(), CONTRACTS, st.data())
-def test_a_copy_of_an_image_brings_its_holder_nothing(world, contract, data):
+def test_a_copy_of_an_image_brings_its_holder_nothing(empty, world, contract, data):
     items, generated, units = world
     taken = data.draw(st.sampled_from(items))
     scores = tuple(data.draw(st.integers(-(10**6), score)) for score in taken.scores)
     copy = dataclasses.replace(taken, id="zz-copy", scores=scores)
     alone, doubled = (
-        issue(ledger_of(given, generated), contract, OCTOBER, used(*units)) for given in (items, [*items, copy])
+        issue(ledger_of(empty(), given, generated), contract, OCTOBER, used(*units))
+        for given in (items, [*items, copy])
     )
     assert alone.content["lines"] == doubled.content["lines"]
 
 
 @FEW
 @given(worlds(), CONTRACTS, st.data())
-def test_a_near_duplicate_brings_its_holder_no_more_than_the_work_itself(world, contract, data):
+def test_a_near_duplicate_brings_its_holder_no_more_than_the_work_itself(empty, world, contract, data):
     items, generated, units = world
     contract = dataclasses.replace(contract, fallback="suspense", splits={})
     taken = data.draw(st.sampled_from(items))
     scores = tuple(data.draw(st.integers(-(10**6) - 1, score - 1)) for score in taken.scores)
     copy = dataclasses.replace(taken, id="copy", image=sha("copy"), scores=scores)
     alone, doubled = (
-        issue(ledger_of(given, generated), contract, OCTOBER, used(*units)) for given in (items, [*items, copy])
+        issue(ledger_of(empty(), given, generated), contract, OCTOBER, used(*units))
+        for given in (items, [*items, copy])
     )
     itself = defaultdict(Decimal)
     for one in alone.content["lines"]:
@@ -246,9 +257,9 @@ MONTHS = st.tuples(
 
 @FEW
 @given(worlds(), CONTRACTS, st.lists(MONTHS, min_size=1, max_size=6), st.integers(0, 10**6))
-def test_nothing_is_lost_from_month_to_month_whatever_is_corrected_and_disputed(world, contract, months, owed):
+def test_nothing_is_lost_from_month_to_month_whatever_is_corrected_and_disputed(empty, world, contract, months, owed):
     items, generated, _ = world
-    ledger = ledger_of(items, generated)
+    ledger = ledger_of(empty(), items, generated)
     holder = next((item.holder for item in items if item.holder != "unknown"), None)
     for number, (month, units) in enumerate(months):
         statement = issue(ledger, contract, Period.month(month), used(*units[: generated + 1], month=month))
@@ -279,12 +290,12 @@ FINE_USAGE = st.integers(0, 10**21 - 1).map(lambda units: Decimal(units).scaleb(
 
 @FEW
 @given(worlds(), CONTRACTS, st.tuples(FINE_MONEY, FINE_MONEY), FINE_USAGE, st.integers(1, 20))
-def test_every_question_answers_whatever_the_amounts_are(world, contract, amounts, each, rows):
+def test_every_question_answers_whatever_the_amounts_are(empty, world, contract, amounts, each, rows):
     items, generated, _ = world
     training, output = amounts
     pots = {"training": Pot(training, None, Decimal(0)), "output": Pot(None, Decimal(100), output)}
     contract = dataclasses.replace(contract, pots=pots, decimals=4, deductions={"tax": Decimal("2.5")})
-    ledger = ledger_of(items, generated)
+    ledger = ledger_of(empty(), items, generated)
     day = datetime.date(2026, 10, 3)
     uses = [Use(n, name, day, each, each, "") for n in range(rows) for name in ("g0", "stranger")]
     statement = issue(ledger, contract, OCTOBER, Usage(tuple(uses), 0))
@@ -305,15 +316,15 @@ def test_every_question_answers_whatever_the_amounts_are(world, contract, amount
     for row in mine:
         whole = Decimal(pots["training" if row["what"].endswith("training") else "output"])
         assert 0 <= row["gross"] <= whole
-        assert float(row["gross"]) == pytest.approx(row["share_of_all"] * float(whole), abs=1e-4)
+        assert float(row["gross"]) == pytest.approx(row["share_of_all"] * float(whole), abs=1e-4, rel=1e-12)
     assert ledger.one("SELECT sum(units) FROM usage") == each * rows * 2
 
 
 @FEW
 @given(worlds(), st.integers(1, 5))
-def test_a_takedown_takes_the_share_that_shares_gives_the_holder(world, top):
+def test_a_takedown_takes_the_share_that_shares_gives_the_holder(empty, world, top):
     items, generated, _ = world
-    ledger = ledger_of(items, generated)
+    ledger = ledger_of(empty(), items, generated)
     shares = {row["rights_holder"]: row["share"] for row in ledger.ask("shares", top=top)}
     for holder in sorted({item.holder for item in items}):
         rows = {row["what"]: row for row in ledger.ask("takedown", target=holder, top=top)}

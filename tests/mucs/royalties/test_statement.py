@@ -6,21 +6,29 @@ import datetime
 import hashlib
 import io
 import json
+import shutil
+import threading
 import unicodedata
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
-import duckdb
 import pytest
 
 from mucs import InputError
-from mucs import ledger as store
 from mucs.canonical import canonical
-from mucs.ledger import Ledger, first_fault
-from mucs.ledger.rights import Right, record_rights, withdraw
+from mucs.evidence.log import Log
+from mucs.evidence.store import Folder
+from mucs.ledger import Ledger, Said, say_run
+from mucs.ledger.lake import Lake
+from mucs.ledger.rights import Right, say_rights, withdraw
+from mucs.ledger.tables import table_digests
+from mucs.ledger.verify import verify_log
 from mucs.royalties import Period, Usage, find, issue, preview, read_contract, read_usage
 from mucs.royalties.dispute import move_dispute, open_dispute
 from mucs.royalties.export import balances_file, flat_file, html_file, lines_file
-from mucs.royalties.usage import Use
+from mucs.royalties.usage import Use, say_usage
+from tests.factories import fault, log_of, writing
 from tests.mucs.ledger.test_ledger import GENERATED, TRAINING, make_run
 from tests.mucs.royalties.test_properties import money_holds
 
@@ -45,37 +53,71 @@ minimum_payout: 20.00
 USAGE = "generated,date,units,revenue\ng0,2026-10-02,3,300\ng1,2026-10-09,1,100.01\n"
 
 
-@pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
-
-
 class World:
-    """A ledger with a run, a contract and a usage file."""
+    """A ledger, open to be written, with a contract and a usage file beside it."""
 
-    def __init__(self, folder) -> None:
-        self.folder, self.path = folder, folder / "ledger.duckdb"
-        self.load()
+    def __init__(self, folder, log=None) -> None:
+        self.folder, self.path = folder, folder / "ledger"
+        self.log = log or log_of(self.path)
+        self.ledger = Ledger.write(self.path, self.log)
+        self.ledger.sync()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.ledger.connection.close()
 
     def load(self, name="a", **changes) -> None:
-        with Ledger.open(self.path, read_only=False) as ledger:
-            store.load(ledger, make_run(self.folder, name, **changes))
+        assert say_run(self.ledger, make_run(self.folder, name, **changes))
 
     def issue(self, period="2026-10", contract=CONTRACT, usage=USAGE, how=issue, **given):
         (self.folder / "contract.yaml").write_text(contract)
         (self.folder / "usage.csv").write_text(usage.replace("2026-10", period))
         month = Period.month(period)
         agreed = read_contract(self.folder / "contract.yaml")
-        with Ledger.open(self.path, read_only=False) as ledger:
-            return how(ledger, agreed, month, read_usage(self.folder / "usage.csv", month), **given)
+        return how(self.ledger, agreed, month, read_usage(self.folder / "usage.csv", month), **given)
 
     def rows(self, sql):
-        with Ledger.open(self.path) as ledger:
-            return ledger.rows(sql)
+        return self.ledger.rows(sql)
 
-    def holds(self) -> None:
-        with Ledger.open(self.path) as ledger:
-            assert first_fault(ledger) is None
+    def kept(self) -> dict:
+        """All that lies in the ledger and its log."""
+        return kept(self.folder)
+
+
+def kept(folder) -> dict:
+    """The bytes of a ledger and its log, file by file."""
+    files = [path for name in ("ledger", "log") for path in (folder / name).rglob("*") if path.is_file()]
+    assert files
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """The folder of a ledger with a run, to be copied."""
+    folder = tmp_path_factory.mktemp("first")
+    with World(folder) as world:
+        world.load()
+    return folder
+
+
+@pytest.fixture
+def world(first, tmp_path):
+    shutil.copytree(first, tmp_path, dirs_exist_ok=True)
+    with World(tmp_path) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def shared(first, tmp_path_factory):
+    """A world for tests that change nothing in it."""
+    folder = tmp_path_factory.mktemp("shared")
+    shutil.copytree(first, folder, dirs_exist_ok=True)
+    with World(folder) as world:
+        before = world.kept()
+        yield world
+        assert world.kept() == before
 
 
 def lines(statement):
@@ -109,17 +151,17 @@ def test_a_statement_divides_its_pots_by_licence_and_by_attribution(world):
     assert header["pots"] == {"training": "100.00", "output": "120.00"}
     assert header["period"] == {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z"}
     assert header["runs"] == [make_run(world.folder).sha256]
-    world.holds()
+    money_holds(world.ledger)
 
 
 def test_the_same_inputs_issue_nothing_new(world):
     first = world.issue()
-    before = world.path.read_bytes()
+    before = world.kept()
     shuffled = USAGE.splitlines(keepends=True)
     again = world.issue(usage="".join([shuffled[0], *reversed(shuffled[1:])]).replace("300", "300.0"))
     assert (first.new, again.new) == (True, False)
     assert (again.sha256, again.content) == (first.sha256, first.content)
-    assert world.path.read_bytes() == before
+    assert world.kept() == before
 
 
 def test_other_evidence_makes_a_version_with_the_difference_for_each_holder(world):
@@ -136,7 +178,7 @@ def test_other_evidence_makes_a_version_with_the_difference_for_each_holder(worl
     assert (told["Ada"]["paid"], told["Ada"]["carried_out"]) == ("0.00", "-35.00")
     november = world.issue("2026-11")
     assert (accounts(november)["Ada"]["carried_in"], accounts(november)["Ada"]["paid"]) == ("-35.00", "78.75")
-    world.holds()
+    money_holds(world.ledger)
     total = world.rows(
         "SELECT rights_holder, sum(difference) = sum(paid) + arg_max(carried_out, position) AS whole FROM balances GROUP BY ALL"
     )
@@ -171,8 +213,8 @@ def test_what_is_not_in_evidence_goes_to_the_fallback(world):
         ("top: 9, decoy_z: 1.501", set()),
     ],
 )
-def test_every_part_of_the_rule_bounds_what_counts(world, rule, counted):
-    statement = world.issue(contract=CONTRACT.replace("top: 3", rule))
+def test_every_part_of_the_rule_bounds_what_counts(shared, rule, counted):
+    statement = shared.issue(how=preview, contract=CONTRACT.replace("top: 3", rule))
     works = [w["id"] for one in statement.content["lines"] if one["basis"] == "attribution" for w in one["works"]]
     assert set(works) == counted
     assert sum(Decimal(one["share"]) for key, one in lines(statement).items() if key[0] == "output") == 1
@@ -182,8 +224,7 @@ def test_unlearning_that_did_not_converge_is_no_evidence_unless_the_contract_tak
     run = make_run(tmp_path, "c")
     outcomes = [a | {"converged": False} for a in run.record["results"]["attributions"]]
     run.record["results"]["attributions"] = outcomes
-    with Ledger.open(world.path, read_only=False) as ledger:
-        store.load(ledger, make_run(tmp_path, "c", record=run.record))
+    world.load("c", record=run.record)
     assert ("output", "Ada", "attribution") not in lines(world.issue())
     taken = world.issue(contract=CONTRACT.replace("top: 3", "top: 3, converged: false"))
     assert ("output", "Ada", "attribution") in lines(taken)
@@ -196,11 +237,10 @@ def test_an_exact_duplicate_of_a_work_adds_nothing_to_its_holder(world, tmp_path
     run = make_run(tmp_path, "d", scores=(0.4, 0.39, 0.2, -0.1))
     run.record["inputs"]["training_set"]["sha256"] = "d" * 64
     artifacts = [a | ({"sha256": "d" * 64} if a["kind"] == "training_set" else {}) for a in run.artifacts]
-    other = World.__new__(World)
-    other.folder, other.path = tmp_path, tmp_path / "other.duckdb"
-    with Ledger.open(other.path, read_only=False) as ledger:
-        store.load(ledger, dataclasses.replace(run, artifacts=artifacts))
-    doubled = lines(other.issue(contract=CONTRACT.replace("top: 3", "top: 2")))
+    (tmp_path / "other").mkdir()
+    with World(tmp_path / "other") as other:
+        say_run(other.ledger, dataclasses.replace(run, artifacts=artifacts))
+        doubled = lines(other.issue(contract=CONTRACT.replace("top: 3", "top: 2")))
     for holder in ("Ada", "Ben"):
         key = ("output", holder, "attribution")
         assert doubled[key]["share"] == alone[key]["share"]
@@ -215,8 +255,7 @@ def test_rights_of_the_last_day_decide_who_is_paid_and_what_is_in_suspense(world
         Right(4, TRAINING[2]["sha256"], "unknown", "L", "granted", None, "2024-01-01", None),
     ]
     before = world.issue("2026-10")
-    with Ledger.open(world.path, read_only=False) as ledger:
-        record_rights(ledger, rights)
+    say_rights(world.ledger, rights)
     then = before.content["header"]["issued_at"]
     assert not world.issue("2026-10", as_of=then).new
     after = lines(world.issue("2026-10"))
@@ -226,9 +265,9 @@ def test_rights_of_the_last_day_decide_who_is_paid_and_what_is_in_suspense(world
         ("training", "Suspense account", "holder unknown"): "0.333333333333",
         ("output", "Suspense account", "not granted for output"): "1.000000000000",
     }
-    with Ledger.open(world.path, read_only=False) as ledger, pytest.raises(InputError, match="holder 'unknown'"):
-        open_dispute(ledger, before.sha256, "unknown", "an unknown person is owed something")
-    world.holds()
+    with pytest.raises(InputError, match="holder 'unknown'"):
+        open_dispute(world.ledger, before.sha256, "unknown", "an unknown person is owed something")
+    money_holds(world.ledger)
 
 
 def test_splits_go_to_their_holders_and_what_is_missing_to_suspense(world):
@@ -264,33 +303,32 @@ def test_little_is_carried_until_it_reaches_the_minimum_payout(world):
         ("8.75", "8.75", "0.00", "17.50"),
         ("17.50", "8.75", "26.25", "0.00"),
     ]
-    world.holds()
+    money_holds(world.ledger)
 
 
 def test_a_dispute_goes_step_by_step_to_an_adjustment_of_the_next_statement(world):
     october = world.issue()
-    with Ledger.open(world.path, read_only=False) as ledger:
-        number, new = open_dispute(ledger, october.title, "Ada", "t2 is mine, too")
-        assert new
-        assert open_dispute(ledger, october.sha256[:12], "Ada", "t2 is mine, too") == (number, False)
-        for state, amount, said in (
-            ("upheld", "5", "is open, so it cannot become upheld"),
-            ("lost", None, "cannot become lost"),
-            ("under review", "5", "no other step does"),
-        ):
-            with pytest.raises(InputError, match=said):
-                move_dispute(ledger, number, state, "because", amount)
-        move_dispute(ledger, number, "under review", "asked the registry")
-        for amount in (None, "-5", "0", "5.001", "much"):
-            with pytest.raises(InputError, match="amount"):
-                move_dispute(ledger, number, "upheld", "she is right", amount)
-        move_dispute(ledger, number, "upheld", "she is right", "5.01")
-        with pytest.raises(InputError, match="is upheld, so it cannot become rejected"):
-            move_dispute(ledger, number, "rejected", "changed our mind")
-        with pytest.raises(InputError, match="no dispute 99"):
-            move_dispute(ledger, 99, "under review", "x")
-        with pytest.raises(InputError, match="no rights holder 'Eve'"):
-            open_dispute(ledger, october.sha256, "Eve", "all of it is mine")
+    number, new = open_dispute(world.ledger, october.title, "Ada", "t2 is mine, too")
+    assert new
+    assert open_dispute(world.ledger, october.sha256[:12], "Ada", "t2 is mine, too") == (number, False)
+    for state, amount, said in (
+        ("upheld", "5", "is open, so it cannot become upheld"),
+        ("lost", None, "cannot become lost"),
+        ("under review", "5", "no other step does"),
+    ):
+        with pytest.raises(InputError, match=said):
+            move_dispute(world.ledger, number, state, "because", amount)
+    move_dispute(world.ledger, number, "under review", "asked the registry")
+    for amount in (None, "-5", "0", "5.001", "much"):
+        with pytest.raises(InputError, match="amount"):
+            move_dispute(world.ledger, number, "upheld", "she is right", amount)
+    move_dispute(world.ledger, number, "upheld", "she is right", "5.01")
+    with pytest.raises(InputError, match="is upheld, so it cannot become rejected"):
+        move_dispute(world.ledger, number, "rejected", "changed our mind")
+    with pytest.raises(InputError, match="no dispute 99"):
+        move_dispute(world.ledger, 99, "under review", "x")
+    with pytest.raises(InputError, match="no rights holder 'Eve'"):
+        open_dispute(world.ledger, october.sha256, "Eve", "all of it is mine")
     assert not world.issue().new  # a dispute alone is no new version
     november = world.issue("2026-11")
     assert november.content["adjustments"] == [
@@ -299,12 +337,11 @@ def test_a_dispute_goes_step_by_step_to_an_adjustment_of_the_next_statement(worl
     ada = accounts(november)["Ada"]
     assert (ada["adjustments"], ada["paid"]) == ("5.01", "118.76")
     assert world.issue("2026-12").content["adjustments"] == []
-    world.holds()
+    assert fault(world.path) is None
 
 
 def test_a_withdrawn_run_and_an_ambiguous_id_are_seen(world, tmp_path, monkeypatch):
-    with Ledger.open(world.path, read_only=False) as ledger:
-        withdraw(ledger, make_run(tmp_path, "a").sha256, "wrong")
+    withdraw(world.ledger, make_run(tmp_path, "a").sha256, "wrong")
     assert lines(world.issue())["output", "Ada", "fallback"]["gross"] == "60.00"
     again = [GENERATED[0] | {"sha256": "7" * 64}, GENERATED[1]]
     monkeypatch.setattr("tests.mucs.ledger.test_ledger.GENERATED", again)
@@ -315,7 +352,7 @@ def test_a_withdrawn_run_and_an_ambiguous_id_are_seen(world, tmp_path, monkeypat
 
 
 def test_what_the_contract_does_not_cover_is_refused_and_nothing_changes(world):
-    before = world.path.read_bytes()
+    before = world.kept()
     for change, period, said in (
         (("", ""), "2027-01", "not all of 2027-01"),
         (("id: art-2026", f"training_sets: ['{'9' * 64}']\nid: art-2026"), "2026-10", "no run in the ledger used"),
@@ -324,7 +361,7 @@ def test_what_the_contract_does_not_cover_is_refused_and_nothing_changes(world):
             world.issue(period, CONTRACT.replace(*change))
     with pytest.raises(InputError, match="Line 2 of the usage report has no revenue"):
         world.issue(usage="generated,date,units\ng0,2026-10-02,3\n")
-    assert world.path.read_bytes() == before
+    assert world.kept() == before
     world.issue()
     with pytest.raises(InputError, match="are in EUR with 2 decimals"):
         world.issue("2026-11", CONTRACT.replace("EUR", "USD"))
@@ -334,12 +371,11 @@ def test_what_the_contract_does_not_cover_is_refused_and_nothing_changes(world):
 
 def test_a_statement_is_found_by_name_and_by_title(world):
     statement = world.issue()
-    with Ledger.open(world.path) as ledger:
-        for name in (statement.sha256, statement.sha256[:8], "art-2026/2026-10/1"):
-            assert find(ledger, name).content == statement.content
-        for name in ("art-2026/2026-10/2", statement.sha256[:7]):
-            with pytest.raises(InputError, match="has 0 statements"):
-                find(ledger, name)
+    for name in (statement.sha256, statement.sha256[:8], "art-2026/2026-10/1"):
+        assert find(world.ledger, name).content == statement.content
+    for name in ("art-2026/2026-10/2", statement.sha256[:7]):
+        with pytest.raises(InputError, match="has 0 statements"):
+            find(world.ledger, name)
 
 
 def test_views_say_what_the_statement_says(world):
@@ -351,13 +387,15 @@ def test_views_say_what_the_statement_says(world):
     assert round(t0["gross"], 2) == Decimal("105.00")
     (used,) = world.rows("SELECT sum(units) AS units, sum(revenue) AS revenue FROM usage")
     assert (used["units"], used["revenue"]) == (4, Decimal("400.01"))
-    with duckdb.connect(str(world.path), read_only=True) as connection:
-        ((content,),) = connection.execute("SELECT content FROM statements").fetchall()
+    lake = Lake.at(world.path)
+    with lake.connect() as connection:  # as any other program has it
+        lake.attach(connection, read_only=True)
+        ((content,),) = connection.execute("SELECT content FROM file.statements").fetchall()
     assert json.loads(content) == statement.content
 
 
-def test_no_cell_of_a_statement_is_a_formula_and_none_acts_on_a_terminal(world):
-    statement = world.issue()
+def test_no_cell_of_a_statement_is_a_formula_and_none_acts_on_a_terminal(shared):
+    statement = shared.issue(how=preview)
     bad = "=cmd|' /C calc'!A0\x1b[2J"
     text = json.dumps(statement.content).replace('"Ada"', json.dumps(bad)).replace('"Ben"', '"@SUM(1)"')
     spoiled = dataclasses.replace(statement, content=json.loads(text))
@@ -381,12 +419,12 @@ def test_no_cell_of_a_statement_is_a_formula_and_none_acts_on_a_terminal(world):
         ),
     ],
 )
-def test_a_usage_report_of_which_no_row_counts_is_refused_with_the_reason(world, usage, contract, said):
-    before = world.path.read_bytes()
+def test_a_usage_report_of_which_no_row_counts_is_refused_with_the_reason(shared, usage, contract, said):
+    before = shared.kept()
     with pytest.raises(InputError) as refused:
-        world.issue(contract=contract, usage="generated,date,units,revenue,territory\n" + usage)
+        shared.issue(contract=contract, usage="generated,date,units,revenue,territory\n" + usage)
     assert said in str(refused.value)
-    assert world.path.read_bytes() == before
+    assert shared.kept() == before
 
 
 def test_what_cannot_be_stated_in_the_tables_is_refused_and_what_can_is_exact(world):
@@ -395,27 +433,25 @@ def test_what_cannot_be_stated_in_the_tables_is_refused_and_what_can_is_exact(wo
     (world.folder / "contract.yaml").write_text(agreed)
     contract, october = read_contract(world.folder / "contract.yaml"), Period.month("2026-10")
     huge = dataclasses.replace(row, units=Decimal(10**19) - 1, revenue=Decimal(1))
-    with Ledger.open(world.path, read_only=False) as ledger:
-        for rows, said in (
-            ((row,) * 101, "The pot for output comes to 100999999999998.99, and a statement can say less than"),
-            ((huge, row), "adds up to 10\\^19 units or more"),
-        ):
-            with pytest.raises(InputError, match=said):
-                issue(ledger, contract, october, Usage(rows, 0))
-        assert ledger.one("SELECT count(*) FROM statements") == 0
-        stated = issue(ledger, contract, october, Usage((row,) * 99, 0))
+    for rows, said in (
+        ((row,) * 101, "The pot for output comes to 100999999999998.99, and a statement can say less than"),
+        ((huge, row), "adds up to 10\\^19 units or more"),
+    ):
+        with pytest.raises(InputError, match=said):
+            issue(world.ledger, contract, october, Usage(rows, 0))
+    assert world.ledger.one("SELECT count(*) FROM statements") == 0
+    stated = issue(world.ledger, contract, october, Usage((row,) * 99, 0))
     assert stated.content["header"]["pots"]["output"] == "98999999999999.01"
     assert stated.content["header"]["usage"]["units"] == "98999999999999.999999901"
     (brought,) = world.rows("SELECT sum(gross) AS gross FROM statement_works WHERE right_type = 'output'")
     assert brought["gross"] == Decimal("98999999999999.01")
-    with Ledger.open(world.path) as ledger:
-        details = [row["detail"] for row in ledger.ask("trail", item="t0") if row["event"] == "statement"]
-        money = [row["gross"] for row in ledger.ask("takedown", target="t0") if row["gross"] is not None]
+    details = [row["detail"] for row in world.ledger.ask("trail", item="t0") if row["event"] == "statement"]
+    money = [row["gross"] for row in world.ledger.ask("takedown", target="t0") if row["gross"] is not None]
     assert details[1].startswith(
         "Ada: 66000000000032.3400 EUR of the output pot"
     )  # 12 decimals of a share, as they are shown
     assert money == [Decimal("66000000000032.34"), Decimal("25")]
-    world.holds()
+    assert fault(world.path) is None
 
 
 def test_a_month_that_is_not_over_is_stated_and_said_to_be_so(world):
@@ -429,9 +465,9 @@ def test_a_month_that_is_not_over_is_stated_and_said_to_be_so(world):
 
 
 def test_a_preview_is_what_would_be_issued_and_writes_nothing(world):
-    before = world.path.read_bytes()
+    before = world.kept()
     shown = world.issue(how=preview)
-    assert (world.path.read_bytes(), shown.sha256, shown.new) == (before, "", True)
+    assert (world.kept(), shown.sha256, shown.new) == (before, "", True)
     issued = world.issue()
     of_the_moment = {"issued_at", "as_of", "ledger"}
     for name, value in issued.content["header"].items():
@@ -444,10 +480,9 @@ def test_a_preview_is_what_would_be_issued_and_writes_nothing(world):
 def test_a_later_version_says_what_moved_the_money(world):
     first = world.issue()
     assert first.changes == []
-    with Ledger.open(world.path, read_only=False) as ledger:
-        rights = [Right(2, TRAINING[0]["sha256"], "Ada", "L", "opted out", None, "2026-03-01", None)]
-        rights += [Right(3, TRAINING[1]["sha256"], "Ben", "L", "granted", None, "2024-01-01", None)]  # as it stood
-        record_rights(ledger, rights)
+    rights = [Right(2, TRAINING[0]["sha256"], "Ada", "L", "opted out", None, "2026-03-01", None)]
+    rights += [Right(3, TRAINING[1]["sha256"], "Ben", "L", "granted", None, "2024-01-01", None)]  # as it stood
+    say_rights(world.ledger, rights)
     second = world.issue()
     (said,) = second.changes
     entry = world.rows("SELECT max(position) AS position FROM entries WHERE kind = 'rights'")[0]["position"]
@@ -470,8 +505,7 @@ def test_a_later_version_says_what_moved_the_money(world):
     )
     assert run.startswith(f"Run {b[:16]}, loaded at ")
     assert gone.endswith("speaks for no used item any more.")
-    with Ledger.open(world.path, read_only=False) as ledger:
-        withdraw(ledger, b, "wrong settings")
+    withdraw(world.ledger, b, "wrong settings")
     fourth = world.issue(contract=(world.folder / "contract.yaml").read_text(), usage=USAGE.replace("300", "200"))
     assert any(
         said.startswith(f"Run {b[:16]} was withdrawn at ") and said.endswith(": wrong settings.")
@@ -480,31 +514,32 @@ def test_a_later_version_says_what_moved_the_money(world):
     back = world.issue(as_of=first.content["header"]["issued_at"])
     assert "which is earlier than" in back.changes[0]
     assert any("t0): granted (Ada)" in said and "before opted out (Ada)" in said for said in back.changes)
-    world.holds()
+    assert fault(world.path) is None
 
 
 def test_a_statement_of_an_older_program_is_found_read_and_superseded(world):
-    first = world.issue()
-    with Ledger.open(world.path, read_only=False) as ledger:  # as one would be that knew neither field
-        content = json.loads(ledger.one("SELECT content FROM statements"))
-        del content["header"]["changes"], content["header"]["usage"]["verdicts"]
-        text = canonical(content).decode()
-        sha256 = hashlib.sha256(text.encode()).hexdigest()
-        with ledger.transaction():
-            ledger.connection.execute("DELETE FROM file.entries WHERE kind = 'statement'")
-            body = {name: content["header"][name] for name in ("statement", "version", "supersedes")}
-            entry = ledger.append("statement", body | {"sha256": sha256})
-            at = json.loads(entry.entry)["at"]
-            ledger.connection.execute(
-                "UPDATE file.statements SET sha256 = ?, content = ?, issued_at = ?", [sha256, text, at]
-            )
-    world.holds()
+    def issue_without(ledger, contract, month, usage):
+        """As a program did that knew neither field."""
+        say_usage(ledger, usage)
+        shown = preview(ledger, contract, month, usage)
+
+        def decide(_):
+            header = shown.content["header"]
+            del header["changes"], header["usage"]["verdicts"]
+            text = canonical(shown.content)
+            body = {name: header[name] for name in ("statement", "version", "supersedes")}
+            return Said("statement", body | {"sha256": hashlib.sha256(text).hexdigest()}, [text])
+
+        return ledger.say(decide).body["sha256"]
+
+    first = world.issue(how=preview)
+    sha256 = world.issue(how=issue_without)
     again = world.issue()
     assert (again.sha256, again.new, again.changes) == (sha256, False, [])
     assert "Above or within chance" in html_file(first).decode()
     assert "Above or within chance" not in html_file(again).decode()
     assert world.issue(usage=USAGE.replace("300", "200")).content["header"]["supersedes"] == sha256
-    world.holds()
+    assert fault(world.path) is None
 
 
 def test_used_items_are_counted_by_verdict(world, tmp_path):
@@ -523,8 +558,7 @@ def test_used_items_are_counted_by_verdict(world, tmp_path):
         run.record["results"]["attributions"][1] | {"converged": False},
     ]
     run.record["results"]["attributions"] = outcomes
-    with Ledger.open(world.path, read_only=False) as ledger:
-        store.load(ledger, make_run(tmp_path, "c", record=run.record))
+    world.load("c", record=run.record)
     assert counted() == {"within chance": 1, "not converged": 1}
 
 
@@ -540,7 +574,11 @@ def test_one_holder_in_several_spellings_has_one_account_and_the_suspense_accoun
         ]
         with monkeypatch.context() as patch:
             patch.setattr("tests.mucs.ledger.test_ledger.TRAINING", rows)
-            world.load(name)
+            run = make_run(world.folder, name)
+        run.record["inputs"]["training_set"]["sha256"] = name * 64
+        artifacts = [a for a in run.artifacts if a["kind"] != "training_set"]
+        artifacts.append({"kind": "training_set", "sha256": name * 64, "files": 1, "bytes": 2})
+        assert say_run(world.ledger, dataclasses.replace(run, artifacts=artifacts))
         statement = world.issue("2026-10" if name == "u" else "2026-11")
         expected = {(other, "equal"), (other, "attribution"), ("Suspense account", "holder unknown")}
         expected |= {("Ben", "equal"), ("Ben", "attribution")} if name == "u" else set()
@@ -548,15 +586,111 @@ def test_one_holder_in_several_spellings_has_one_account_and_the_suspense_accoun
     # a new version pays nobody again under another spelling
     again = world.issue()
     assert sum(Decimal(account["paid"]) for account in again.content["balances"] if account["holder"] != other) == 0
-    with Ledger.open(world.path, read_only=False) as ledger:
-        number, new = open_dispute(ledger, statement.sha256, "Jäger", "mine")
-        assert new
-        assert ledger.one("SELECT rights_holder FROM disputes WHERE dispute = ?", number) == other
-        with pytest.raises(InputError, match="no rights holder 'Suspense account'"):
-            open_dispute(ledger, statement.sha256, "Suspense account", "mine")
-        money_holds(ledger)
+    number, new = open_dispute(world.ledger, statement.sha256, "Jäger", "mine")
+    assert new
+    assert world.ledger.one("SELECT rights_holder FROM disputes WHERE dispute = ?", number) == other
+    with pytest.raises(InputError, match="no rights holder 'Suspense account'"):
+        open_dispute(world.ledger, statement.sha256, "Suspense account", "mine")
+    money_holds(world.ledger)
 
 
-def test_a_time_that_lies_ahead_states_nothing(world):
+def test_a_time_that_lies_ahead_states_nothing(shared):
     with pytest.raises(InputError, match="'2099-01-01', which lies ahead"):
-        world.issue(as_of="2099-01-01")
+        shared.issue(as_of="2099-01-01")
+
+
+OPTED_OUT = Right(2, TRAINING[0]["sha256"], "Ada", "L", "opted out", None, "2026-01-01", None)
+
+
+class Interrupted(Folder):
+    """A log's folder in which something happens once, just before the entry of a statement is put there."""
+
+    between = None
+
+    def put(self, name, body, until=None):
+        if self.between and name.startswith("log/") and b'"kind":"statement"' in body:
+            happens, self.between = self.between, None
+            happens()
+        return super().put(name, body, until)
+
+
+@pytest.fixture
+def two(first, tmp_path):
+    """Two ledgers of one log, in which the first can be interrupted."""
+    shutil.copytree(first, tmp_path / "one")
+    (tmp_path / "two").mkdir()
+    folder = tmp_path / "one" / "log"
+    with World(tmp_path / "one", Log(Interrupted(folder))) as one, World(tmp_path / "two", Log(Folder(folder))) as two:
+        yield one, two
+
+
+def agree(*worlds) -> None:
+    """See that ledgers of one log have the same tables, and that each statement follows on the entry that it names."""
+    for world in worlds:
+        world.ledger.sync()
+    digests = [table_digests(world.ledger.connection) for world in worlds]
+    assert all(each == digests[0] for each in digests)
+    assert verify_log(worlds[0].log).fault is None
+    money_holds(worlds[0].ledger)
+
+
+def test_a_statement_that_lost_the_race_is_computed_again_on_what_came_between(two):
+    one, other = two
+    one.log.store.between = lambda: say_rights(other.ledger, [OPTED_OUT])
+    october = one.issue()
+    assert ("output", "Suspense account", "not granted for output") in lines(october)
+    assert [entry.kind for entry in one.ledger.entries()] == ["run", "usage", "rights", "statement"]
+    assert october.content["header"]["ledger"]["position"] == 3
+
+    came = []
+    one.log.store.between = lambda: came.append(other.issue("2026-11"))
+    december = one.issue("2026-12")
+    assert december.content["header"]["ledger"]["head"] == other.ledger.at()[1]
+    before, after = (accounts(statement)["Suspense account"] for statement in (came[0], december))
+    assert after["carried_in"] == before["carried_out"] != "0.00"
+
+    one.log.store.between = lambda: came.append(other.issue("2026-09"))
+    again = one.issue("2026-09")
+    assert (again.new, again.sha256, again.content) == (False, came[1].sha256, came[1].content)
+    assert one.rows("SELECT count(*) AS n FROM statements") == [{"n": 4}]
+    agree(one, other)
+
+
+def test_two_ledgers_of_one_log_state_months_record_rights_and_open_disputes_at_once(two):
+    together = threading.Barrier(2)
+
+    def lead(world, months, right):
+        together.wait()
+        stated = [world.issue(month) for month in months]
+        assert say_rights(world.ledger, [right])
+        number, new = open_dispute(world.ledger, stated[0].sha256, "Ben", "more of it is mine")
+        assert new
+        move_dispute(world.ledger, number, "under review", "looked at")
+        move_dispute(world.ledger, number, "upheld", "so it is", "7.00")
+        return [*stated, world.issue(months[0])]
+
+    rights = [dataclasses.replace(OPTED_OUT, sha256=row["sha256"]) for row in TRAINING[:2]]
+    with ThreadPoolExecutor(2) as pool:
+        stated = [*pool.map(lead, two, (["2026-09", "2026-11"], ["2026-10", "2026-12"]), rights)]
+    assert all(statement.new for each in stated for statement in each)
+    agree(*two)
+    kinds = Counter(entry.kind for entry in two[0].ledger.entries())
+    assert kinds == {"run": 1, "usage": 4, "statement": 6, "rights": 2, "dispute": 6}
+    # each dispute is paid once, by whichever statement came next
+    assert two[0].rows("SELECT count(*) AS n, count(DISTINCT dispute) AS d FROM adjustments") == [{"n": 2, "d": 2}]
+
+
+def test_what_is_said_to_the_same_ledger_while_a_statement_is_computed_counts_in_it(world):
+    with writing(world.path) as other:
+
+        class Slow(Usage):
+            def counted(self, contract):
+                say_rights(other, [OPTED_OUT])
+                return super().counted(contract)
+
+        def issue_slowly(ledger, contract, month, usage):
+            return issue(ledger, contract, month, Slow(usage.rows, usage.outside))
+
+        statement = world.issue(how=issue_slowly)
+    assert ("output", "Suspense account", "not granted for output") in lines(statement)
+    assert world.issue().sha256 == statement.sha256
