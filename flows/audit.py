@@ -14,31 +14,32 @@ from flows.engine import Engine
 from flows.inputs import Job
 from flows.settings import GivenSettings
 from flows.units import NoneAttributed, measure_losses, raise_bad_input, reason, run_units
-from mucs import InputError
 from mucs.canonical import digest
 from mucs.evidence.record import Failed
 from mucs.evidence.signing import read_private_key
 from mucs.files import check_writable, file_sha256
-from mucs.ledger import Ledger, Run
+from mucs.images.rows import rows_and_holders
+from mucs.ledger import Run
+from mucs.ledger.lake import Lake
 from tasks.attribute import Unit, attribute, units
+from tasks.bucket import check_retention
 from tasks.calibrate import find_calibration
 from tasks.collect import Outcome, collect
-from tasks.load import load
+from tasks.ledgers import reading, writing
+from tasks.load import load, sync
 from tasks.narrate import narrate
 from tasks.plan import Plan
 from tasks.publish import publish
 from tasks.pull import Pulled, pull
-from tasks.put import check_retention
 from tasks.registry import recorded
 from tasks.report import page_path, report
-from tasks.s3 import split_url
 from tasks.stage_edges import stage_edges
 from tasks.stage_run import stage_run
 from tasks.unit import different
 from tasks.validate import Validation, validate_generated
 from tasks.validate_edges import validate_edges
 
-log = logging.getLogger("mucs.audit")
+log_of_audit = logging.getLogger("mucs.audit")
 
 
 @dataclass(frozen=True)
@@ -61,33 +62,29 @@ class Audit:
 
 
 def check_audit(
-    job: Job, ledger: Path, reports: Path, key: Path | None = None, retention_days: int | None = None
+    job: Job, ledger: str, reports: Path, key: Path | None = None, retention_days: int | None = None
 ) -> None:
     """InputError for what can be seen to be wrong with an audit before it begins; all are as `audit` takes them."""
-    if not ledger.parent.is_dir():
-        raise InputError(f"The folder {ledger.parent} of the ledger does not exist; make it, or give another --ledger.")
-    check_writable(ledger.parent, "the ledger")
     check_writable(reports, "the reports")
     if key:
         read_private_key(key)
-    if ledger.exists():
-        Ledger.open(ledger).connection.close()
     job.check()
     if retention_days is not None:
-        check_retention(split_url(job.results)[0], retention_days)
+        check_retention(job.log, retention_days)
+    writing(ledger, job.log).connection.close()  # the last, as a missing one is made
 
 
 @flow(name="audit", flow_run_name="{batch} at {revision}")
 def audit(
     registry: str,
-    results: str,
+    log: str,
     licences: list[str],
     revision: str = "main",
     checkpoint: str = "checkpoint",
     training_set: str = "train",
     held_out: str | None = "held_out",
     batch: str = "generated",
-    ledger: Path = Path("mucs.duckdb"),
+    ledger: str = "mucs.ledger",
     reports: Path = Path("reports"),
     settings: GivenSettings | None = None,
     device: str = "auto",
@@ -96,19 +93,20 @@ def audit(
     retention_days: int | None = None,
     engine: Engine = Engine(),
     work: str | None = None,
+    again_if_older: bool = False,
 ) -> Audit:
     """Attribute the generated items that the ledger does not hold yet for this checkpoint, data, calibration and settings.
 
     Args:
         registry: Path or address of a Git repository whose DVC remote is on S3.
-        results: `s3://bucket/prefix` for the evidence; a calibration is looked for there.
+        log: The log that the evidence goes to, a folder or `s3://bucket/prefix`; a calibration is looked for there.
         licences: Those that a training item may have.
         revision: Tag, branch or commit of the registry.
         checkpoint: The checkpoint's DVC-tracked folder in it.
         training_set: The training set's.
         held_out: The held-out set's; None without one.
         batch: The generated batch's.
-        ledger: The ledger's file.
+        ledger: The ledger, which is brought up to the log first.
         reports: The folder for the run's page.
         settings: The method's; the paper's without.
         device: "cpu", "cuda" or "auto".
@@ -116,40 +114,43 @@ def audit(
         key: A private key to sign the run with.
         retention_days: For how long S3 keeps the evidence under object lock.
         engine: Where items are attributed: threads of this machine, processes, or a Ray cluster.
-        work: The work store, a folder or `s3://bucket/prefix`; without, one in the cache, or beside the results for a fleet.
+        work: The work store, a folder or `s3://bucket/prefix`; without, one in the cache, or beside the log for a fleet.
+        again_if_older: Attribute again what runs of another version of the method attributed.
 
     Returns:
         What it came to. An item that fails after all tries is named in the run's record, and left to the next audit.
 
     Raises:
-        InputError: For anything that cannot be used, with the ledger as it was.
+        InputError: For anything that cannot be used, with the log as it was.
         NoneAttributed: If no item could be.
     """
     narrate()
     job = Job.given(locals())
     check_audit(job, ledger, reports, key, retention_days)
 
+    if sync(ledger, log):
+        log_of_audit.info("sync      the ledger is up to the log %s", log)
     generated = pull(registry, revision, batch, job.cache)
     inputs = job.pull()
     gated = validate_generated(generated, inputs.spec, job.cache, return_state=True)
     validations = inputs.validations + gated.result()
-    log.info("validate  %d gates passed", len(validations))
+    log_of_audit.info("validate  %d gates passed", len(validations))
     plan = job.plan(inputs.checkpoint, inputs.training, inputs.held_out, generated)
     images = plan.images("batch")
 
-    calibration = find_calibration(plan, results) if inputs.held_out else None
+    calibration = find_calibration(plan, log) if inputs.held_out else None
     if inputs.held_out and not calibration:
-        log.info(
+        log_of_audit.info(
             "calibrate first: there is no calibration for these inputs and settings, and so no p-value against decoys;"
             " `mucs calibrate` makes it, and an audit after it adds them without unlearning anything again"
         )
-    rows, replaces = missing_rows(job, plan, calibration, ledger, reports)
+    rows, replaces = missing_rows(job, plan, calibration, ledger, reports, again_if_older)
     held = len(images) - len(rows)
     if not rows:
-        log.info("nothing to do: the ledger holds all %d items for these inputs and settings", held)
+        log_of_audit.info("nothing to do: the ledger holds all %d items for these inputs and settings", held)
         return Audit(None, 0, held, None)
     if held:
-        log.info("attribute %d items; the ledger holds the other %d already", len(rows), held)
+        log_of_audit.info("attribute %d items; the ledger holds the other %d already", len(rows), held)
 
     plan = dataclasses.replace(plan, replaces=tuple(replaces))
     asked = units(plan, rows)
@@ -161,52 +162,58 @@ def audit(
 
     answered = [unit for unit in asked if unit.is_control or unit.row not in failed]
     outcome = collect(plan, answered, calibration)
-    run = publish_run(job, outcome, given_up, validations, key, retention_days)
-    load(ledger, run)
-    log.info("load      %d edges of %d generated items", run.record["results"]["edges"], len(done))
+    run = stage(job, outcome, given_up, validations)
+    said = publish(run, ledger, log, key, retention_days)
+    log_of_audit.info("publish   run %s to %s", run.sha256[:16], log)
+    load(ledger, log, said, retention_days)
+    log_of_audit.info("load      %d edges of %d generated items", run.record["results"]["edges"], len(done))
     page = report(ledger, run.sha256, inputs.training, generated, reports)
-    log.info("report    %s", page)
+    log_of_audit.info("report    %s", page)
     return Audit(run.sha256, len(done), held, page, len(given_up))
 
 
 def missing_rows(
-    job: Job, plan: Plan, calibration: Path | None, ledger: Path, reports: Path
+    job: Job, plan: Plan, calibration: Path | None, ledger: str, reports: Path, again_if_older: bool = False
 ) -> tuple[list[int], list[str]]:
     """The rows of the batch that the ledger lacks for these inputs, and the withdrawn runs that had attributed some of them.
 
     Runs that hold the others get their pages where these are lost, or never were written because an audit was killed.
     """
-    holding, withdrawn = holding_runs(ledger, plan, calibration)
+    holding, withdrawn = holding_runs(ledger, plan, calibration, again_if_older)
     row_sha256 = plan.images("batch").row_sha256.to_pylist()
     for run in sorted({holding[row] for row in row_sha256 if row in holding}):
         if not page_path(reports, run).exists():
             batch = batch_of(ledger, run, job.registry, job.cache)
-            log.info("report    %s", report(ledger, run, plan.training, batch, reports))
+            log_of_audit.info("report    %s", report(ledger, run, plan.training, batch, reports))
     rows = [k for k, row in enumerate(row_sha256) if row not in holding]
     return rows, sorted({withdrawn[row_sha256[k]] for k in rows if row_sha256[k] in withdrawn})
 
 
-def holding_runs(ledger: Path, plan: Plan, calibration: Path | None) -> tuple[dict[str, str], dict[str, str]]:
+def holding_runs(
+    ledger: str, plan: Plan, calibration: Path | None, again_if_older: bool = False
+) -> tuple[dict[str, str], dict[str, str]]:
     """The run that attributed each generated row (both by SHA-256) with a plan's inputs and settings, and a calibration.
 
-    Those of runs that were withdrawn come second.
+    Those of runs that were withdrawn come second. With `again_if_older`, runs of another version of the method count as none.
     """
-    if not ledger.exists():
+    if not Lake.at(ledger).exists():
         return {}, {}
     inputs = {"checkpoint": plan.checkpoint, "training_set": plan.training, "held_out": plan.held_out}
     asked = {name: given.digest if given else "" for name, given in inputs.items()}
     sha256 = file_sha256(calibration) if calibration else ""
-    with Ledger.open(ledger) as opened:
+    with reading(ledger) as opened:
         found = opened.ask("covered", **asked, calibration=sha256, settings=digest(plan.settings.record()))
+    if again_if_older:
+        found = [row for row in found if row["method_sha256"] == plan.method_sha256]
     held, withdrawn = (
         {row["row_sha256"]: row["run"] for row in found if row["withdrawn"] is so} for so in (False, True)
     )
     return held, withdrawn
 
 
-def batch_of(ledger: Path, run: str, registry: str, cache: Path) -> Pulled:
+def batch_of(ledger: str, run: str, registry: str, cache: Path) -> Pulled:
     """The generated batch that a run attributed, which may be another than the one that is audited now."""
-    with Ledger.open(ledger) as opened:
+    with reading(ledger) as opened:
         given = opened.run(run)["record"]["inputs"]["batch"]
     return pull(registry, given["commit"], given["path"], cache)
 
@@ -227,20 +234,12 @@ def attribute_all(job: Job, plan: Plan, asked: Sequence[Unit]) -> dict[int, str]
     return {unit.row: reasons[unit.address] for unit in asked if unit.address in reasons and not unit.is_control}
 
 
-def publish_run(
-    job: Job,
-    outcome: Outcome,
-    failed: Sequence[Failed],
-    validations: list[Validation],
-    key: Path | None,
-    retention_days: int | None,
-) -> Run:
-    """Stage a run's edges and record, gate them, and publish them."""
-    edges, attributions, nondeterministic = stage_edges(outcome)
+def stage(job: Job, outcome: Outcome, failed: Sequence[Failed], validations: list[Validation]) -> Run:
+    """Stage a run's edges and record, and gate them."""
+    rows = rows_and_holders(outcome.plan.images("training").rows)
+    edges, attributions, nondeterministic = stage_edges(outcome, rows)
     decoys = outcome.calibration["decoys"] if outcome.calibration else None
     bounded = job.settings.scoring.score == "skew"
     validations = validations + validate_edges(edges, attributions, bounded=bounded, decoys=decoys)
-    made = (edges, attributions, nondeterministic, outcome)
-    run = stage_run(*made, recorded(job.registry), validations, job.results, failed)
-    log.info("publish   %s", publish(run, outcome.bank, key, retention_days))
-    return run
+    made = (edges, attributions, nondeterministic, outcome, rows)
+    return stage_run(*made, recorded(job.registry), validations, failed)

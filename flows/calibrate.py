@@ -17,7 +17,7 @@ from tasks.calibrate import assemble_calibration, decoys, find_calibration, publ
 from tasks.narrate import narrate
 from tasks.unit import different
 
-log = logging.getLogger("mucs.calibrate")
+log_of_calibrate = logging.getLogger("mucs.calibrate")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def check_calibrate(job: Job) -> None:
 @flow(name="calibrate", flow_run_name="{checkpoint} at {revision}")
 def calibrate(
     registry: str,
-    results: str,
+    log: str,
     licences: list[str],
     revision: str = "main",
     checkpoint: str = "checkpoint",
@@ -69,10 +69,10 @@ def calibrate(
     job = Job.given(locals())
     check_calibrate(job)
     inputs = job.pull()
-    log.info("validate  %d gates passed", len(inputs.validations))
+    log_of_calibrate.info("validate  %d gates passed", len(inputs.validations))
 
     plan = job.plan(inputs.checkpoint, inputs.training, inputs.held_out, None)
-    place = find_calibration(plan, results)
+    place = find_calibration(plan, log)
     made = place is None
     if place is None:
         chosen = decoys(plan)
@@ -85,6 +85,6 @@ def calibrate(
         for error in failed.values():
             raise error
         place = assemble_calibration(plan, chosen)
-        log.info("publish   %s", publish_calibration(place, results))
+        log_of_calibrate.info("publish   %s", publish_calibration(place, log))
     found = Calibration.read(place)
     return Calibrated(found.address, len(found.decoys), found.entries, made)

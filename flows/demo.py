@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from flows.audit import Audit, audit
@@ -11,11 +12,12 @@ from mucs import InputError
 from mucs.attribution import Screening, Settings, Unlearning
 from mucs.royalties.export import Issued, state
 from tasks.calibrate import publish_calibration
+from tasks.ledgers import writing
 from tasks.register import register
 from tasks.s3 import client
 from tasks.serve import s3_server
 
-log = logging.getLogger("mucs.demo")
+log_of_demo = logging.getLogger("mucs.demo")
 
 DATA = Path(__file__).parents[1] / "data"
 FOLDERS = {
@@ -24,7 +26,6 @@ FOLDERS = {
     "held_out": DATA / "openmoji" / "held_out",
     "generated": DATA / "generated",
 }
-BUCKETS = ("registry", "evidence")
 # Chosen to end within minutes on 2 cores: a fifth of the training rate and small batches, where the paper takes a tenth
 # and large ones; fewer noises; screened.
 SETTINGS = Settings(
@@ -34,8 +35,8 @@ SETTINGS = Settings(
     unlearning=Unlearning(learning_rate=2e-4, batch_size=8, max_steps=150),
     screening=Screening(((1, 0.2), (4, 0.08), (8, 0.05))),
 )
+BUCKET, LEDGER, LOG = "registry", "ledger", "log"
 CALIBRATION = DATA / "calibration.safetensors"  # made with SETTINGS, which takes longer than the demo
-RESULTS = "s3://evidence/runs"
 
 
 def demo(folder: Path) -> Audit:
@@ -50,25 +51,24 @@ def demo(folder: Path) -> Audit:
             f"{missing[0]} is missing; run the demo from a clone of the project, or build it with `dvc repro`."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    log.info("serve     an S3 server on loopback")
+    log_of_demo.info("serve     an S3 server on loopback")
     # Prefect's server needs as long to come up as all that is done here before the flow begins
     with prefect_server() as wait_for_prefect, s3_server(folder / "s3"):
         s3 = client()
-        for bucket in BUCKETS:
-            if bucket not in {b["Name"] for b in s3.list_buckets()["Buckets"]}:
-                s3.create_bucket(Bucket=bucket)
+        if BUCKET not in {b["Name"] for b in s3.list_buckets()["Buckets"]}:
+            s3.create_bucket(Bucket=BUCKET)
         registry = folder / "registry"
-        log.info("register  checkpoint and data, pushed with DVC to s3://registry")
+        log_of_demo.info("register  checkpoint and data, pushed with DVC to s3://registry")
         register.fn(registry, "s3://registry/dvc", FOLDERS, "v1")
         if CALIBRATION.exists():  # under its own address: an audit of anything else does not find it
-            publish_calibration.fn(CALIBRATION, RESULTS)
+            publish_calibration.fn(CALIBRATION, str(folder / LOG))
         wait_for_prefect()
         return audit(
             registry=str(registry),
             revision="v1",
-            results=RESULTS,
+            log=str(folder / LOG),
             licences=["CC-BY-SA-4.0"],
-            ledger=folder / "ledger.duckdb",
+            ledger=str(folder / LEDGER),
             reports=folder / "reports",
             cache=folder / "cache",
             settings=SETTINGS,
@@ -78,9 +78,10 @@ def demo(folder: Path) -> Audit:
 
 def sample_statement(folder: Path) -> Issued:
     """What the sample contract owes the artists for a month's invented usage, stated once from the demo's ledger."""
-    done = state(DATA / "contract.yaml", "2026-10", DATA / "usage.csv", folder / "ledger.duckdb", folder / "statements")
+    opened = partial(writing, folder / LEDGER)
+    done = state(DATA / "contract.yaml", "2026-10", DATA / "usage.csv", opened, folder / "statements")
     told = "" if done.statement.new else ", as it was issued before"
-    log.info(
+    log_of_demo.info(
         "royalties %d accounts in statement %s%s", len(done.statement.content["balances"]), done.statement.title, told
     )
     return done

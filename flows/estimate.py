@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.audit import holding_runs
@@ -13,9 +12,10 @@ from flows.inputs import Job
 from mucs.canonical import digest
 from mucs.images import ImageSet
 from mucs.images.inspection import inspect
-from mucs.ledger import Ledger
+from mucs.ledger.lake import Lake
 from tasks.calibrate import find_calibration
 from tasks.device import choose_device, cores, deterministic
+from tasks.ledgers import reading
 from tasks.prepare import conditions
 from tasks.prepared import loaded
 from tasks.pull import pull
@@ -89,7 +89,7 @@ class Estimated:
         return asdict(self) | {name: getattr(self, name) for name in more}
 
 
-def estimate_audit(job: Job, batch: str, ledger: Path) -> Estimated:
+def estimate_audit(job: Job, batch: str, ledger: str) -> Estimated:
     """Pull the inputs of an audit, and unlearn and score some of its items for some seconds.
 
     Embedding prompts, and pulling, are not among what is reckoned.
@@ -97,7 +97,7 @@ def estimate_audit(job: Job, batch: str, ledger: Path) -> Estimated:
     Args:
         job: The audit's.
         batch: The generated batch's folder.
-        ledger: The ledger's file, which need not be there.
+        ledger: The ledger, which need not be there.
 
     Raises:
         InputError: For anything that cannot be used.
@@ -114,7 +114,7 @@ def estimate_audit(job: Job, batch: str, ledger: Path) -> Estimated:
     assert training
     plan = job.plan(checkpoint, training, held_out, generated)
     settings = job.settings
-    held, _ = holding_runs(ledger, plan, find_calibration.fn(plan, job.results) if held_out else None)
+    held, _ = holding_runs(ledger, plan, find_calibration.fn(plan, job.log) if held_out else None)
     made = plan.images("batch")
     todo = sum(row not in held for row in made.row_sha256.to_pylist())
     items = todo + (2 if settings.controls and todo else 0)
@@ -187,11 +187,11 @@ def seconds_an_image(model: DiffusionModel, images: ImageSet, encoding: Encoding
     return seconds + (encoding_of(some) - encoding_of(one)) / (len(some) - 1)  # each loads the encoder
 
 
-def known_steps(ledger: Path, settings: str) -> float | None:
+def known_steps(ledger: str, settings: str) -> float | None:
     """The mean number of steps an item of the ledger's runs with settings of that digest; None without any."""
-    if not ledger.exists():
+    if not Lake.at(ledger).exists():
         return None
-    with Ledger.open(ledger) as opened:
+    with reading(ledger) as opened:
         (row,) = opened.rows(STEPS, {"settings": settings})
     mean: float | None = row["steps"]
     return mean

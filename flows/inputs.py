@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from flows.engine import Engine
+from mucs import InputError
 from mucs.attribution import Settings
 from mucs.files import check_writable
 from tasks.device import choose_device
 from tasks.plan import Plan
 from tasks.pull import Pulled, default_cache, pull
 from tasks.registry import open_registry
-from tasks.s3 import check_bucket
+from tasks.stores import open_store
 from tasks.validate import ImageSpec, Validation, validate_checkpoint, validate_training
-from tasks.work import work_store
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Job:
     training_set: str
     held_out: str | None
     licences: list[str]
-    results: str
+    log: str
     settings: Settings
     device: str
     cache: Path
@@ -47,8 +47,8 @@ class Job:
 
     @property
     def work_store(self) -> str:
-        """The work store: the one that is given, or one in the cache, or beside the evidence where machines share it."""
-        return self.work or (f"{self.results.rstrip('/')}/work" if self.engine.is_fleet else str(self.cache / "work"))
+        """The work store: the one that is given, or one in the cache, or beside the log where machines share it."""
+        return self.work or (f"{self.log.rstrip('/')}/work" if self.engine.is_fleet else str(self.cache / "work"))
 
     def check(self) -> None:
         """See whether the bucket answers, the registry has the revision, and so on; what is seen at once comes first.
@@ -56,13 +56,17 @@ class Job:
         Raises:
             InputError: For the first that cannot be used.
         """
-        check_bucket(self.results)
+        open_store(self.log).check()
         check_writable(self.cache, "the cache, MUCS_CACHE")
         open_registry(self.registry, self.revision, "")
         if not self.engine.is_fleet:  # the workers' devices are theirs
             choose_device(self.device)
         self.engine.check()
-        work_store(self.work_store).check()
+        if self.engine.is_fleet and not (self.work or "://" in self.log):
+            raise InputError(
+                "The machines of a Ray cluster share a work store; give one on S3 as --work, or a log on S3."
+            )
+        open_store(self.work_store).check()
 
     def pull(self) -> Inputs:
         """Bring the inputs here and through their gates.

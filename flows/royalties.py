@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+from functools import partial
 from pathlib import Path
 
 from prefect import flow
@@ -11,6 +12,7 @@ from prefect.artifacts import create_table_artifact
 
 from mucs.files import check_writable
 from mucs.royalties.export import state
+from tasks.ledgers import writing
 from tasks.narrate import narrate
 
 log = logging.getLogger("mucs.royalties")
@@ -20,7 +22,7 @@ log = logging.getLogger("mucs.royalties")
 def royalties(
     contract: Path,
     usage: Path,
-    ledger: Path = Path("mucs.duckdb"),
+    ledger: str = "mucs.ledger",
     out: Path = Path("statements"),
     period: str | None = None,
     key: Path | None = None,
@@ -33,7 +35,7 @@ def royalties(
     period = period or f"{datetime.datetime.now(datetime.UTC).replace(day=1) - datetime.timedelta(days=1):%Y-%m}"
     paths = [Path(str(path).replace("{period}", period)) for path in (contract, usage, out)]
     check_writable(paths[2], "the statements")
-    done = state(paths[0], period, paths[1], ledger, paths[2], key=key)
+    done = state(paths[0], period, paths[1], partial(writing, ledger), paths[2], key=key)
     told = "issued" if done.statement.new else "nothing to do: it was issued before"
     log.info("statement %s %s", done.statement.title, told)
     for remark in [*done.remarks, *done.statement.changes]:

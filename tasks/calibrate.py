@@ -1,7 +1,8 @@
-"""Calibrate: score every training item for decoys, put the result to S3 under its address, and find it there."""
+"""Calibrate: score every training item for decoys, keep the result in the log under its address, and find it there."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,19 +12,18 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import digest
-from mucs.evidence.layout import calibration_url
+from mucs.evidence.layout import calibration_name
 from mucs.files import replacing
 from tasks.attribute import content
 from tasks.collect import calibration_address
 from tasks.device import choose_device, deterministic
+from tasks.ledgers import open_log
 from tasks.measure import fetch_losses
 from tasks.plan import Plan
 from tasks.prepared import cache_of, prepared
 from tasks.progress import begun
-from tasks.put import put_once
-from tasks.s3 import get, split_url
+from tasks.stores import claim, open_store
 from tasks.unit import UNIT, begin
-from tasks.work import work_store
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ def assemble_calibration(plan: Plan, units: list[Decoy]) -> Path:
 
     from mucs.attribution import Calibration
 
-    columns = []
+    store, columns = open_store(plan.work), []
     for unit in units:
-        body = work_store(plan.work).get(unit.address)
+        body = store.get(unit.address)
         if body is None:
             raise InputError(f"The scores of the decoy {unit.name} are gone from the work store; calibrate again.")
         columns.append(torch.from_numpy(np.frombuffer(body, "<f4").astype(np.float32)))
@@ -108,29 +108,29 @@ def assemble_calibration(plan: Plan, units: list[Decoy]) -> Path:
 
 
 @task(task_run_name="find calibration", cache_policy=NO_CACHE)
-def find_calibration(plan: Plan, results: str) -> Path | None:
+def find_calibration(plan: Plan, log: str) -> Path | None:
     """Look for the calibration of a plan's inputs and settings.
 
     Args:
         plan: With a held-out set.
-        results: `s3://bucket/prefix` of the evidence.
+        log: The log's place.
 
     Returns:
         Its file in the cache; None if there is none.
 
     Raises:
-        InputError: If S3 does not answer or refuses, or what lies there is another's or no calibration.
+        InputError: If the log does not answer or refuses, or what lies there is another's or no calibration.
     """
     address = calibration_address(plan, plan.method_sha256)
-    url = calibration_url(results, address)
-    place = cache_of(plan) / "calibrations" / digest(url) / f"{address}.safetensors"
+    place = cache_of(plan) / "calibrations" / digest(log) / f"{address}.safetensors"
     if not place.exists():
-        body = get(*split_url(url))
-        if body is None:
+        held = open_log(log)
+        named = held.store.get(calibration_name(address))
+        if named is None:
             return None
-        with replacing(place) as partial:
-            partial.write_bytes(body)
-            check_calibration(partial, address, url)
+        with held.file(named.decode(errors="replace")) as path, replacing(place) as partial:
+            shutil.copyfile(path, partial)
+            check_calibration(partial, address, f"{held.place}/{calibration_name(address)}")
     return place
 
 
@@ -147,14 +147,14 @@ def check_calibration(path: Path, address: str, url: str) -> None:
 
 
 @task(task_run_name="publish calibration", cache_policy=NO_CACHE)
-def publish_calibration(calibration: Path, results: str) -> str:
-    """Put a calibration's file to S3 where audits look for it; gives its place.
+def publish_calibration(calibration: Path, log: str) -> str:
+    """Keep a calibration's file in a log, where audits look for it; gives its place.
 
     Raises:
-        InputError: If S3 does not answer or refuses, or holds other bytes under its address.
+        InputError: If the log does not answer or refuses, or holds another under its address.
     """
     from mucs.attribution import Calibration
 
-    url = calibration_url(results, Calibration.read(calibration).address)
-    put_once(*split_url(url), calibration.read_bytes())
-    return url
+    held, name = open_log(log), calibration_name(Calibration.read(calibration).address)
+    claim(held.store, name, held.keep(calibration).encode())
+    return f"{held.place}/{name}"

@@ -1,50 +1,43 @@
-"""Publish: write a run's evidence to S3 under the run's digest, never over something else."""
+"""Publish: keep a run's evidence in the log, as objects that its entry will commit to."""
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mucs.canonical import canonical
+from mucs.canonical import digest
 from mucs.evidence import layout
 from mucs.evidence.signing import run_statement, sign
 from mucs.files import file_sha256
-from mucs.ledger import Run
-from tasks.put import put_once, until_days
-from tasks.s3 import split_url
-from tasks.validate import to_json
+from mucs.ledger import Run, Said
+from mucs.ledger.run import keep_run
+from tasks.ledgers import open_log, reading
 
 
 @task(task_run_name="publish", cache_policy=NO_CACHE)
-def publish(run: Run, bank: Path, key: Path | None = None, retention_days: int | None = None) -> str:
-    """Put the run's files at its location; what is there already must be the same bytes. Gives the location.
+def publish(run: Run, ledger: str, log: str, key: Path | None = None, retention_days: int | None = None) -> Said:
+    """Keep the run's objects; gives what its entry is to say.
 
     Args:
-        run: as it was staged.
-        bank: the noise bank's file.
-        key: a private key to sign the run with. It changes neither the run, its digest nor its files.
-        retention_days: for how long S3 is to keep the files from being deleted or replaced, by anyone.
+        run: As it was staged.
+        ledger: The ledger, which is made from the log.
+        log: The log's place.
+        key: A private key to sign the run with. It changes neither the run nor its digest.
+        retention_days: For how long S3 is to keep the objects from being deleted or replaced, by anyone.
 
     Raises:
-        InputError: if S3 does not answer or refuses, or holds other bytes under one of the names.
+        InputError: If the log does not answer or refuses, or holds something else in an object's place.
     """
-    files: dict[str, bytes | Path] = {
-        layout.RECORD: canonical(run.record),
-        layout.NOISE_BANK: bank,
-        layout.EDGES: run.edges,
-        layout.VALIDATIONS: to_json(run.validations),
-    }
     if key:
         digests = {
-            name: file_sha256(body) if isinstance(body, Path) else hashlib.sha256(body).hexdigest()
-            for name, body in files.items()
+            layout.RECORD: run.sha256,
+            layout.NOISE_BANK: file_sha256(run.noise_bank),
+            layout.EDGES: file_sha256(run.edges),
+            layout.VALIDATIONS: digest(list(run.validations)),
         }
-        files[layout.ENVELOPE] = canonical(sign(run_statement(run.record, digests), key))
-    bucket, prefix = split_url(run.location)
-    until = until_days(retention_days) if retention_days else None
-    for name, body in files.items():
-        put_once(bucket, f"{prefix}/{name}", body, until)
-    return run.location
+        run = dataclasses.replace(run, envelope=sign(run_statement(run.record, digests), key))
+    with reading(ledger) as opened:
+        return keep_run(opened, open_log(log, retention_days), run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -14,18 +15,19 @@ from mucs import InputError
 from mucs.attribution import Settings
 from mucs.canonical import digest
 from mucs.evidence.edges import as_published, item_edges
-from mucs.evidence.layout import NOISE_BANK, calibration_of
+from mucs.evidence.layout import NOISE_BANK, old_calibration
+from mucs.evidence.log import Log, object_name
 from mucs.evidence.outcome import outcome as outcome_of
 from mucs.evidence.record import devices
 from mucs.evidence.replay import Replay, Replayed, changes, compare_item
 from mucs.files import file_sha256
 from mucs.images import ImageSet
-from mucs.ledger import Ledger
 from mucs.ledger.names import run_called
 from tasks import s3
 from tasks.attribute import attribute, units
 from tasks.collect import Outcome, collect
 from tasks.device import choose_device, cores
+from tasks.ledgers import open_log, reading
 from tasks.plan import Plan, code_version
 from tasks.prepare import NAMES, opened
 from tasks.prepared import loaded
@@ -33,7 +35,7 @@ from tasks.pull import Altered, Pulled, pull
 from tasks.stage_edges import edge_ends
 from tasks.unit import different
 
-log = logging.getLogger("mucs.replay")
+log_of_replay = logging.getLogger("mucs.replay")
 
 
 class Gone(Exception):
@@ -41,7 +43,7 @@ class Gone(Exception):
 
 
 def replay(
-    ledger: Path,
+    ledger: str | Path,
     name: str,
     cache: Path,
     sample: int | None = None,
@@ -52,7 +54,7 @@ def replay(
     """Pull a run's inputs by digest and compute it again; nothing that was kept of the first time is used.
 
     Args:
-        ledger: the file of one that has the run.
+        ledger: one that has the run, and follows its log.
         name: the start of the run's SHA-256.
         cache: where pulled inputs are kept.
         sample: how many generated items, which the seed chooses; None for all.
@@ -63,33 +65,33 @@ def replay(
     Raises:
         InputError: if there is not one such run, or S3, the registry or the device cannot be used.
     """
-    run = find_run(ledger, name)
+    run, log = find_run(ledger, name)
     settings, count = read_settings(run["record"]), len(run["record"]["generated"])
     try:
         pulled = pull_inputs(run["record"], registry, cache)
-        check_bank(run)
+        check_bank(run, log)
         rows = choose(run, opened(pulled["batch"], NAMES["batch"]), sample, seed)
         with tempfile.TemporaryDirectory() as folder:
-            outcome = attribute_again(run, pulled, rows, settings, device, Path(folder))
+            outcome = attribute_again(run, log, pulled, rows, settings, device, Path(folder))
             items, devices_now = compare_all(run, ledger, outcome)
     except (Gone, Altered) as error:
         return Replay(run["sha256"], count, (), str(error).removesuffix("."), ())
     return Replay(run["sha256"], count, notes(run["record"], devices_now), None, items)
 
 
-def find_run(ledger: Path, name: str) -> dict[str, Any]:
-    """A run as `Ledger.run` gives it.
+def find_run(ledger: str | Path, name: str) -> tuple[dict[str, Any], Log]:
+    """A run as `Ledger.run` gives it, and its log.
 
     Raises:
         InputError: As `run_called` does, or if its record was changed.
     """
-    with Ledger.open(ledger) as opened:
-        run = opened.run(run_called(opened.connection, name))
+    with reading(ledger) as opened:
+        run, log = opened.run(run_called(opened.connection, name)), open_log(opened.follows)
     if digest(run["record"]) != run["sha256"]:
         raise InputError(
             f"The record of run {name[:12]} was changed in the ledger; see what else was with `mucs verify`."
         )
-    return run
+    return run, log
 
 
 def read_settings(record: dict[str, Any]) -> Settings:
@@ -121,23 +123,34 @@ def pull_inputs(record: dict[str, Any], registry: str | None, cache: Path) -> di
     return inputs
 
 
-def fetch_calibration(run: dict[str, Any], folder: Path) -> Path | None:
-    """The calibration that a run used, from S3; Gone if it is not there as it was."""
-    url = calibration_of(run)
-    if url is None:
+def fetch_calibration(run: dict[str, Any], log: Log, folder: Path) -> Path | None:
+    """The calibration that a run used, from its log, or from S3 if it is of before there was one; Gone if it is not there as it was."""
+    used = run["record"]["calibration"]
+    if used is None:
         return None
     place = folder / "calibration.safetensors"
-    there = s3.save(s3.client(), *s3.split_url(url), place)
-    if not there or file_sha256(place) != run["record"]["calibration"]["sha256"]:
-        raise Gone(f"the calibration {url} is gone or altered")
+    if run["location"] is None:
+        where, there = object_name(used["sha256"]), log.store.fetch(object_name(used["sha256"]), place)
+    else:
+        where = old_calibration(run["location"], run["record"]) or ""
+        there = s3.save(s3.client(), *s3.split_url(where), place)
+    if not there or file_sha256(place) != used["sha256"]:
+        raise Gone(f"the calibration {where} is gone or altered")
     return place
 
 
-def check_bank(run: dict[str, Any]) -> None:
+def check_bank(run: dict[str, Any], log: Log) -> None:
     """Gone if the published noise bank is not the one that the run recorded."""
-    url = f"{run['location']}/{NOISE_BANK}"
-    if s3.sha256(*s3.split_url(url)) != run["record"]["noise_bank"]:
-        raise Gone(f"the noise bank {url} is gone or altered")
+    expected = run["record"]["noise_bank"]
+    if run["location"] is None:
+        where = object_name(expected)
+        body = log.store.get(where)
+        found = None if body is None else hashlib.sha256(body).hexdigest()
+    else:
+        where = f"{run['location']}/{NOISE_BANK}"
+        found = s3.sha256(*s3.split_url(where))
+    if found != expected:
+        raise Gone(f"the noise bank {where} is gone or altered")
 
 
 def choose(run: dict[str, Any], batch: ImageSet, sample: int | None, seed: int) -> list[int]:
@@ -149,7 +162,13 @@ def choose(run: dict[str, Any], batch: ImageSet, sample: int | None, seed: int) 
 
 
 def attribute_again(
-    run: dict[str, Any], pulled: dict[str, Pulled], rows: list[int], settings: Settings, device: str, folder: Path
+    run: dict[str, Any],
+    log: Log,
+    pulled: dict[str, Pulled],
+    rows: list[int],
+    settings: Settings,
+    device: str,
+    folder: Path,
 ) -> Outcome:
     """What comes out for some of a run's items; Gone if the calibration or the noise bank is not the run's."""
     plan = Plan(
@@ -163,14 +182,14 @@ def attribute_again(
         cache=folder,
         work=str(folder / "work"),
     )
-    calibration = fetch_calibration(run, folder)
+    calibration = fetch_calibration(run, log, folder)
     if loaded(plan).bank.digest != run["record"]["noise_bank"]:
         raise Gone("the noise bank that these settings draw is not the one that the run recorded")
     asked = units(plan, rows)
     once = different(asked)
     with ThreadPoolExecutor(cores() if choose_device(device) == "cpu" else 1) as pool:
         for k, came in enumerate(pool.map(lambda unit: attribute.fn(plan, unit), once), start=1):
-            log.info("replay    %d of %d: %s, %s", k, len(once), once[k - 1].name, came)
+            log_of_replay.info("replay    %d of %d: %s, %s", k, len(once), once[k - 1].name, came)
     return collect.fn(plan, asked, calibration)
 
 
@@ -188,14 +207,15 @@ def notes(record: dict[str, Any], devices_now: Mapping[str, Mapping[str, Any]]) 
 
 
 def compare_all(
-    run: dict[str, Any], ledger: Path, outcome: Outcome
+    run: dict[str, Any], ledger: str | Path, outcome: Outcome
 ) -> tuple[tuple[Replayed, ...], dict[str, Mapping[str, Any]]]:
     """Each item's numbers as they would be published, against those in the ledger, and its device now; one item's are held at a time."""
-    ends = edge_ends(outcome.plan.images("training"))
+    images = outcome.plan.images("training")
     recorded = {item["row_sha256"]: item for item in run["record"]["results"]["attributions"]}
     compared: list[Replayed] = []
     device_of: dict[str, Mapping[str, Any]] = {}
-    with Ledger.open(ledger) as held:
+    with reading(ledger) as held:
+        ends = edge_ends(images, held.members(run["sha256"], images.rows.select(["id", "sha256"])))
         for row, item in zip(outcome.rows, outcome.measured(), strict=True):
             row_sha256 = digest(row)
             generated = {"row_sha256": row_sha256, "id": row["id"], "sha256": row["sha256"]}

@@ -15,8 +15,8 @@ from mucs.evidence.reading import raw_digests
 from mucs.files import replacing
 from mucs.images import ImageSet
 from mucs.images.thumbnail import thumbnail
-from mucs.ledger import Ledger
 from mucs.report import audit_page
+from tasks.ledgers import reading
 from tasks.prepare import opened
 from tasks.pull import Pulled
 
@@ -43,11 +43,11 @@ def page_path(folder: Path, run: str) -> Path:
 
 
 @task(task_run_name="report", cache_policy=NO_CACHE)
-def report(ledger: Path, sha256: str, training: Pulled, batch: Pulled, folder: Path) -> Path:
+def report(ledger: str | Path, sha256: str, training: Pulled, batch: Pulled, folder: Path) -> Path:
     """Write the page of a loaded run, and a table and a link as Prefect artifacts; gives the page's path.
 
     Args:
-        ledger: the file of one that has the run.
+        ledger: one that has the run.
         sha256: the run's.
         training: the folder with the pictures of its training set.
         batch: the one with those of its generated items.
@@ -55,7 +55,7 @@ def report(ledger: Path, sha256: str, training: Pulled, batch: Pulled, folder: P
     """
     path = page_path(folder, sha256)
     shown = (pictures(opened(training, "training set")), pictures(opened(batch, "generated batch")))
-    with Ledger.open(ledger) as held, replacing(path) as part, part.open("w") as f:
+    with reading(ledger) as held, replacing(path) as part, part.open("w") as f:
         shares = held.ask("shares", run=sha256, top=COUNTED)
         f.writelines(audit_page(held, sha256, shares, COUNTED, *shown))
     table = [

@@ -17,11 +17,12 @@ from tasks.collect import Outcome
 
 
 @task(task_run_name="stage edges", cache_policy=NO_CACHE)
-def stage_edges(outcome: Outcome) -> tuple[Path, list[dict[str, Any]], list[str]]:
+def stage_edges(outcome: Outcome, rows: pa.Table) -> tuple[Path, list[dict[str, Any]], list[str]]:
     """Write the run's edge file.
 
     Args:
         outcome: What was computed, and where it is.
+        rows: The training items' rows, as `rows_and_holders` gives them.
 
     Returns:
         The file, what the run record says of each item, and the operations that torch had no deterministic form of.
@@ -35,10 +36,14 @@ def stage_edges(outcome: Outcome) -> tuple[Path, list[dict[str, Any]], list[str]
 
     name = digest([outcome.calibration, [unit.address for unit in outcome.units]])[:16]
     place = outcome.bank.with_name(f"edges-{name}.parquet")
-    return place, stage_items(items(), edge_ends(outcome.plan.images("training")), place), sorted(operations)
+    return (
+        place,
+        stage_items(items(), edge_ends(outcome.plan.images("training"), rows["row_sha256"]), place),
+        sorted(operations),
+    )
 
 
-def edge_ends(images: ImageSet) -> pa.Table:
+def edge_ends(images: ImageSet, row_sha256: pa.ChunkedArray | pa.Array) -> pa.Table:
     """What edges say of training items: `row_sha256`, `id` and `sha256`, each in one piece, which the edges of all items share."""
-    columns = {"row_sha256": images.row_sha256, **{name: images.rows[name] for name in ("id", "sha256")}}
+    columns = {"row_sha256": row_sha256, **{name: images.rows[name] for name in ("id", "sha256")}}
     return pa.table(columns).combine_chunks()

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mucs.canonical import digest
-from mucs.evidence.layout import run_url
 from mucs.evidence.record import Failed, artifact, run_record
 from mucs.ledger import Run
 from tasks.collect import Outcome
@@ -25,9 +24,9 @@ def stage_run(
     attributions: Sequence[Mapping[str, Any]],
     nondeterministic: Sequence[str],
     outcome: Outcome,
+    rows: pa.Table,
     registry: str,
     validations: Sequence[Validation],
-    results: str,
     failed: Sequence[Failed] = (),
 ) -> Run:
     """The run, with all that the ledger loads.
@@ -37,9 +36,9 @@ def stage_run(
         attributions: What the record says of each item.
         nondeterministic: Operations on their way that torch had no deterministic form of.
         outcome: What was computed.
+        rows: The training items' rows, as `rows_and_holders` gives them.
         registry: Where the inputs come from.
         validations: Results of the gates.
-        results: The `s3://bucket/prefix` that evidence goes to.
         failed: Generated items that could not be attributed.
     """
     plan = outcome.plan
@@ -73,11 +72,12 @@ def stage_run(
             *(_artifact(kind, each) for kind, each in inputs.items() if each),
             *(artifact(kind, path) for kind, path in files.items() if path),
         ],
-        training=plan.images("training").canonical_rows,
+        training=rows,
         generated=plan.images("batch").canonical_rows.take([unit.row for unit in outcome.units]),
         edges=edges,
         validations=validations,
-        location=run_url(results, digest(record)),
+        noise_bank=outcome.bank,
+        calibration=outcome.calibration_file,
     )
 
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import click
 
-from flows.cli import evaluate, evidence, jobs, questions, records, royalties
+from flows.cli import evaluate, evidence, jobs, log, questions, records, royalties
 from mucs import InputError, __version__
 from mucs.text import first_line, for_terminal
 
@@ -40,8 +40,9 @@ def cli() -> None:
 for command in (
     *(jobs.demo, jobs.audit, jobs.calibrate, evaluate.evaluate),
     *(questions.why, questions.used, questions.questions, questions.ask, questions.sql),
-    *(records.rights, records.derive, records.withdraw),
+    *(records.rights, records.derive, records.withdraw, records.forget),
     *(royalties.royalties, royalties.dispute),
+    *(log.head, log.sync, log.rebuild),
     *(evidence.prove, evidence.verify, evidence.replay, evidence.keygen, evidence.serve),
 ):
     cli.add_command(command)
@@ -149,9 +150,7 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         return 1, str(error)
     duckdb = sys.modules.get("duckdb")
     if duckdb is not None and isinstance(error, duckdb.Error):
-        said = (
-            f"The ledger cannot be read ({first_line(error)}); check it with `mucs verify`, or restore it from a copy."
-        )
+        said = f"The ledger cannot be read ({first_line(error)}); check it with `mucs verify`, or make it anew with `mucs rebuild`."
         return 2, said
     return None
 

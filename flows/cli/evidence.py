@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from flows.cli.jobs import quiet_loggers, quiet_tools
-from flows.cli.shared import JSON, LEDGER, PLACE, Whole, print_json
+from flows.cli.shared import JSON, LEDGER, LOG, PLACE, Whole, print_json, reading
 from mucs import InputError
 from mucs.files import read_at_most
 from mucs.parse import load_json
@@ -34,13 +34,12 @@ MOST_BYTES = 100_000_000  # of a proof or an envelope
     help="The proof's file.",
 )
 @LEDGER
-def prove(generated: str, training: str, output: Path, ledger: Path) -> None:
+def prove(generated: str, training: str, output: Path, ledger: str) -> None:
     """Write a proof that this training item is behind this generated one, to show without the rest of the run."""
     from mucs.files import replacing
-    from mucs.ledger import Ledger
     from mucs.ledger import prove as make
 
-    with Ledger.open(ledger) as opened:
+    with reading(ledger) as opened:
         proof = make(opened, generated, training)
     try:
         with replacing(output) as partial:
@@ -104,20 +103,30 @@ def verify_envelope(path: Path, key: Path, as_json: bool) -> None:
 
 @click.command()
 @LEDGER
-@click.option("--head", help="A head that you remember; it must still be an entry of the chain.")
-@click.option("--published", is_flag=True, help="Read what the runs published, and their inputs, from S3 as well.")
+@LOG
 @click.option(
-    "--registry", help="With --published: where the registry is now, if it is no longer where the runs' records say."
+    "--head",
+    metavar="HEAD",
+    help="A head that you remember, or the file of a signed one, which must still be in the log.",
 )
-@click.option("--proof", type=PLACE, help="Check this file, without a ledger.")
-@click.option("--root", help="The Merkle root that the run published, as results.edges_root of its run.json.")
+@click.option("--timestamp", type=PLACE, help="A time stamp, which must be of an entry that is still in the log.")
+@click.option("--authority", type=PLACE, help="With --timestamp: the root certificate of who stamped, in PEM.")
+@click.option("--inputs", is_flag=True, help="Pull what the runs took as input from their registries as well.")
+@click.option(
+    "--registry", help="With --inputs: where the registry is now, if it is no longer where the runs' records say."
+)
+@click.option("--proof", type=PLACE, help="Check this file, without a log.")
+@click.option("--root", help="The Merkle root that the run published, as results.edges_root of its record.")
 @click.option("--envelope", type=PLACE, help="Check this signed statement, and the files beside it, alone.")
-@click.option("--key", type=PLACE, help="The public key: of --envelope, or of every run with --published.")
+@click.option("--key", type=PLACE, help="The public key: of --envelope or of a signed --head; alone, of every run.")
 @JSON
 def verify(
-    ledger: Path,
+    ledger: str,
+    log: str | None,
     head: str | None,
-    published: bool,
+    timestamp: Path | None,
+    authority: Path | None,
+    inputs: bool,
     registry: str | None,
     proof: Path | None,
     root: str | None,
@@ -125,52 +134,86 @@ def verify(
     key: Path | None,
     as_json: bool,
 ) -> None:
-    """Recompute the ledger's chain and everything that it commits to; exit status 1 at the first thing that does not hold.
+    """Hold the log to itself, and the ledger to the log; exit status 1 at the first thing that does not hold.
 
-    Or check a proof (--proof and --root) or a signed statement (--envelope and --key), which need no ledger.
+    With --log and no ledger, the log alone. Or check a proof (--proof and --root) or a signed statement (--envelope and --key), which
+    need neither.
     """
     if (proof is None) != (root is None):
         raise InputError("A proof is checked against a published root; give both --proof and --root.")
-    if (envelope is None) != (key is None) and not published:
-        raise InputError("A signature is checked with a public key; give --key, and --envelope or --published.")
-    if registry is not None and not published:
-        raise InputError("--registry says where inputs are read from; give it with --published.")
-    if [envelope, proof, head or published or None].count(None) < 2:
-        raise InputError("A proof, a signed statement and a ledger are checked one at a time; give one of them.")
+    if envelope is not None and key is None:
+        raise InputError("A signature is checked with a public key; give --key.")
+    if registry is not None and not inputs:
+        raise InputError("--registry says where inputs are read from; give it with --inputs.")
+    if (timestamp is None) != (authority is None):
+        raise InputError(
+            "A time stamp is checked with its authority's certificate; give both --timestamp and --authority."
+        )
+    if [envelope, proof, (True if inputs or timestamp else head)].count(None) < 2:
+        raise InputError("A proof, a signed statement and a log are checked one at a time; give one of them.")
     if proof is not None and root is not None:
         return verify_proof(proof, root, as_json)
     if envelope is not None and key is not None:
         return verify_envelope(envelope, key, as_json)
     quiet_tools()
-    from mucs.ledger import Altered, Ledger, first_fault
-    from mucs.ledger.verify import later_than
+    from mucs.evidence.signing import read_head
+    from mucs.evidence.timestamp import read_stamp, stamp_fault, stamped_entry
+    from mucs.ledger import Altered
+    from mucs.ledger.lake import Lake
+    from mucs.ledger.verify import Verified, verify, verify_log
+    from tasks.ledgers import credentials, followed_by_any, open_log
+    from tasks.ledgers import reading as open_ledger
 
-    entries = []
+    remembered = None if head is None else read_head(head, key)
+    of_runs = None if remembered != head else key  # a signed head says who must have signed it, not who signed runs
+    stamp = read_stamp(timestamp) if timestamp else None
+    unsigned = stamp_fault(stamp, authority) if stamp and authority else None
+    stamped = None
+    alone = log is not None and not Lake.at(ledger).exists()
+    held_to = open_log(log or followed_by_any(ledger))
     try:
-        with Ledger.open(ledger) as opened:
-            fault = first_fault(opened, head)
-            if fault is None and published:
-                from tasks.verify import published_fault
+        if unsigned:
+            done = Verified(unsigned)
+        elif alone:
+            done = verify_log(held_to, remembered, of_runs)
+        else:
+            with open_ledger(ledger) as opened:
+                done = verify(opened, held_to, remembered, of_runs, credentials(ledger))
+        if done.fault is None and stamp:
+            stamped = stamped_entry(held_to, stamp)
+            if stamped is None:
+                fault = (
+                    f"the log of {done.position} entries has none that was stamped in {timestamp}: entries were removed"
+                    " from its end, or it is another log"
+                )
+                done = dataclasses.replace(done, fault=fault)
+        if done.fault is None and inputs:
+            from tasks.verify import input_fault
 
-                quiet_loggers()
-                fault = published_fault(opened, key, registry)
-            if fault is None:
-                entries = opened.entries()
+            quiet_loggers()
+            done = dataclasses.replace(done, fault=input_fault(held_to, registry))
     except Altered as error:
-        fault = str(error).removesuffix(".")
-    found = {"holds": fault is None, "fault": fault, "entries": len(entries) or None}
-    found["head"] = entries[-1].sha256 if entries else None
-    later = later_than(entries, head) if head and entries else 0
+        done = Verified(str(error).removesuffix("."))
     if as_json:
-        print_json(found | ({"since_head": later} if head else {}))
-    else:
-        since = f", {later} of them after the remembered head" if later else ""
-        click.echo(
-            f"It does not hold: {fault}."
-            if fault
-            else f"It holds: {len(entries)} entries{since}, head {found['head'] or 'none'}."
+        at = {"position": stamped.position, "at": stamp.at.isoformat()} if stamp and stamped else None
+        print_json(
+            {"holds": done.fault is None, "log": held_to.place, "ledger": None if alone else ledger}
+            | dataclasses.asdict(done)
+            | ({"stamped": at} if stamp else {})
         )
-    if fault:
+    elif done.fault:
+        click.echo(f"It does not hold: {done.fault}.")
+    else:
+        what = "The log" if alone else "The log and the ledger"
+        click.echo(f"It holds: {what.lower()}, {done.position} entries, head {done.head if done.position else 'none'}.")
+        if stamp and stamped:
+            click.echo(
+                f"  entry {stamped.position} of {stamped.said['at'][:19]} UTC, and all before it, were there at"
+                f" {stamp.at.isoformat()[:19]} UTC, when it was stamped"
+            )
+        for table, sha256 in (done.digests or {}).items():
+            click.echo(f"  {table:16}{sha256}")
+    if done.fault:
         sys.exit(1)
 
 
@@ -193,7 +236,7 @@ def keygen(key: Path) -> None:
 @LEDGER
 @JSON
 def replay(
-    run: str, sample: int | None, seed: int, device: str, registry: str | None, ledger: Path, as_json: bool
+    run: str, sample: int | None, seed: int, device: str, registry: str | None, ledger: str, as_json: bool
 ) -> None:
     """Compute a run (by the start of its SHA-256) again from its inputs; exit status 1 if it comes out different.
 
@@ -239,7 +282,7 @@ def replay(
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def serve(folder: Path, command: tuple[str, ...]) -> None:
-    """Start the demo's S3 server and run a command with it, such as `mucs serve mucs verify --published`.
+    """Start the demo's S3 server and run a command with it, such as `mucs serve mucs verify --inputs`.
 
     Without a command it prints what to set, and serves until it is stopped. Exit status: the command's.
     """
@@ -248,7 +291,7 @@ def serve(folder: Path, command: tuple[str, ...]) -> None:
     if not (folder / "s3").is_dir():
         raise InputError(f"{folder} holds no demo; run `mucs demo` first, or give the --folder of one.")
     with s3_server(folder / "s3") as server:
-        settings = server.environment | {"MUCS_LEDGER": str((folder / "ledger.duckdb").resolve())}
+        settings = server.environment | {"MUCS_LEDGER": str((folder / "ledger").resolve())}
         path = f"{os.environ.get('PATH', '')}{os.pathsep}{Path(sys.executable).parent}"
         if command:
             try:

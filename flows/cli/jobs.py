@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from flows.cli.bars import bars
-from flows.cli.shared import JSON, LEDGER, PLACE, Number, Whole, print_json
+from flows.cli.shared import JSON, LEDGER, LOG, PLACE, Number, Whole, print_json
 from flows.engine import Engine
 from flows.prefect_server import prefect_server
 from mucs import InputError
@@ -102,7 +102,7 @@ def demo(folder: Path) -> None:
         done = run_demo(folder)
     statement = sample_statement(folder).page
     page = done.report or max((folder / "reports").glob("*.html"), key=lambda p: p.stat().st_mtime, default=None)
-    ledger = folder / "ledger.duckdb"
+    ledger = folder / "ledger"
     click.echo(
         f"\nThe page:      {page}\nThe statement: {statement}\nThe ledger:    {ledger}"
         f"\n\nAsk it:        mucs why 0000 --ledger {ledger}"
@@ -138,7 +138,7 @@ INPUTS = [
     click.option("--checkpoint", default="checkpoint", show_default=True, help="Its folder in the registry."),
     click.option("--train", "training_set", default="train", show_default=True, help="The training set's folder."),
     click.option("--held-out", default="held_out", show_default=True, help="The held-out set's folder; '' for none."),
-    click.option("--results", required=True, help="s3://bucket/prefix for the evidence."),
+    LOG,
     click.option(
         "--licence",
         "licences",
@@ -168,7 +168,7 @@ INPUTS = [
         "--work",
         metavar="PLACE",
         help="Where results of items are kept until the run is published, a folder or s3://bucket/prefix."
-        " Without it, in the cache, or beside the results for a Ray cluster.",
+        " Without it, in the cache, or beside the log for a Ray cluster.",
     ),
 ]
 
@@ -187,10 +187,26 @@ def job(
     Raises:
         InputError: For an engine that cannot be used.
     """
+    if not parameters["log"]:
+        parameters["log"] = of_ledger(parameters.get("ledger"))
     engine = Engine(ray, processes, workers, gpus)
     engine.check()
     parameters["held_out"] = parameters["held_out"] or None
     return parameters | {"licences": list(licences), "settings": read_settings(assignments), "engine": engine}
+
+
+def of_ledger(ledger: str | None) -> str:
+    """The log that a ledger follows.
+
+    Raises:
+        InputError: If there is no ledger, and so no log.
+    """
+    from mucs.ledger.lake import Lake
+    from tasks.ledgers import followed
+
+    if ledger is None or not Lake.at(ledger).exists():
+        raise InputError("There is no log yet for the evidence; give a folder or s3://bucket/prefix as --log.")
+    return followed(ledger)
 
 
 @click.command()
@@ -213,6 +229,9 @@ def job(
     default=Path("reports"),
     show_default=True,
     help="Folder for the page.",
+)
+@click.option(
+    "--again-if-older", is_flag=True, help="Attribute again what runs of another version of the method attributed."
 )
 @click.option("--estimate", is_flag=True, help="Say what it will take, from a trial of some seconds, and keep nothing.")
 @LEDGER
@@ -290,7 +309,7 @@ def in_words(seconds: float) -> str:
 def calibrate(as_json: bool, **options: Any) -> None:
     """Measure what the training items score for images that they have nothing to do with.
 
-    Audits with the same inputs and settings find it under the results, and compare every edge with it.
+    Audits with the same inputs and settings find it in the log, and compare every edge with it.
     """
     quiet_tools()
     parameters = job(**options)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from flows.cli.shared import AS_OF, JSON, LEDGER, Number, Whole, print_json, print_table
+from flows.cli.shared import AS_OF, JSON, LEDGER, Number, Whole, print_json, print_table, reading
 from mucs import InputError
 
 RUNS = {
@@ -23,11 +22,9 @@ RUNS = {
 @AS_OF
 @LEDGER
 @JSON
-def why(generated: str, top: int, as_of: str, ledger: Path, as_json: bool) -> None:
+def why(generated: str, top: int, as_of: str, ledger: str, as_json: bool) -> None:
     """What is behind this generated item (its id, or the start of its SHA-256)?"""
-    from mucs.ledger import Ledger
-
-    with Ledger.open(ledger) as opened:
+    with reading(ledger) as opened:
         rows = opened.ask("why", generated=generated, top=top, as_of=as_of)
     if not rows:
         raise InputError(
@@ -59,11 +56,9 @@ def why(generated: str, top: int, as_of: str, ledger: Path, as_json: bool) -> No
 @AS_OF
 @LEDGER
 @JSON
-def used(training: str, top: int, as_of: str, ledger: Path, as_json: bool) -> None:
+def used(training: str, top: int, as_of: str, ledger: str, as_json: bool) -> None:
     """What is this training item behind (its id, or the start of its SHA-256)?"""
-    from mucs.ledger import Ledger
-
-    with Ledger.open(ledger) as opened:
+    with reading(ledger) as opened:
         rows = opened.ask("used", training=training, top=top, as_of=as_of)
         known = rows or opened.ask("known", training=training, as_of=as_of)
     if as_json:
@@ -118,10 +113,8 @@ def questions(name: str | None, as_json: bool) -> None:
 @AS_OF
 @LEDGER
 @JSON
-def ask(name: str, parameters: tuple[str, ...], as_of: str, ledger: Path, as_json: bool) -> None:
+def ask(name: str, parameters: tuple[str, ...], as_of: str, ledger: str, as_json: bool) -> None:
     """Answer a named question; PARAMETERS are name=value words, as `mucs questions` lists them."""
-    from mucs.ledger import Ledger
-
     given = {}
     for word in parameters:
         key, equals, value = word.partition("=")
@@ -132,7 +125,7 @@ def ask(name: str, parameters: tuple[str, ...], as_of: str, ledger: Path, as_jso
         if key in given:
             raise InputError(f"The parameter {key} is there twice; give it once.")
         given[key] = value
-    with Ledger.open(ledger) as opened:
+    with reading(ledger) as opened:
         rows = opened.ask(name, **given | {"as_of": as_of})
     if as_json:
         return print_json(rows)
@@ -155,11 +148,9 @@ def ask(name: str, parameters: tuple[str, ...], as_of: str, ledger: Path, as_jso
 )
 @LEDGER
 @JSON
-def sql(query: str, most: int, timeout: float, ledger: Path, as_json: bool) -> None:
+def sql(query: str, most: int, timeout: float, ledger: str, as_json: bool) -> None:
     """Answer one SELECT over the ledger; it can neither write nor reach anything else."""
-    from mucs.ledger import Ledger
-
-    with Ledger.open(ledger) as opened:
+    with reading(ledger) as opened:
         rows = opened.select(query, most + 1, timeout)
     if len(rows) > most:
         click.echo(

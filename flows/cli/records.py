@@ -1,4 +1,4 @@
-"""Commands that tell the ledger what it cannot measure: rights, descent, withdrawals."""
+"""Commands that say what cannot be measured: rights, descent, withdrawals."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from pathlib import Path
 
 import click
 
-from flows.cli.shared import LEDGER, PLACE
+from flows.cli.shared import LEDGER, LOG, PLACE
 
 
 @click.command()
 @click.argument("file", type=PLACE)
 @LEDGER
-def rights(file: Path, ledger: Path) -> None:
+@LOG
+def rights(file: Path, ledger: str, log: str | None) -> None:
     """Record who granted what for which image over which days.
 
     FILE is a CSV with the columns item, rights_holder, licence, standing, uses, valid_from, valid_to.
     """
-    from mucs.ledger import Ledger
-    from mucs.ledger.rights import read_rights, record_rights
+    from mucs.ledger.rights import read_rights, say_rights
+    from tasks.ledgers import writing
 
-    Ledger.open(ledger).connection.close()
-    with Ledger.open(ledger, read_only=False) as opened:
+    with writing(ledger, log) as opened:
+        opened.sync()
         found = read_rights(opened, file)
-        new = record_rights(opened, found)
+        new = say_rights(opened, found)
     click.echo(
         f"Recorded {len(found)} rights." if new else "Nothing to do: these are the rights that were recorded last."
     )
@@ -33,29 +34,50 @@ def rights(file: Path, ledger: Path) -> None:
 @click.argument("child")
 @click.argument("parent")
 @LEDGER
-def derive(child: str, parent: str, ledger: Path) -> None:
+@LOG
+def derive(child: str, parent: str, ledger: str, log: str | None) -> None:
     """Record that one checkpoint or data set (CHILD) was made from another (PARENT), each by its SHA-256."""
-    from mucs.ledger import Ledger
-    from mucs.ledger.rights import artifact, record_derivation
+    from mucs.ledger.rights import artifact, say_derivation
+    from tasks.ledgers import writing
 
-    Ledger.open(ledger).connection.close()
-    with Ledger.open(ledger, read_only=False) as opened:
+    with writing(ledger, log) as opened:
+        opened.sync()
         ends = artifact(opened, child), artifact(opened, parent)
-        new = record_derivation(opened, *ends)
+        new = say_derivation(opened, *ends)
     told = f"{ends[0][:16]} was made from {ends[1][:16]}"
     click.echo(f"Recorded: {told}." if new else f"Nothing to do: the ledger knows that {told}.")
+
+
+@click.command()
+@click.argument("holder")
+@LEDGER
+@LOG
+def forget(holder: str, ledger: str, log: str | None) -> None:
+    """Erase the name of a rights holder (HOLDER) beside the log, and make the ledger anew without it.
+
+    What the log commits to has a pseudonym in the name's place, and holds as before. Take the name out of the registry's manifests
+    first: the next audit would learn it again.
+    """
+    from mucs.ledger.rights import forget as erase
+    from tasks.ledgers import writing
+
+    with writing(ledger, log) as opened:
+        pseudonym = erase(opened, holder)
+    click.echo(
+        f"{holder} is erased; the ledger has {pseudonym!r} in its place. Pages and statements that were written before still name it."
+    )
 
 
 @click.command()
 @click.argument("run")
 @click.option("--reason", required=True, help="Why it must not be relied on.")
 @LEDGER
-def withdraw(run: str, reason: str, ledger: Path) -> None:
+@LOG
+def withdraw(run: str, reason: str, ledger: str, log: str | None) -> None:
     """Have a run (by the start of its SHA-256) speak no longer; the run before it speaks again, and nothing is deleted."""
-    from mucs.ledger import Ledger
-    from mucs.ledger.rights import withdraw as record
+    from mucs.ledger.rights import withdraw as say
+    from tasks.ledgers import writing
 
-    Ledger.open(ledger).connection.close()
-    with Ledger.open(ledger, read_only=False) as opened:
-        new = record(opened, run, reason)
+    with writing(ledger, log) as opened:
+        new = say(opened, run, reason)
     click.echo(f"Run {run[:16]} speaks no longer." if new else f"Nothing to do: run {run[:16]} was withdrawn before.")

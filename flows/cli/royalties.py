@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import click
 
-from flows.cli.shared import AS_OF, JSON, LEDGER, PLACE, Whole, print_json, print_table
+from flows.cli.shared import AS_OF, JSON, LEDGER, LOG, PLACE, Whole, print_json, print_table, reading
 
 SHOWN = 20  # accounts
 
@@ -32,6 +33,7 @@ SHOWN = 20  # accounts
 @click.option("--dry-run", is_flag=True, help="Show the statement without issuing it; nothing is written.")
 @AS_OF
 @LEDGER
+@LOG
 @JSON
 def royalties(
     contract: Path,
@@ -41,7 +43,8 @@ def royalties(
     key: Path | None,
     dry_run: bool,
     as_of: str,
-    ledger: Path,
+    ledger: str,
+    log: str | None,
     as_json: bool,
 ) -> None:
     """Issue the statement of a month: what each rights holder is owed, and why.
@@ -49,8 +52,10 @@ def royalties(
     The same inputs find the statement that is there. Other usage, evidence or rights make a version that supersedes it.
     """
     from mucs.royalties.export import state
+    from tasks import ledgers
 
-    done = state(contract, period, usage, ledger, out, as_of, key, dry_run)
+    opened = partial(ledgers.reading, ledger) if dry_run else partial(ledgers.writing, ledger, log)
+    done = state(contract, period, usage, opened, out, as_of, key, dry_run)
     statement, content = done.statement, done.statement.content
     issued = not (dry_run and statement.new)
     if as_json:
@@ -94,7 +99,7 @@ def royalties(
 
 @click.group()
 def dispute() -> None:
-    """Dispute a statement: open, review, then uphold with an amount or reject. Every step is an entry of the ledger."""
+    """Dispute a statement: open, review, then uphold with an amount or reject. Every step is an entry of the log."""
 
 
 @dispute.command("open")
@@ -102,24 +107,23 @@ def dispute() -> None:
 @click.argument("holder")
 @click.option("--reason", required=True, help="What is wrong.")
 @LEDGER
-def open_(statement: str, holder: str, reason: str, ledger: Path) -> None:
+@LOG
+def open_(statement: str, holder: str, reason: str, ledger: str, log: str | None) -> None:
     """Open a dispute of STATEMENT (its title, or the start of its SHA-256) by the rights holder HOLDER."""
-    from mucs.ledger import Ledger
     from mucs.royalties.dispute import open_dispute
+    from tasks.ledgers import writing
 
-    Ledger.open(ledger).connection.close()
-    with Ledger.open(ledger, read_only=False) as opened:
+    with writing(ledger, log) as opened:
         number, new = open_dispute(opened, statement, holder, reason)
     click.echo(f"Dispute {number} is open." if new else f"Nothing to do: that is dispute {number}, which is going on.")
 
 
-def move(ledger: Path, number: int, state: str, reason: str, amount: str | None = None) -> None:
+def move(ledger: str, log: str | None, number: int, state: str, reason: str, amount: str | None = None) -> None:
     """Take a dispute a step further, and say so."""
-    from mucs.ledger import Ledger
     from mucs.royalties.dispute import move_dispute
+    from tasks.ledgers import writing
 
-    Ledger.open(ledger).connection.close()
-    with Ledger.open(ledger, read_only=False) as opened:
+    with writing(ledger, log) as opened:
         move_dispute(opened, number, state, reason, amount)
     click.echo(f"Dispute {number} is {state}.")
 
@@ -128,9 +132,10 @@ def move(ledger: Path, number: int, state: str, reason: str, amount: str | None 
 @click.argument("number", type=Whole())
 @click.option("--reason", default="taken up", show_default=True, help="What is being looked at.")
 @LEDGER
-def review(number: int, reason: str, ledger: Path) -> None:
+@LOG
+def review(number: int, reason: str, ledger: str, log: str | None) -> None:
     """Take up dispute NUMBER."""
-    move(ledger, number, "under review", reason)
+    move(ledger, log, number, "under review", reason)
 
 
 @dispute.command()
@@ -138,28 +143,28 @@ def review(number: int, reason: str, ledger: Path) -> None:
 @click.option("--amount", required=True, help="What is owed besides, which the contract's next statement adds.")
 @click.option("--reason", required=True, help="Why.")
 @LEDGER
-def uphold(number: int, amount: str, reason: str, ledger: Path) -> None:
+@LOG
+def uphold(number: int, amount: str, reason: str, ledger: str, log: str | None) -> None:
     """Uphold dispute NUMBER."""
-    move(ledger, number, "upheld", reason, amount)
+    move(ledger, log, number, "upheld", reason, amount)
 
 
 @dispute.command()
 @click.argument("number", type=Whole())
 @click.option("--reason", required=True, help="Why.")
 @LEDGER
-def reject(number: int, reason: str, ledger: Path) -> None:
+@LOG
+def reject(number: int, reason: str, ledger: str, log: str | None) -> None:
     """Reject dispute NUMBER."""
-    move(ledger, number, "rejected", reason)
+    move(ledger, log, number, "rejected", reason)
 
 
 @dispute.command("list")
 @LEDGER
 @JSON
-def list_(ledger: Path, as_json: bool) -> None:
+def list_(ledger: str, as_json: bool) -> None:
     """List the disputes as they stand."""
-    from mucs.ledger import Ledger
-
-    with Ledger.open(ledger) as opened:
+    with reading(ledger) as opened:
         rows = opened.rows("SELECT * FROM disputes ORDER BY dispute")
     if as_json:
         return print_json(rows)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mucs.text import for_terminal, unfit
 from mucs.written import read_number, read_whole
+
+if TYPE_CHECKING:
+    from mucs.ledger import Ledger
 
 
 class Place(click.Path):
@@ -59,11 +63,18 @@ def written(
 PLACE = Place(path_type=Path)
 LEDGER = click.option(
     "--ledger",
-    type=PLACE,
+    type=Place(path_type=str),
     envvar="MUCS_LEDGER",
-    default=Path("mucs.duckdb"),
+    default="mucs.ledger",
     show_default=True,
-    help="The ledger file.",
+    help="The ledger: a folder, or ducklake:postgres:dbname=….",
+)
+LOG = click.option(
+    "--log",
+    type=Place(path_type=str),
+    metavar="PLACE",
+    envvar="MUCS_LOG",
+    help="The log, a folder or s3://bucket/prefix; without it, the one that the ledger follows.",
 )
 AS_OF = click.option(
     "--as-of",
@@ -73,6 +84,17 @@ AS_OF = click.option(
 )
 DIGEST = re.compile("[0-9a-f]{12,16}")  # the start of a SHA-256
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+
+
+@contextlib.contextmanager
+def reading(ledger: str) -> Iterator[Ledger]:
+    """A ledger to ask; says in a line if its log has more."""
+    from tasks import ledgers
+
+    with ledgers.reading(ledger) as opened:
+        if ledgers.is_behind(opened):
+            click.echo("mucs: The log has entries that this ledger has not; `mucs sync` brings them.", err=True)
+        yield opened
 
 
 def print_json(value: Any) -> None:

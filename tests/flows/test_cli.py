@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import click
-import duckdb
 import numpy as np
 import pytest
 import torch
@@ -18,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from mucs.attribution import Settings
 from tasks.pull import file_digests
 from tests.conftest import read_rows, write_manifest
-from tests.flows.test_audit import run_audit, words
+from tests.flows.test_audit import asked, evidence, run_audit, words
+from tests.mucs.ledger.test_ledger import attached
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -35,7 +35,7 @@ def cache(tmp_path_factory):
 def ledger(registry, prefect_server, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("cli")
     run_audit(registry, folder, "cli")
-    return folder / "ledger.duckdb"
+    return folder / "ledger"
 
 
 def refused(answer: tuple[int, str, str]) -> str:
@@ -68,9 +68,9 @@ def test_sql_and_verify(mucs, ledger, monkeypatch):
 
 
 def test_a_changed_score_fails_verification_with_status_1(mucs, ledger, tmp_path):
-    changed = Path(shutil.copy(ledger, tmp_path))
-    with duckdb.connect(str(changed)) as connection:
-        connection.execute("UPDATE edges SET score = 0.5 WHERE rank = 2")
+    changed = shutil.copytree(ledger, tmp_path / "changed")
+    with attached(changed) as connection:
+        connection.execute("UPDATE file.edges SET score = 0.5 WHERE rank = 2")
     status, out, _ = mucs("verify", "--ledger", changed)
     assert status == 1
     assert "edges of run" in out
@@ -134,7 +134,7 @@ def test_nothing_that_is_printed_acts_on_the_terminal(mucs, ledger):
 
 
 def test_a_missing_ledger_is_refused(mucs, tmp_path):
-    assert "There is no ledger" in refused(mucs("why", "g0", "--ledger", tmp_path / "none.duckdb"))
+    assert "There is no ledger" in refused(mucs("why", "g0", "--ledger", tmp_path / "none"))
 
 
 def spoil_tensors(folder: Path, value: float) -> None:
@@ -207,13 +207,13 @@ def spoiled_registry(registry, world, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("name", SPOILED)
 def test_a_spoiled_input_is_refused_and_the_ledger_is_untouched(mucs, spoiled_registry, ledger, name, tmp_path):
-    own = tmp_path / "ledger.duckdb"
-    shutil.copy(ledger, own)
+    own, published, entries = shutil.copytree(ledger, tmp_path / "ledger"), evidence("cli"), "SELECT * FROM entries"
     kind, _, sentence = SPOILED[name]
     assert sentence in refused(
-        mucs(*words(spoiled_registry, tmp_path, "spoiled"), f"--{kind.replace('_', '-')}", name.replace(" ", "-"))
+        mucs(*words(spoiled_registry, tmp_path, "cli"), f"--{kind.replace('_', '-')}", name.replace(" ", "-"))
     )
-    assert own.read_bytes() == ledger.read_bytes()
+    assert asked(own, entries) == asked(ledger, entries)
+    assert evidence("cli") == published
     assert not (tmp_path / "reports").exists()
 
 
@@ -223,8 +223,9 @@ def test_a_spoiled_input_is_refused_and_the_ledger_is_untouched(mucs, spoiled_re
         (["--revision", "v99"], "no revision 'v99'"),
         (["--train", "nowhere"], "no files at 'nowhere'"),
         (["--registry", "/nowhere"], "not a registry"),
-        (["--results", "s3://no-such-bucket/runs"], "no such bucket"),
-        (["--results", "elsewhere"], "not an S3 address"),
+        (["--log", "s3://no-such-bucket/log"], "no such bucket"),
+        (["--log", "gs://bucket/log"], "not an S3 address"),
+        (["--log", "/dev/null/log"], "is not a folder; give another place for the store"),
         (["--licence", "CC-BY-4.0", "--set", "learning_rate=0"], "learning rate"),
         (["--set", "learning_rat=1"], "not a setting"),
         (["--set", "max_steps=many"], "max_steps cannot be 'many'"),
@@ -240,13 +241,16 @@ def test_a_spoiled_input_is_refused_and_the_ledger_is_untouched(mucs, spoiled_re
 )
 def test_bad_options_are_refused(mucs, registry, tmp_path, monkeypatch, change, sentence):
     assert sentence in refused(mucs(*words(registry, tmp_path, "options"), *change))
-    assert not (tmp_path / "ledger.duckdb").exists()
+    assert evidence("options") == {}
+    assert not (tmp_path / "reports").exists()
+    if (tmp_path / "ledger").exists():  # which what is found out late does not keep from being made
+        assert asked(tmp_path / "ledger", "SELECT count(*) FROM entries") == [(0,)]
 
 
 def test_a_calibration_without_held_out_images_is_refused(mucs, registry):
     inputs = ["--registry", registry, "--revision", "v1", "--licence", "CC-BY-4.0", "--held-out", ""]
     assert "give the folder of a held-out set" in refused(
-        mucs("calibrate", *inputs, "--results", "s3://evidence/none", "--device", "cpu")
+        mucs("calibrate", *inputs, "--log", "s3://evidence/none", "--device", "cpu")
     )
 
 
@@ -261,24 +265,23 @@ def test_a_calibration_without_held_out_images_is_refused(mucs, registry):
 def test_s3_that_does_not_answer_or_refuses(mucs, registry, tmp_path, monkeypatch, variable, value, sentence):
     monkeypatch.setenv(variable, value)
     assert sentence in refused(mucs(*words(registry, tmp_path, "s3")))
-    assert not (tmp_path / "ledger.duckdb").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ledgers_that_cannot_be_used(mucs, registry, ledger, tmp_path):
-    command = words(registry, tmp_path, "ledgers")
-    own = tmp_path / "ledger.duckdb"
+    command, own = words(registry, tmp_path, "cli"), tmp_path / "ledger"
     own.write_text("text " * 5000)
-    assert "not a DuckDB file" in refused(mucs(*command))
-    shutil.copy(ledger, own)
-    with duckdb.connect(str(own)) as connection:
-        connection.execute("UPDATE ledger SET schema_version = 1")
-    assert "schema 1" in refused(mucs(*command))
-    holder = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
-    pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", holder, own], stdin=pipe, stdout=pipe, text=True) as other:
-        assert other.stdout.readline() == "held\n"
-        assert "in use by a program that writes to it directly" in refused(mucs(*command))
-        other.communicate("")
+    assert f"mucs rebuild --from {own} --log FOLDER --ledger OTHER" in refused(mucs(*command))
+    own.unlink()
+    own.mkdir()
+    (own / "catalogue.sqlite").write_text("text " * 5000)
+    assert "cannot be opened as a ledger" in refused(mucs(*command))
+    shutil.rmtree(own)
+    shutil.copytree(ledger, own)
+    assert "other ends before entry 1" in refused(mucs(*words(registry, tmp_path, "other")))
+    with attached(own) as connection:
+        connection.execute("UPDATE file.ledger SET schema_version = 1")
+    assert "is of schema 1, this program's is" in refused(mucs(*command))
 
 
 def test_every_command_has_help(mucs):
@@ -312,7 +315,7 @@ def test_prefect_deployments_name_flows_with_their_parameters():
                 "properties"
             ]  # what Prefect's form of a run shows
             assert Settings.from_record({name: setting["default"] for name, setting in flat.items()}) == Settings()
-    # an audit finds the calibration of its own inputs, settings and results
+    # an audit finds the calibration of its own inputs and settings in its log
     assert calibration["parameters"].items() <= nightly["parameters"].items()
     assert nightly["schedules"][0]["cron"]
     assert monthly["schedules"][0]["cron"].split()[2] == "5"  # of each month

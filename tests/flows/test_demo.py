@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import duckdb
 import pytest
+
+from tests.flows.test_audit import asked
 
 pytestmark = pytest.mark.slow
 
@@ -34,12 +35,11 @@ def test_the_demo_finds_what_is_behind_each_image_and_then_nothing_to_do(tmp_pat
     assert first.returncode == 0, err
     assert "Traceback" not in err
     assert not answers(tmp_path)
-    with duckdb.connect(str(tmp_path / "ledger.duckdb"), read_only=True) as ledger:
-        best = {}
-        for generated, training in ledger.sql("SELECT generated, training FROM lineage WHERE rank <= 2").fetchall():
-            best.setdefault(generated, set()).add(training)
-        ((record,),) = ledger.sql("SELECT record FROM runs").fetchall()
-        assert ledger.sql("SELECT bool_and(converged) FROM attributions").fetchone() == (True,)
+    ledger, best = tmp_path / "ledger", {}
+    for generated, training in asked(ledger, "SELECT generated, training FROM lineage WHERE rank <= 2"):
+        best.setdefault(generated, set()).add(training)
+    ((record,),) = asked(ledger, "SELECT record FROM runs")
+    assert asked(ledger, "SELECT bool_and(converged) FROM attributions") == [(True,)]
     assert len(best) == 16
     results = json.loads(record)["results"]
     assert (results["controls"]["self_rank"], results["recall"]["items"]) == (1, 1)

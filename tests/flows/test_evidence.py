@@ -7,37 +7,41 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import duckdb
 import pytest
 from botocore.exceptions import ClientError
 
 from flows.calibrate import calibrate
 from mucs.attribution import Settings
+from mucs.evidence.signing import keygen
+from tasks.calibrate import publish_calibration
+from tasks.ledgers import open_log
 from tasks.plan import code_version
 from tasks.s3 import client
-from tests.flows.test_audit import SETTINGS, evidence, run_audit, words
+from tests.factories import contents
+from tests.flows.test_audit import SETTINGS, asked, evidence, run_audit, words
 from tests.flows.test_cli import refused
+from tests.mucs.ledger.test_ledger import attached
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
+NAMES = {"record", "noise_bank", "edges", "validations", "training", "generated", "calibration", "envelope"}
+
+
 @pytest.fixture(scope="module")
 def signed(registry, prefect_server, tmp_path_factory):
-    """One calibrated audit, signed, under object lock for three days: (its folder, its run, the settings)."""
-    from mucs.evidence.signing import keygen
-
+    """One calibrated audit, signed, its log under object lock for three days: (its folder, its run, the settings)."""
     client().create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
     folder = tmp_path_factory.mktemp("signed")
     keygen(folder / "key")
     settings = Settings.from_record(
         SETTINGS.record() | {"controls": True, "recall_sample": 1, "null_loss": 1}
     )  # which JSON writes as 1
-    inputs = {"registry": str(registry), "revision": "v1", "results": "s3://locked/runs", "licences": ["CC-BY-4.0"]}
+    inputs = {"registry": str(registry), "revision": "v1", "log": "s3://locked/log", "licences": ["CC-BY-4.0"]}
     calibrate(**inputs, settings=settings, device="cpu", cache=folder / "cache")
     done = run_audit(
-        *(registry, folder, ""), results="s3://locked/runs", settings=settings, key=folder / "key", retention_days=3
+        *(registry, folder, ""), log="s3://locked/log", settings=settings, key=folder / "key", retention_days=3
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUCS_CACHE", str(folder / "cache"))
@@ -46,55 +50,71 @@ def signed(registry, prefect_server, tmp_path_factory):
 
 @pytest.fixture
 def own(signed, tmp_path, registry):
-    """A copy of the ledger, and of what it published in a bucket without lock: (the ledger, its prefix)."""
+    """The same run in a log of its own, in a bucket without lock: (its ledger, its log, the run's files by name)."""
     folder, run, settings = signed
-    s3 = client()
-    for item in s3.list_objects_v2(Bucket="locked", Prefix="runs/calibrations/")["Contents"]:
-        body = s3.get_object(Bucket="locked", Key=item["Key"])["Body"].read()
-        s3.put_object(Bucket="evidence", Key=f"{tmp_path.name}/{item['Key'].removeprefix('runs/')}", Body=body)
+    log = f"s3://evidence/{tmp_path.name}"
+    (calibration,) = (folder / "cache/work/calibrations").iterdir()
+    publish_calibration.fn(calibration, log)
     done = run_audit(
         *(registry, tmp_path, tmp_path.name), settings=settings, cache=folder / "cache", key=folder / "key"
     )
     assert done.run == run
-    return tmp_path / "ledger.duckdb", f"{tmp_path.name}/{run}"
+    return tmp_path / "ledger", log, {name.split("/")[1]: body for name, body in evidence(tmp_path.name).items()}
+
+
+def keys(log: str) -> list[str]:
+    """The S3 keys of a log's entries and objects."""
+    prefix, store = log.split("/", 3)[3], open_log(log).store
+    return [f"{prefix}/{name}" for kind in ("log/", "objects/") for name in store.names(kind)]
 
 
 def test_evidence_under_object_lock_cannot_be_deleted_and_is_the_same_as_without(signed, own):
-    (_, run, _), s3 = signed, client()
-    names = {"run.json", "noise_bank.safetensors", "edges.parquet", "validations.json", "run.dsse.json"}
-    unlocked = evidence(own[1])
-    assert set(unlocked) == names
-    for name in names:
-        key = f"runs/{run}/{name}"
+    _, log, files = own
+    assert set(files) == NAMES
+    s3, until = client(), timedelta(days=3)
+    locked = keys("s3://locked/log")
+    assert len(locked) == 1 + len(NAMES)  # the entry and its objects
+    training = open_log("s3://locked/log").entry(1).body["objects"]["training"]
+    for key in locked:
         found = s3.get_object(Bucket="locked", Key=key)
-        assert found["Body"].read() == unlocked[name]
+        body = found["Body"].read()
+        of_itself = key.endswith("/000000000001.json") or key.endswith(training)  # the time, and the pseudonyms
+        assert of_itself or body in files.values()
         assert found["ObjectLockMode"] == "COMPLIANCE"
         left = found["ObjectLockRetainUntilDate"] - datetime.now(UTC)
-        assert timedelta(days=2, hours=23) < left <= timedelta(days=3)
-        with pytest.raises(ClientError, match=r"AccessDenied|WORM|locked|retention"):
-            s3.delete_object(Bucket="locked", Key=key, VersionId=found["VersionId"])
-        with pytest.raises(ClientError, match=r"AccessDenied|WORM|locked|retention"):
-            s3.delete_object(Bucket="locked", Key=key, VersionId=found["VersionId"], BypassGovernanceRetention=True)
-        assert s3.get_object(Bucket="locked", Key=key)["Body"].read() == unlocked[name]
-    version = s3.get_object(Bucket="evidence", Key=f"{own[1]}/run.json").get("VersionId")
-    s3.delete_object(Bucket="evidence", Key=f"{own[1]}/run.json", **({"VersionId": version} if version else {}))
-    assert "run.json" not in evidence(own[1])
+        assert until - timedelta(hours=1) < left <= until
+        version = {"Bucket": "locked", "Key": key, "VersionId": found["VersionId"]}
+        for more in ({}, {"BypassGovernanceRetention": True}):
+            with pytest.raises(ClientError, match=r"AccessDenied|WORM|locked|retention"):
+                s3.delete_object(**version, **more)
+        assert s3.get_object(**version)["Body"].read() == body
+    for key in keys(log):
+        there = s3.head_object(Bucket="evidence", Key=key)
+        assert "ObjectLockMode" not in there
+        s3.delete_object(
+            Bucket="evidence", Key=key, **({"VersionId": there["VersionId"]} if "VersionId" in there else {})
+        )
+    assert keys(log) == []
 
 
-def test_a_bucket_without_lock_and_keys_that_are_none_are_refused_before_any_work(mucs, registry, tmp_path):
+def test_a_bucket_without_lock_a_folder_and_keys_that_are_none_are_refused_before_any_work(mucs, registry, tmp_path):
     command = words(registry, tmp_path, "unlocked")
     assert "has no object lock" in refused(mucs(*command, "--retention-days", 3))
+    assert "cannot be kept from anybody" in refused(
+        mucs(*command, "--retention-days", 3, "--log", tmp_path / "log", "--work", tmp_path / "work")
+    )
     assert "give at least 1" in refused(mucs(*command, "--retention-days", 0))
     assert "not an Ed25519 private key" in refused(mucs(*command, "--sign", tmp_path / "none"))
-    assert not (tmp_path / "ledger.duckdb").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_signed_run_is_checked_with_its_files_and_the_public_key_alone(mucs, signed, own, tmp_path, monkeypatch):
-    folder, _, _ = signed
+    (folder, _, _), (_, _, files) = signed, own
     empty = tmp_path / "empty"
     empty.mkdir()
-    for name in ("run.dsse.json", "run.json", "edges.parquet"):
-        (empty / name).write_bytes(evidence(own[1])[name])
+    beside = {"run.dsse.json": "envelope", "run.json": "record", "edges.parquet": "edges"}
+    for name, of_log in beside.items():
+        (empty / name).write_bytes(files[of_log])
     shutil.copy(folder / "key.pub", empty)
     monkeypatch.chdir(empty)
     command = ("verify", "--envelope", "run.dsse.json", "--key", "key.pub")
@@ -115,40 +135,61 @@ def test_a_signed_run_is_checked_with_its_files_and_the_public_key_alone(mucs, s
     assert status == 1
     assert "was changed since" in out
     assert "give --key" in refused(mucs("verify", "--envelope", "run.dsse.json"))
-    assert "one at a time" in refused(mucs(*command, "--published"))
+    assert "one at a time" in refused(mucs(*command, "--inputs"))
     assert "cannot be read as JSON" in refused(mucs("verify", "--envelope", "gone", "--key", "key.pub"))
 
 
-def test_what_was_published_is_read_from_s3_and_the_first_change_is_named(mucs, signed, own, registry, monkeypatch):
+def test_the_log_is_read_from_s3_and_the_first_change_is_named(mucs, signed, own, monkeypatch):
     folder, _, _ = signed
-    ledger, prefix = own
-    command = ("verify", "--ledger", ledger, "--published", "--key", folder / "key.pub")
-    status, out, _ = mucs(*command)
-    assert (status, "It holds: " in out) == (0, True)
-    moved = shutil.copytree(registry, ledger.parent / "moved")
-    assert mucs(*command, "--registry", moved)[0] == 0
-    assert "not a registry" in refused(mucs(*command, "--registry", ledger.parent / "nowhere"))
-    assert "give it with --published" in refused(mucs("verify", "--ledger", ledger, "--registry", moved))
-    (calibration,) = (f"{ledger.parent.name}/{name}" for name in evidence(ledger.parent.name) if "calibrations" in name)
+    ledger, log, _ = own
+    monkeypatch.chdir(ledger.parent / "reports")  # where there is no ledger
+    head = json.loads(mucs("head", "--log", log, "--json")[1])["head"]
+    alone = ("verify", "--log", log, "--head", head, "--key", folder / "key.pub")
+    both = ("verify", "--ledger", ledger)
+    for command, what in ((alone, "the log"), (both, "the log and the ledger")):
+        status, out, _ = mucs(*command)
+        assert (status, f"It holds: {what}, 1 entries, head {head}" in out) == (0, True)
     s3 = client()
-    keys = [f"{prefix}/{name}" for name in evidence(prefix)] + [calibration]
-    for key in keys:
+    for key in keys(log):
+        name = key.rpartition("/")[2]
+        named = "entr" if name.endswith(".json") else name
         body = s3.get_object(Bucket="evidence", Key=key)["Body"].read()
         flipped = body[:-40] + bytes([body[-40] ^ 1]) + body[-39:]
-        s3.put_object(Bucket="evidence", Key=key, Body=flipped)
-        status, out, _ = mucs(*command)
-        assert status == 1
-        assert f"s3://evidence/{key} was" in out
-        s3.delete_object(Bucket="evidence", Key=key)
-        status, out, _ = mucs(*command)
-        assert status == 1
-        assert f"s3://evidence/{key} is gone" in out
+        for altered in (flipped, None):
+            if altered is None:
+                s3.delete_object(Bucket="evidence", Key=key)
+            else:
+                s3.put_object(Bucket="evidence", Key=key, Body=altered)
+            for command in (alone, both):
+                status, out, _ = mucs(*command)
+                assert (status, out.startswith("It does not hold: "), named in out) == (1, True, True), (key, out)
+                assert out.count("\n") == 1
         s3.put_object(Bucket="evidence", Key=key, Body=body)
-    assert mucs("keygen", ledger.parent / "other")[0] == 0
-    status, out, _ = mucs(*command[:-1], ledger.parent / "other.pub")
+    assert mucs(*alone)[0] == 0
+    keygen(ledger.parent / "other")
+    status, out, _ = mucs(*alone[:-1], ledger.parent / "other.pub")
     assert (status, "was not signed with" in out) == (1, True)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    assert "does not answer" in refused(mucs(*command))
+    assert "does not answer" in refused(mucs(*alone))
+
+
+def test_a_run_that_was_not_signed_does_not_hold_where_a_key_is_asked_for(mucs, signed, registry, tmp_path):
+    folder, _, settings = signed
+    run_audit(registry, tmp_path, "unsigned", settings=settings, cache=folder / "cache")
+    command = ("verify", "--ledger", tmp_path / "ledger")
+    assert mucs(*command)[0] == 0
+    status, out, _ = mucs(*command, "--key", folder / "key.pub")
+    assert (status, "was never signed" in out) == (1, True)
+
+
+def test_inputs_are_read_from_where_the_registry_is_now(mucs, own, registry):
+    ledger, _, _ = own
+    command = ("verify", "--ledger", ledger, "--inputs")
+    moved = shutil.copytree(registry, ledger.parent / "moved")
+    assert mucs(*command)[0] == 0
+    assert mucs(*command, "--registry", moved)[0] == 0
+    assert "not a registry" in refused(mucs(*command, "--registry", ledger.parent / "nowhere"))
+    assert "give it with --inputs" in refused(mucs("verify", "--ledger", ledger, "--registry", moved))
 
 
 @pytest.fixture
@@ -171,12 +212,12 @@ def swapped(registry):
 def test_a_swapped_image_or_checkpoint_is_found_on_s3_and_is_not_replayed(mucs, signed, swapped, tmp_path, monkeypatch):
     folder, run, _ = signed
     swapped(largest=False)
-    status, out, _ = mucs("verify", "--ledger", folder / "ledger.duckdb", "--published")
+    status, out, _ = mucs("verify", "--ledger", folder / "ledger", "--inputs")
     assert status == 1
     assert "altered" in out
     swapped(largest=True)
     monkeypatch.setenv("MUCS_CACHE", str(tmp_path))
-    status, out, _ = mucs("replay", run, "--ledger", folder / "ledger.duckdb")
+    status, out, _ = mucs("replay", run, "--ledger", folder / "ledger")
     assert status == 1
     assert "different" in out
     assert "altered" in out
@@ -184,8 +225,8 @@ def test_a_swapped_image_or_checkpoint_is_found_on_s3_and_is_not_replayed(mucs, 
 
 def test_a_replay_is_bit_identical_whole_or_in_part_and_writes_nothing(mucs, signed):
     folder, run, _ = signed
-    ledger = folder / "ledger.duckdb"
-    before = ledger.read_bytes()
+    ledger, published = folder / "ledger", keys("s3://locked/log")
+    before = contents(ledger)
     status, out, _ = mucs("replay", run[:12], "--ledger", ledger)
     assert status == 0
     assert out.splitlines()[:3] == [f"g{k}: bit-identical" for k in range(3)]
@@ -195,18 +236,21 @@ def test_a_replay_is_bit_identical_whole_or_in_part_and_writes_nothing(mucs, sig
     ]
     assert chosen[0] == chosen[1]
     assert [len(c["items"]) for c in chosen] == [1, 1]
-    assert ledger.read_bytes() == before
+    assert contents(ledger) == before
+    assert keys("s3://locked/log") == published
     assert "names no run" in refused(mucs("replay", "nothing", "--ledger", ledger))
 
 
 def test_a_replay_says_what_differs_and_where(mucs, signed, tmp_path, monkeypatch):
     folder, run, _ = signed
-    ledger = Path(shutil.copy(folder / "ledger.duckdb", tmp_path))
-    ((name,),) = duckdb.connect(str(ledger), read_only=True).sql("SELECT min(generated_id) FROM edges").fetchall()
+    ledger = shutil.copytree(folder / "ledger", tmp_path / "ledger")
+    ((name,),) = asked(ledger, "SELECT min(generated_id) FROM edges")
 
     def change(amount: float) -> None:
-        with duckdb.connect(str(ledger)) as connection:
-            connection.execute(f"UPDATE edges SET score = score + {amount} WHERE rank = 12 AND generated_id = {name}")
+        with attached(ledger) as connection:
+            connection.execute(
+                f"UPDATE file.edges SET score = score + {amount} WHERE rank = 12 AND generated_id = {name}"
+            )
 
     change(-0.0005)
     code = code_version()
@@ -233,7 +277,7 @@ def test_serve_runs_a_command_with_the_demos_s3_and_ends_with_its_status(mucs, t
     serve = [sys.executable, "-m", "flows.cli", "serve", "--folder", str(tmp_path)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     done = subprocess.run([*serve, sys.executable, "-c", code], env=clean, capture_output=True, text=True)
-    assert (done.returncode, done.stdout.strip()) == (3, str(tmp_path / "ledger.duckdb")), done.stderr
+    assert (done.returncode, done.stdout.strip()) == (3, str(tmp_path / "ledger")), done.stderr
     done = subprocess.run([*serve, "no-such-program"], env=clean, capture_output=True, text=True)
     assert done.returncode == 2
     assert "cannot be run" in done.stderr

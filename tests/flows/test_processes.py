@@ -8,14 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-import duckdb
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.audit import audit
 from flows.calibrate import calibrate
 from mucs import InputError
-from tests.flows.test_audit import words
+from tests.flows.test_audit import asked, words
 from tests.flows.test_cli import refused
 
 MARK = "MUCS_TEST_MARK"
@@ -85,8 +84,7 @@ def test_two_audits_of_one_ledger_that_start_at_once_in_a_fresh_home_both_end_we
         assert process.returncode == 0, err
         assert "Attributed 3 generated items" in out
         assert [line for line in err.splitlines() if not re.match(r" ?\d+:\d\d  ", line)] == []
-    with duckdb.connect(str(tmp_path / "ledger.duckdb"), read_only=True) as ledger:
-        assert ledger.sql("SELECT count(*) FROM runs").fetchone() == (1,)
+    assert asked(tmp_path / "ledger", "SELECT count(*) FROM runs") == [(1,)]
 
 
 @pytest.fixture
@@ -104,7 +102,7 @@ def test_what_is_wrong_is_told_before_prefect_is_asked_anything(mucs, registry, 
     inputs = [word for word in inputs if word not in ("--ledger", "--reports")]
     (tmp_path / "file").touch()
     wrong = {
-        ("--results", "s3://no-such-bucket/runs"): "no such bucket",
+        ("--log", "s3://no-such-bucket/log"): "no such bucket",
         ("--registry", "/nowhere"): "not a registry",
         ("--revision", "v99"): "no revision 'v99'",
         ("--set", "repeats=0"): "give at least 1",
@@ -115,7 +113,7 @@ def test_what_is_wrong_is_told_before_prefect_is_asked_anything(mucs, registry, 
             assert sentence in refused(mucs(*command, *change)), change
     for change, sentence in {
         ("--sign", tmp_path / "none.pem"): "none.pem",
-        ("--ledger", tmp_path / "file" / "ledger.duckdb"): "of the ledger does not exist; make it",
+        ("--ledger", tmp_path / "file" / "ledger"): "of the ledger does not exist; make it",
         ("--reports", tmp_path / "file"): "is not a folder; give another place for the reports",
     }.items():
         assert sentence in refused(mucs(*given, *change)), change
@@ -128,21 +126,22 @@ def test_what_is_wrong_is_told_before_prefect_is_asked_anything(mucs, registry, 
 
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("flow", [audit, calibrate])
-def test_the_flows_look_before_they_pull(flow, registry, tmp_path):
+def test_the_flows_look_before_they_pull(flow, registry, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     given = {"registry": str(registry), "revision": "v1", "licences": ["CC-BY-4.0"], "cache": tmp_path / "cache"}
-    for results, revision, sentence in (
-        ("s3://no-such-bucket/runs", "v1", "no such bucket"),
+    for log, revision, sentence in (
+        ("s3://no-such-bucket/log", "v1", "no such bucket"),
         ("s3://evidence/x", "v99", "no revision"),
     ):
         with pytest.raises(InputError, match=sentence):
-            flow(**given | {"results": results, "revision": revision})
-    assert not (tmp_path / "cache").exists()
+            flow(**given | {"log": log, "revision": revision})
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.heavy
 def test_places_that_cannot_be_used_and_other_encodings_are_one_sentence(tmp_path):
     (tmp_path / "file").touch()
-    command = ("audit", "--registry", "r", "--results", "s3://evidence/x", "--licence", "L")
+    command = ("audit", "--registry", "r", "--log", "s3://evidence/x", "--licence", "L")
     for words_, home, sentence in (
         (command, tmp_path / "file", "is not a folder; give another place for Prefect's files, PREFECT_HOME"),
         (("demo", "--folder", str(tmp_path / "file")), tmp_path / "home", "is not a folder; give another place"),

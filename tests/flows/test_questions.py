@@ -4,18 +4,17 @@ import json
 
 import pytest
 
-from mucs import ledger as store
 from mucs.ledger import Ledger
 from mucs.ledger.questions import names
+from tests.factories import load
 from tests.mucs.ledger.test_ledger import make_run
 
 
 @pytest.fixture
 def path(tmp_path, monkeypatch):
-    path = tmp_path / "ledger.duckdb"
+    path = tmp_path / "ledger"
     for run in (make_run(tmp_path), make_run(tmp_path, "b", scores=(0.9, 0.3, 0.1, 0.0))):
-        with Ledger.open(path, read_only=False) as ledger:
-            store.load(ledger, run)
+        load(path, run)
     monkeypatch.setenv("MUCS_LEDGER", str(path))
     return path
 

@@ -9,16 +9,15 @@ import re
 from decimal import Decimal
 from html.parser import HTMLParser
 
-import duckdb
 import pytest
 
 from flows.demo import DATA, sample_statement
 from flows.royalties import royalties
-from mucs import ledger as store
-from mucs.canonical import canonical, digest
 from mucs.evidence import signing
-from mucs.ledger import Ledger, first_fault
+from mucs.ledger import Ledger
+from mucs.ledger.lake import Lake
 from tests.conftest import read_rows
+from tests.factories import fault, load, log_of
 from tests.mucs.ledger import test_ledger
 from tests.mucs.royalties.test_statement import CONTRACT, USAGE, World
 
@@ -28,12 +27,18 @@ ROOT = DATA.parent
 @pytest.fixture
 def words(tmp_path, monkeypatch):
     """A command over a small ledger."""
-    world = World(tmp_path)
+    with World(tmp_path) as world:
+        world.load()
     (tmp_path / "contract.yaml").write_text(CONTRACT)
     (tmp_path / "usage.csv").write_text(USAGE)
     monkeypatch.setenv("MUCS_LEDGER", str(world.path))
     given = ("--contract", tmp_path / "contract.yaml", "--usage", tmp_path / "usage.csv")
     return ("royalties", *given, "--period", "2026-10", "--out", tmp_path / "out")
+
+
+def said(folder) -> list[str]:
+    """What the log says."""
+    return [entry.entry for entry in log_of(folder / "ledger").after()]
 
 
 def test_a_statement_is_issued_once_with_its_files(mucs, words, tmp_path):
@@ -43,11 +48,11 @@ def test_a_statement_is_issued_once_with_its_files(mucs, words, tmp_path):
     files = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     name = "art-2026_2026-10_1"
     assert set(files) == {f"{name}{suffix}" for suffix in (".json", ".csv", ".balances.csv", ".tsv", ".html")}
-    before = (tmp_path / "ledger.duckdb").read_bytes()
+    before = said(tmp_path)
     (tmp_path / "out" / f"{name}.csv").unlink()
     again = json.loads(mucs(*words, "--json")[1])
     assert not again["new"]
-    assert (tmp_path / "ledger.duckdb").read_bytes() == before
+    assert said(tmp_path) == before
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == files
     assert hashlib.sha256(files[f"{name}.json"]).hexdigest() == again["sha256"]
     lines = list(csv.DictReader(files[f"{name}.csv"].decode().splitlines()))
@@ -75,14 +80,14 @@ def test_usage_that_does_not_count_or_repeats_is_said_to(mucs, words, tmp_path):
 
 
 def test_a_dry_run_shows_the_statement_and_writes_nothing(mucs, words, tmp_path):
-    before = (tmp_path / "ledger.duckdb").read_bytes()
+    before = said(tmp_path)
     status, out, _ = mucs(*words, "--dry-run")
     assert (status, "nothing is issued, and nothing was written" in out, "113.75" in out) == (0, True, True)
     assert "is issued." not in out
     told = json.loads(mucs(*words, "--dry-run", "--json")[1])
     assert (told["issued"], told["sha256"], told["files"]) == (False, None, [])
     assert told["header"]["statement"] == "art-2026/2026-10/1"
-    assert (tmp_path / "ledger.duckdb").read_bytes() == before
+    assert said(tmp_path) == before
     assert not (tmp_path / "out").exists()
     issued = json.loads(mucs(*words, "--json")[1])
     assert (issued["issued"], issued["balances"], issued["lines"]) == (True, told["balances"], told["lines"])
@@ -227,31 +232,33 @@ def test_a_dispute_is_led_from_the_command_line(mucs, words):
         ("--contract", "gone.yaml", "cannot be read as text"),
         ("--usage", "gone.csv", "cannot be read as CSV"),
         ("--as-of", "then", "as_of cannot be 'then'"),
-        ("--ledger", "gone.duckdb", "There is no ledger"),
-        ("--out", "/dev/null/out", "cannot be made a folder"),
+        ("--ledger", "gone", "There is no ledger"),
+        ("--out", "/dev/null/out", "is not a folder"),
     ],
 )
 def test_bad_input_is_one_sentence_and_changes_nothing(mucs, words, tmp_path, option, value, said):
-    before = (tmp_path / "ledger.duckdb").read_bytes()
+    before = said(tmp_path)
     status, out, err = mucs(*words, option, value)
     assert (status, out) == (2, "")
     assert said in err
-    assert (tmp_path / "ledger.duckdb").read_bytes() == before
+    assert said(tmp_path) == before
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_the_flow_states_the_month_before(tmp_path):
-    world = World(tmp_path)
+    with World(tmp_path) as world:
+        world.load()
     month = f"{datetime.datetime.now(datetime.UTC).replace(day=1) - datetime.timedelta(days=1):%Y-%m}"
     (tmp_path / "contract.yaml").write_text(CONTRACT.replace("2027-01-01", "2099-01-01"))
     (tmp_path / f"{month}.csv").write_text(USAGE.replace("2026-10", month))
-    given = {"contract": tmp_path / "contract.yaml", "usage": tmp_path / "{period}.csv", "ledger": world.path}
+    given = {"contract": tmp_path / "contract.yaml", "usage": tmp_path / "{period}.csv", "ledger": str(world.path)}
     first = royalties(**given, out=tmp_path / "out")
     assert royalties(**given, out=tmp_path / "out") == first
-    (row,) = world.rows("SELECT sha256, period_start FROM statements")
+    with Ledger.open(world.path) as ledger:
+        (row,) = ledger.rows("SELECT sha256, period_start FROM statements")
     assert (row["sha256"], f"{row['period_start']:%Y-%m}") == (first, month)
-    world.holds()
+    assert fault(world.path) is None
 
 
 @pytest.fixture
@@ -264,8 +271,8 @@ def drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(test_ledger, "TRAINING", [*others[:4], split, *others[4:]])
     monkeypatch.setattr(test_ledger, "GENERATED", generated)
     scores = sorted((round(draw.uniform(-0.2, 0.6), 6) for _ in training), reverse=True)
-    with Ledger.open(tmp_path / "ledger.duckdb", read_only=False) as ledger:
-        store.load(ledger, test_ledger.make_run(tmp_path, scores=scores, chance=(0.01, 0.04, 2.5), decoys=24))
+    run = test_ledger.make_run(tmp_path, scores=scores, chance=(0.01, 0.04, 2.5), decoys=24)
+    load(tmp_path / "ledger", run)
     return training
 
 
@@ -273,8 +280,9 @@ def drawn(tmp_path, monkeypatch):
 def test_lines_can_be_rebuilt_by_hand_as_the_page_says(tmp_path, drawn):
     sample_statement(tmp_path)
     (query,) = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/royalties.md").read_text(), re.DOTALL)
-    with duckdb.connect(str(tmp_path / "ledger.duckdb"), read_only=True) as plain:
-        rows = plain.execute(query).fetchall()
+    with Lake.at(tmp_path / "ledger").connect() as plain:  # as any client has it
+        Lake.at(tmp_path / "ledger").attach(plain, read_only=True)
+        rows = plain.execute(f"USE file; {query}").fetchall()
     assert len(rows) > 5
     assert {"Nicole Kornhaas", "Emily Jäger"} <= {row[0] for row in rows}
     for _, share, rebuilt, gross, rebuilt_gross in rows:
@@ -290,7 +298,7 @@ def test_the_demo_states_what_its_artists_are_owed(tmp_path, drawn):
     assert content["header"]["works"] == {"known": len(drawn), "licensed": len(drawn)}
     artists = {row["rights_holder"] for row in drawn}
     assert {b["holder"] for b in content["balances"]} == artists | {"Suspense account"}
-    assert digest(content) == first.statement.sha256
+    assert hashlib.sha256(first.statement.said.encode()).hexdigest() == first.statement.sha256
     assert sum(Decimal(line["gross"]) for line in content["lines"]) == sum(
         map(Decimal, content["header"]["pots"].values())
     )
@@ -298,16 +306,15 @@ def test_the_demo_states_what_its_artists_are_owed(tmp_path, drawn):
     assert (first.statement.new, second.statement.new) == (True, False)
     assert second.files == first.files
     assert first.page.read_text().startswith("<!doctype html>")
-    assert (tmp_path / "statements/openmoji-sample_2026-10_1.json").read_bytes() == canonical(content)
-    with Ledger.open(tmp_path / "ledger.duckdb") as ledger:
-        assert first_fault(ledger) is None
+    assert (tmp_path / "statements/openmoji-sample_2026-10_1.json").read_text() == first.statement.said
+    assert fault(tmp_path / "ledger") is None
 
 
 def test_the_example_of_rights_in_the_docs_is_taken_by_the_demo(mucs, tmp_path, drawn, monkeypatch):
     text = (ROOT / "docs/ledger.md").read_text()
     (rights,) = re.findall(r"```\n(item,.*?)```", text, re.DOTALL)
     (tmp_path / "rights.csv").write_text(rights)
-    monkeypatch.setenv("MUCS_LEDGER", str(tmp_path / "ledger.duckdb"))
+    monkeypatch.setenv("MUCS_LEDGER", str(tmp_path / "ledger"))
     status, out, err = mucs("rights", tmp_path / "rights.csv")
     assert (status, f"Recorded {len(rights.splitlines()) - 1} rights." in out) == (0, True), err
     (question,) = re.findall(r"^mucs (ask lapsed .*?) --as-of", text, re.MULTILINE)

@@ -14,14 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import duckdb
 import httpx
 import pytest
 import yaml
 
 from flows.ray_cluster import descendants
 from tasks.serve import die_with_parent
-from tests.flows.test_audit import SETTINGS
+from tests.flows.test_audit import SETTINGS, asked
 
 ROOT = Path(__file__).parents[2]
 SECONDS_AHEAD = 20
@@ -123,9 +122,9 @@ def deployments(name: str, registry: Path, folder: Path, at: datetime.datetime, 
     places = {
         "registry": str(registry),
         "revision": "v1",
-        "results": f"s3://evidence/{name}",
+        "log": f"s3://evidence/{name}",
         "licences": ["CC-BY-4.0"],
-        "ledger": str(folder / "ledger.duckdb"),
+        "ledger": str(folder / "ledger"),
         "reports": str(folder / "reports"),
         "settings": SETTINGS.record(),
     }
@@ -152,8 +151,7 @@ def test_a_scheduled_audit_runs_and_tells(operator, registry):
     set_up(operator, registry)
     first = operator.wait("a scheduled run to complete", lambda: operator.ended("nightly"))[-1]
     assert first["auto_scheduled"]
-    with duckdb.connect(str(operator.folder / "ledger.duckdb"), read_only=True) as ledger:
-        assert ledger.sql("SELECT count(*) FROM edges").fetchone() == (36,)
+    assert asked(operator.folder / "ledger", "SELECT count(*) FROM edges") == [(36,)]
 
     def told():
         logs = operator.ask("logs", logs={"flow_run_id": {"any_": [first["id"]]}})
@@ -186,8 +184,7 @@ def test_a_scheduled_audit_runs_on_a_ray_cluster(operator, registry):
         finally:
             for process in [head.pid, *descendants(head.pid)]:
                 os.kill(process, signal.SIGKILL)
-    with duckdb.connect(str(operator.folder / "ledger.duckdb"), read_only=True) as ledger:
-        assert ledger.sql("SELECT count(*) FROM edges").fetchone() == (36,)
+    assert asked(operator.folder / "ledger", "SELECT count(*) FROM edges") == [(36,)]
     assert {f"attribute g{k}" for k in range(3)} <= {run["name"] for run in runs if run["state_type"] == "COMPLETED"}
 
 
@@ -210,5 +207,4 @@ def test_the_next_run_goes_on_where_one_was_when_its_machine_went_down(operator,
     operator.start(worker)
     done = operator.wait("the next run to complete", lambda: operator.ended("nightly"))[-1]
     assert done["id"] != cut["id"]
-    with duckdb.connect(str(operator.folder / "ledger.duckdb"), read_only=True) as ledger:
-        assert ledger.sql("SELECT count(*) FROM runs").fetchone() == (1,)
+    assert asked(operator.folder / "ledger", "SELECT count(*) FROM runs") == [(1,)]

@@ -15,7 +15,8 @@ ITEMS = BLOCK + 1  # more than lie in one block of a manifest
 def test_the_edges_of_all_items_share_what_they_say_of_a_large_training_set(tmp_path):
     names = pa.array([f"t{k}" for k in range(ITEMS)])
     pq.write_table(pa.table({"id": names, "sha256": names}), tmp_path / "metadata.parquet")
-    ends, before = edge_ends(ImageSet.open(tmp_path, "training set")), pa.total_allocated_bytes()
+    images = ImageSet.open(tmp_path, "training set")
+    ends, before = edge_ends(images, images.row_sha256), pa.total_allocated_bytes()
     given = {"row_sha256": "g", "id": "g", "sha256": "g"}
     edges = [item_edges(given, attribution(ITEMS, 10, k), ends) for k in range(20)]
     assert edges[3]["training"].to_pylist() == [f"t{k}" for k in attribution(ITEMS, 10, 3).items.tolist()]
