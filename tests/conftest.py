@@ -1,5 +1,6 @@
 """The world that tests share: a trained tiny model, its data, a registry on a real S3 server, and a Prefect server."""
 
+import atexit
 import csv
 import fcntl
 import hashlib
@@ -7,6 +8,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,9 @@ from PIL import Image
 
 os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
 os.environ |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "GX_ANALYTICS_ENABLED": "false"}
+# of their own, so that nobody's server is asked, and where HOME cannot be written as well
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="mucs-prefect-")
+atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 
 # the models are tiny, and several test processes share the cores: with more threads than cores they hinder each other
 torch.set_num_threads(1)

@@ -10,8 +10,9 @@ import os
 import shlex
 import shutil
 import signal
+import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import diffusers
@@ -22,15 +23,14 @@ from safetensors.torch import save_file
 
 from flows.cli.jobs import read_settings
 from mucs import InputError
-from mucs import ledger as store
 from mucs.attribution import Calibration, DiffusionModel, NoiseBank
 from mucs.evidence.signing import keygen
-from mucs.ledger import Ledger
 from tasks.pull import as_pulled, read_listing
 from tasks.read import Source, read_images
 from tasks.registry import open_registry
 from tasks.validate import ImageSpec, try_out, validate_training
-from tests.mucs.ledger.test_ledger import make_run
+from tests.factories import load, staged_run
+from tests.mucs.ledger.test_ledger import attached, make_run
 
 CORPUS = Path(__file__).parent / "corpus"
 SECONDS = 30
@@ -79,13 +79,12 @@ def _in_time():
 
 
 class World:
-    """A ledger with a run in it, a folder to write to and a cache, and a copy of all that is there."""
+    """A ledger with a run in it and its log, a folder to write to and a cache, and a copy of all that is there."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.ledger = folder, folder / "ledger.duckdb"
+        self.folder, self.ledger = folder, folder / "ledger"
         self.run = make_run(folder)
-        with Ledger.open(self.ledger, read_only=False) as ledger:
-            store.load(ledger, self.run)
+        load(self.ledger, self.run)
         (folder / "cache" / "objects").mkdir(parents=True)
         (folder / "cache" / "objects" / "kept").write_text("kept")
         keygen(folder / "key")
@@ -95,7 +94,7 @@ class World:
         return {
             path.relative_to(self.folder).as_posix(): path.read_bytes() if path.is_file() else None
             for path in self.folder.rglob("*")
-            if path.name != ".ledger.duckdb.lock"
+            if not path.name.startswith("catalogue.sqlite-")  # which SQLite keeps for whoever reads
         }
 
 
@@ -103,7 +102,7 @@ class World:
 def whole(tmp_path_factory) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("corpus")
-        patch.setenv("MUCS_LEDGER", str(folder / "ledger.duckdb"))
+        patch.setenv("MUCS_LEDGER", str(folder / "ledger"))
         patch.setenv("MUCS_CACHE", str(folder / "cache"))
         patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
         patch.chdir(folder)
@@ -137,8 +136,8 @@ def test_every_file_of_the_corpus_is_a_case():
 def test_what_the_cases_spoil_is_good(mucs, whole, tmp_path):
     given = ("--contract", CORPUS / "contracts/good.yaml", "--usage", CORPUS / "usage/good.csv")
     assert mucs("royalties", *given, "--period", "2026-10", "--dry-run")[0] == 0
-    own = shutil.copy(whole.ledger, tmp_path)
-    assert mucs("rights", CORPUS / "rights/good.csv", "--ledger", own)[0] == 0
+    own, log = (shutil.copytree(whole.folder / name, tmp_path / name) for name in ("ledger", "log"))
+    assert mucs("rights", CORPUS / "rights/good.csv", "--ledger", own, "--log", log)[0] == 0
     proof = CORPUS / "proofs/good.json"
     assert mucs("verify", "--proof", proof, "--root", json.loads(proof.read_text())["root"])[0] == 0
     signed = ("--envelope", CORPUS / "envelopes/good.json", "--key", CORPUS / "keys/good.pub")
@@ -205,7 +204,7 @@ def test_settings(case, words):
 
 
 def test_settings_are_refused_by_the_command(refused):
-    given = ("audit", "--registry", "x", "--results", "s3://b/x", "--licence", "x", "--set")
+    given = ("audit", "--registry", "x", "--log", "s3://b/x", "--licence", "x", "--set")
     refused("is not a setting; write name=value", *given, "learning_rat=1")
     refused("cannot be", *given, "max_steps=" + "[" * 100_000)
 
@@ -352,54 +351,129 @@ def test_noise_banks(tmp_path, fault):
     says(lambda: DiffusionModel.from_pretrained(folder), "is not a whole safetensors file; fetch it again")
 
 
-def by_sql(sql: str, whole: bool = False):
-    def make(path: Path, ledger: bytes) -> None:
-        if whole:
-            path.write_bytes(ledger)
-        with duckdb.connect(str(path)) as connection:
-            connection.execute(sql)
+Make = Callable[[Path, "World"], object]
+
+
+def catalogue(change: Callable[[Path], object]) -> Make:
+    """A folder with this in the catalogue's place."""
+
+    def make(ledger: Path, _: World) -> None:
+        ledger.mkdir()
+        change(ledger / "catalogue.sqlite")
 
     return make
 
 
-def with_a_folder_for_a_log(path: Path, ledger: bytes) -> None:
-    path.write_bytes(ledger)
-    Path(f"{path}.wal").mkdir()
+def altered(change: Callable[[bytes], bytes]) -> Make:
+    """A ledger whose catalogue has other bytes."""
+
+    def make(ledger: Path, whole: World) -> None:
+        shutil.copytree(whole.ledger, ledger)
+        path = ledger / "catalogue.sqlite"
+        path.write_bytes(change(path.read_bytes()))
+
+    return make
 
 
-LEDGERS = {
-    "empty": (lambda path, _: path.touch(), "is not a DuckDB file, or is damaged"),
-    "half": (lambda path, ledger: path.write_bytes(ledger[: len(ledger) // 2]), "is not a DuckDB file, or is damaged"),
-    "a header alone": (lambda path, ledger: path.write_bytes(ledger[:4096]), "is not a DuckDB file, or is damaged"),
-    "zeros": (lambda path, _: path.write_bytes(bytes(2**20)), "is not a DuckDB file, or is damaged"),
-    "a bit another": (lambda path, ledger: path.write_bytes(ledger[:20_000] + bytes([ledger[20_000] ^ 1]) + ledger[20_001:]), "is not a DuckDB file, or is damaged"),
-    "of another DuckDB": (lambda path, ledger: path.write_bytes(ledger[:12] + b"\xff" * 8 + ledger[20:]), "is not a DuckDB file, or is damaged"),
-    "SQLite": (lambda path, _: path.write_bytes(b"SQLite format 3\0" + bytes(4096)), "is not a DuckDB file, or is damaged"),
-    "a folder": (lambda path, _: path.mkdir(), "is no file; give the file of a ledger"),
-    "a pipe": (lambda path, _: os.mkfifo(path), "is no file; give the file of a ledger"),
-    "a device": (lambda path, _: path.symlink_to("/dev/zero"), "is no file; give the file of a ledger"),
-    "a circle of links": (lambda path, _: path.symlink_to(path), "There is no ledger at"),
-    "nothing": (lambda *_: None, "There is no ledger at"),
-    "a folder for a log": (with_a_folder_for_a_log, "is not a DuckDB file, or is damaged"),
-    "another database": (by_sql("CREATE TABLE edges (x INTEGER)"), "is a DuckDB file but not a ledger; give another"),
-    "a view for a ledger": (by_sql("CREATE VIEW ledger AS SELECT 6 AS schema_version"), "is a DuckDB file but not a ledger"),
-    "no version": (by_sql("DELETE FROM ledger", whole=True), "is of schema None, this program reads 6 and 7; use"),
-    "a version to come": (by_sql("UPDATE ledger SET schema_version = 99", whole=True), "is of schema 99, this program reads 6 and 7; use"),
-    "a version in text": (by_sql("CREATE TABLE ledger (v VARCHAR); INSERT INTO ledger VALUES (chr(27) || '[2J')"), "is of schema \\x1b[2J, this program"),
-    "a version of many digits": (by_sql("CREATE TABLE ledger (v HUGEINT); INSERT INTO ledger VALUES (10::HUGEINT ** 38)"), "this program reads 6 and 7; use"),
-    "the version alone": (by_sql("CREATE TABLE ledger (v INTEGER); INSERT INTO ledger VALUES (6)"), "was altered: its table"),
+def by_sql(*statements: str, whole: bool = False, sqlite: bool = False) -> Make:
+    """What these statements make of nothing or of a whole ledger, as DuckDB has it or as the catalogue has it."""
+
+    def make(ledger: Path, of: World) -> None:
+        shutil.copytree(of.ledger, ledger) if whole else ledger.mkdir()
+        if sqlite:
+            with sqlite3.connect(ledger / "catalogue.sqlite") as catalogue:
+                catalogue.executescript("; ".join(statements))
+            catalogue.close()
+        else:
+            with attached(ledger) as connection:
+                for statement in statements:
+                    connection.execute(statement)
+
+    return make
+
+
+def old_one(path: Path, _: World) -> None:
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE ledger (schema_version INTEGER); INSERT INTO ledger VALUES (7)")
+
+
+FILE, NONE = "is a file, and a ledger is a folder; if it is one of before there was a log", "There is no ledger at"
+DAMAGED, NO_LEDGER = "cannot be opened as a ledger", "is a DuckLake but not a ledger; give another --ledger"
+LEDGERS: dict[str, tuple[Make, str]] = {
+    "an empty file": (lambda path, _: path.touch(), FILE),
+    "of before there was a log": (old_one, FILE),
+    "a pipe": (lambda path, _: os.mkfifo(path), NONE),
+    "a device": (lambda path, _: path.symlink_to("/dev/zero"), NONE),
+    "a circle of links": (lambda path, _: path.symlink_to(path), NONE),
+    "nothing": (lambda *_: None, NONE),
+    "an empty folder": (lambda path, _: path.mkdir(), NONE),
+    "a folder for a catalogue": (catalogue(Path.mkdir), NONE),
+    "a pipe for a catalogue": (catalogue(os.mkfifo), NONE),
+    "a device for a catalogue": (catalogue(lambda path: path.symlink_to("/dev/zero")), NONE),
+    "a circle of links for a catalogue": (catalogue(lambda path: path.symlink_to(path)), NONE),
+    "an empty catalogue": (catalogue(Path.touch), DAMAGED),
+    "half a catalogue": (altered(lambda found: found[: len(found) // 2]), DAMAGED),
+    "a header alone": (altered(lambda found: found[:4096]), DAMAGED),
+    "zeros": (altered(lambda _: bytes(2**20)), DAMAGED),
+    "text": (altered(lambda _: b"text " * 5000), DAMAGED),
+    "another SQLite": (by_sql("CREATE TABLE edges (x INTEGER)", sqlite=True), DAMAGED),
+    "a lake to come": (by_sql("UPDATE ducklake_metadata SET value = '99.0' WHERE key = 'version'", whole=True, sqlite=True), DAMAGED),
+    "an empty lake": (by_sql(), NO_LEDGER),
+    "another lake": (by_sql("CREATE TABLE file.edges (x INTEGER)"), NO_LEDGER),
+    "a view for a ledger": (by_sql("CREATE VIEW file.ledger AS SELECT 8 AS schema_version"), NO_LEDGER),
+    "no version": (by_sql("DELETE FROM file.ledger", whole=True), "was altered: its table ledger has 0 rows"),
+    "two versions": (by_sql("INSERT INTO file.ledger FROM file.ledger", whole=True), "was altered: its table ledger has 2 rows"),
+    "a version to come": (by_sql("UPDATE file.ledger SET schema_version = 99", whole=True), "is of schema 99, this program's is"),
+    "a version in text": (by_sql("CREATE TABLE file.ledger (schema_version VARCHAR)", "INSERT INTO file.ledger VALUES (chr(27) || '[2J')"), "is of schema \\x1b[2J, this program"),
+    "a version of many digits": (by_sql("CREATE TABLE file.ledger (schema_version HUGEINT)", "INSERT INTO file.ledger VALUES (10::HUGEINT ** 37)"), "this program's is"),
+    "a version of another name": (by_sql("CREATE TABLE file.ledger (v INTEGER)", "INSERT INTO file.ledger VALUES (8)"), DAMAGED),
+    "the version alone": (by_sql("CREATE TABLE file.ledger (schema_version INTEGER)", "INSERT INTO file.ledger VALUES (8)"), "was altered: its table"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", LEDGERS)
 def test_ledgers(refused, mucs, whole, tmp_path, fault):
     make, words = LEDGERS[fault]
-    path = tmp_path / "ledger.duckdb"
-    make(path, whole.ledger.read_bytes())
+    path = tmp_path / "ledger"
+    make(path, whole)
     refused(words, "why", "g0", "--ledger", path)
-    status, _, err = mucs("verify", "--ledger", path)
-    assert (status, "Traceback" in err) == ((1 if "altered" in words else 2), False)
     refused(words, "withdraw", whole.run.sha256, "--reason", "x", "--ledger", path)
+    status, _, err = mucs("verify", "--ledger", path, "--log", whole.folder / "log")
+    alone = words == NONE
+    assert (status, "Traceback" in err) == (0 if alone else 1 if "altered" in words else 2, False)
+
+
+FILES = {
+    "gone": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "half": lambda path: path.write_bytes(path.read_bytes()[:100]),
+    "a device": lambda path: (path.unlink(), path.symlink_to("/dev/zero")),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory) -> Path:
+    """The folder of a ledger of more rows than its catalogue takes in, so that they are in files."""
+    folder = tmp_path_factory.mktemp("large")
+    load(folder / "ledger", staged_run(folder, training=30, edges=30))
+    return folder
+
+
+@pytest.mark.parametrize("fault", FILES)
+def test_files_of_ledgers(refused, mucs, large, tmp_path, fault):
+    for name in ("ledger", "log"):
+        shutil.copytree(large / name, tmp_path / name)
+    path, log = tmp_path / "ledger", tmp_path / "log"
+    files = list((path / "data").rglob("*.parquet"))
+    assert files
+    for file in files:
+        FILES[fault](file)
+    refused("The ledger cannot be read", "why", "g0", "--ledger", path)
+    status, out, _ = mucs("verify", "--ledger", path, "--log", log)
+    assert (status, "the ledger is damaged" in out) == (1, True), out
+    assert mucs("rebuild", "--ledger", path, "--log", log)[0] == 0
+    assert mucs("verify", "--ledger", path)[0] == 0
 
 
 PRIVATE = {
@@ -439,12 +513,12 @@ def test_files_without_end(refused, command):
 PLACES_TO_WRITE = {
     ("prove", "g0", "t0", "--output", "pipe"): "is there and is not a file; give another place",
     ("prove", "g0", "t0", "--output", "."): "give another",
-    ("prove", "g0", "t0", "--output", "ledger.duckdb/proof"): "cannot be written; give another --output",
+    ("prove", "g0", "t0", "--output", "key/proof"): "cannot be written; give another --output",
     ("keygen", "key"): "is there already, and a key is never overwritten; give another name",
     ("keygen", "no/such/folder"): "cannot be written; give another place",
     ("keygen", "."): "is a folder; give the name of a file",
-    ("evaluate", "openmoji", "--folder", "ledger.duckdb"): "is not a folder; give another place",
-    ("demo", "--folder", "ledger.duckdb"): "is not a folder; give another place",
+    ("evaluate", "openmoji", "--folder", "key"): "is not a folder; give another place",
+    ("demo", "--folder", "key"): "is not a folder; give another place",
 }
 
 

@@ -33,7 +33,8 @@ from mucs.parse import compose_yaml, load_json
 from mucs.royalties import Period, read_contract, read_usage
 from tasks.pull import read_listing
 from tasks.registry import _outputs, _remote
-from tests.mucs.ledger.test_ledger import load, make_run
+from tests.factories import load
+from tests.mucs.ledger.test_ledger import make_run
 from tests.test_corpus import CORPUS, checkpoint
 
 SECONDS_EACH = 1  # that one reading may take; on a machine that does other things, a few more
@@ -132,7 +133,7 @@ class World:
     """What the readers need around a file."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.path = folder, folder / "ledger.duckdb"
+        self.folder, self.path = folder, folder / "ledger"
         load(self.path, make_run(folder))
         self.ledger = Ledger.open(self.path)
         self.checkpoint = checkpoint(folder / "checkpoint")

@@ -94,5 +94,6 @@ def test_importing_the_library_loads_nothing_of_the_service():
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )
     assert not loaded & (
-        OUTER | {"duckdb", "pyarrow", "pandas", "jinja2", "rfc8785", "rich", "click", "transformers", "peft"}
+        OUTER
+        | {"datafusion", "duckdb", "pyarrow", "pandas", "jinja2", "rfc8785", "rich", "click", "transformers", "peft"}
     )
