@@ -51,7 +51,7 @@ def measure(generated: int) -> None:
     from mucs.evidence.edges import PARQUET
     from mucs.evidence.leaves import LEAF
     from mucs.evidence.record import Attributed, stage_items
-    from tasks.put import put_once
+    from tasks.bucket import Bucket
     from tasks.s3 import client
     from tasks.serve import s3_server
     from tasks.validate_edges import validate_edges
@@ -80,7 +80,7 @@ def measure(generated: int) -> None:
         with measured("rooted"):
             edges_root(path)
         with measured("published"):
-            put_once("evidence", "edges.parquet", path)
+            Bucket("s3://evidence").put("edges.parquet", path)
         print(f"| **together** | **{time.process_time() - began:.2f}** | **{peak()}** |", flush=True)
         if generated * EDGES <= 10**6:
             table = pq.read_table(path)

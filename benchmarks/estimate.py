@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import flows.estimate
 import mucs.attribution.estimate
 from flows.audit import audit
-from flows.demo import BUCKETS, FOLDERS, SETTINGS
+from flows.demo import BUCKET, FOLDERS, SETTINGS
 from flows.estimate import START_SECONDS, estimate_audit, known_steps
 from flows.inputs import Job
 from flows.prefect_server import prefect_server
@@ -57,21 +57,20 @@ def main() -> None:
     flows.estimate.time = mucs.attribution.estimate.time = clock  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as made, prefect_server() as wait_for_prefect, s3_server(Path(made) / "s3"):
         folder = Path(made)
-        for bucket in BUCKETS:
-            client().create_bucket(Bucket=bucket)
+        client().create_bucket(Bucket=BUCKET)
         given = FOLDERS | {"generated": first_of_batch(folder, asked.items)}
         register.fn(folder / "registry", "s3://registry/dvc", given, "v1")
         wait_for_prefect()
-        inputs = {"registry": str(folder / "registry"), "revision": "v1", "results": "s3://evidence/runs"}
+        inputs = {"registry": str(folder / "registry"), "revision": "v1", "log": str(folder / "log")}
         how = {"licences": ["CC-BY-SA-4.0"], "settings": SETTINGS, "device": "cpu", "cache": folder / "cache"}
         names = {"checkpoint": "checkpoint", "training_set": "train", "held_out": "held_out"}
-        ledger = folder / "ledger.duckdb"
+        ledger = str(folder / "ledger")
         job = Job.given(inputs | how | names | {"engine": flows.inputs.Engine(), "work": None})
         found = estimate_audit(job, "generated", ledger)
         began = cpu_seconds()
         audit(**inputs, **how, ledger=ledger, reports=folder / "reports")
         took, steps = cpu_seconds() - began, known_steps(ledger, digest(SETTINGS.record()))
-        again = estimate_audit(job, "generated", folder / "none.duckdb")
+        again = estimate_audit(job, "generated", str(folder / "none"))
     print(f"taken: {took:.0f} CPU seconds, {steps:.0f} steps an item")
     for name, each in (("before", found), ("after", again)):
         for steps_from, seconds in (

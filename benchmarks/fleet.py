@@ -55,6 +55,7 @@ from flows.ray_cluster import descendants, ray_cluster  # noqa: E402
 from mucs.attribution import DiffusionModel, Items, LossStore, NoiseBank, Settings, attribute  # noqa: E402
 from tasks.attribute import Measured  # noqa: E402
 from tasks.device import deterministic  # noqa: E402
+from tasks.ledgers import open_log  # noqa: E402
 from tasks.register import register  # noqa: E402
 from tasks.s3 import client  # noqa: E402
 from tasks.serve import s3_server  # noqa: E402
@@ -117,9 +118,9 @@ class World:
         ]
         return [
             *(sys.executable, "-m", "flows.cli", "audit", "--registry", str(self.folder / "registry")),
-            *("--revision", "v1", "--results", f"s3://evidence/{prefix}", "--device", "cpu", *settings),
+            *("--revision", "v1", "--log", f"s3://evidence/{prefix}", "--device", "cpu", *settings),
             *("--licence", "CC-BY-SA-4.0", "--licence", "CC-BY-4.0"),
-            *("--ledger", str(folder / "ledger.duckdb"), "--reports", str(folder / "reports"), *more),
+            *("--ledger", str(folder / "ledger"), "--reports", str(folder / "reports"), *more),
         ]
 
 
@@ -148,13 +149,8 @@ def environment(cache: Path, **more: str) -> dict[str, str]:
 
 def evidence(prefix: str) -> tuple[str, str]:
     """A run's SHA-256, and that of its edges."""
-    (key,) = [
-        item["Key"]
-        for item in client().list_objects_v2(Bucket="evidence", Prefix=f"{prefix}/").get("Contents", [])
-        if item["Key"].endswith("/edges.parquet")
-    ]
-    edges = client().get_object(Bucket="evidence", Key=key)["Body"].read()
-    return key.split("/")[-2], hashlib.sha256(edges).hexdigest()
+    (entry,) = [entry for entry in open_log(f"s3://evidence/{prefix}").after() if entry.kind == "run"]
+    return entry.body["run"], entry.body["objects"]["edges"]
 
 
 # workers, overhead

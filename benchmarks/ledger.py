@@ -1,4 +1,4 @@
-"""Load, size, questions, statement and verification of a ledger of 100 million edges.
+"""Load, rebuild, size, questions, statement and verification of a ledger of 100 million edges.
 
     python benchmarks/ledger.py                                        # 2,000 generated × 50,000 training items, 500 holders
     python benchmarks/ledger.py --generated 200 --training 5000        # a small one, to try it
@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +35,19 @@ import pyarrow.parquet as pq
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from mucs import ledger as store  # noqa: E402
 from mucs.canonical import digest  # noqa: E402
 from mucs.evidence import EDGE_SCHEMA, merkle  # noqa: E402
 from mucs.evidence.edges import DECIMALS, NUMBERS, PARQUET, rounded  # noqa: E402
-from mucs.evidence.leaves import hash_leaves, pack  # noqa: E402
+from mucs.evidence.hashing import sha256_each  # noqa: E402
+from mucs.evidence.leaves import pack  # noqa: E402
+from mucs.evidence.log import Log  # noqa: E402
 from mucs.evidence.reading import raw_digests  # noqa: E402
+from mucs.evidence.store import Folder  # noqa: E402
 from mucs.files import file_sha256  # noqa: E402
-from mucs.images.rows import canonical_rows  # noqa: E402
-from mucs.ledger import Ledger, Run, first_fault  # noqa: E402
+from mucs.images.rows import canonical_rows, rows_and_holders  # noqa: E402
+from mucs.ledger import Ledger, Run, say_run  # noqa: E402
 from mucs.ledger.questions import names, question  # noqa: E402
+from mucs.ledger.verify import verify as verify_ledger  # noqa: E402
 from mucs.royalties import Period, issue, read_contract, read_usage  # noqa: E402
 
 RUNS = 4
@@ -69,12 +73,8 @@ class World:
 
     @property
     def ledgers(self) -> dict[str, Path]:
-        return {name: self.folder / f"{name}.duckdb" for name in ("half", "whole")}
-
-    @property
-    def stated(self) -> dict[str, Path]:
-        """The same with a statement, which questions and verification have to read as well."""
-        return {name: self.folder / f"{name}-stated.duckdb" for name in ("half", "whole")}
+        """Each with its log beside it: `half` has the first half of the runs."""
+        return {name: self.folder / name / "ledger" for name in ("half", "whole")}
 
     def training_rows(self) -> list[dict[str, str]]:
         said = {"licence": "CC-BY-4.0", "date": "2024-01-01"}
@@ -89,35 +89,46 @@ class World:
         """A run as the audit stages it."""
         edges = self.folder / f"run-{number}.parquet"
         built = json.loads(edges.with_suffix(".json").read_text())
+        return self.staged(self.generated_rows(number), self.training, edges, built)
+
+    def staged(
+        self, rows: list[dict[str, str]], survivors: int, edges: Path, built: dict[str, Any], **more: Any
+    ) -> Run:
+        """A run of some generated items with so many edges each. built: the edge file's SHA-256, root and number of edges."""
+        bank, calibration = (self.folder / name for name in ("bank", "calibration"))
+        bank.write_bytes(b"noise")
+        calibration.write_bytes(b"decoys")
         kinds = ("checkpoint", "training_set", "held_out", "batch")
         inputs = {
             kind: {"path": kind, "commit": "c", "sha256": hashlib.sha256(kind.encode()).hexdigest()} for kind in kinds
         }
-        rows = self.generated_rows(number)
-        counts = {"candidates": self.training, "survivors": self.training}
-        attributions = [{"row_sha256": digest(row), **OUTCOME, **counts} for row in rows]
-        record = {
+        counts = {"candidates": self.training, "survivors": survivors}
+        record: dict[str, Any] = {
             "method": "MUCS (arXiv 2605.17938)",
             "inputs": inputs,
-            "calibration": {"sha256": hashlib.sha256(b"calibration").hexdigest(), "decoys": DECOYS},
-            "noise_bank": "0" * 64,
+            "calibration": {"sha256": file_sha256(calibration), "decoys": DECOYS},
+            "noise_bank": file_sha256(bank),
             "settings": {"num_noises": 100},
             "results": {
                 "edges_sha256": built["sha256"],
                 "edges_root": built["root"],
                 "edges": built["edges"],
-                "attributions": attributions,
+                "attributions": [{"row_sha256": digest(row), **OUTCOME, **counts} for row in rows],
             },
             "validations": [],
+            **more,
         }
         outputs = {"noise_bank": record["noise_bank"], "edges": built["sha256"]}
         outputs["calibration"] = record["calibration"]["sha256"]
-        artifacts = [
-            {"kind": kind, "sha256": given["sha256"], "files": 1, "bytes": 1} for kind, given in inputs.items()
-        ]
-        artifacts += [{"kind": kind, "sha256": sha256, "files": 1, "bytes": 1} for kind, sha256 in outputs.items()]
-        training, made = (canonical_rows(pa.Table.from_pylist(each)) for each in (self.training_rows(), rows))
-        return Run(record, artifacts, training, made, edges, [], f"s3://evidence/{number}")
+        named = {kind: given["sha256"] for kind, given in inputs.items()} | outputs
+        artifacts = [{"kind": kind, "sha256": sha256, "files": 1, "bytes": 1} for kind, sha256 in named.items()]
+        made = canonical_rows(pa.Table.from_pylist(rows))
+        return Run(record, artifacts, self.manifest, made, edges, [], bank, calibration)
+
+    @cached_property
+    def manifest(self) -> pa.Table:
+        """The training set's, as a load takes it."""
+        return rows_and_holders(pa.Table.from_pylist(self.training_rows()))
 
 
 def item(prefix: str, number: int) -> dict[str, str]:
@@ -153,7 +164,7 @@ def build_run(world: World, number: int) -> None:
         return
     random = np.random.default_rng(number)
     training = world.training_rows()
-    digests = [digest(row) for row in training]
+    digests = world.manifest["row_sha256"].to_pylist()
     raw = raw_digests(pa.array(digests))
     ends = [
         pa.array(values) for values in (digests, [row["id"] for row in training], [row["sha256"] for row in training])
@@ -174,7 +185,7 @@ def build_run(world: World, number: int) -> None:
                 writer.write_table(pa.concat_tables(waiting).unify_dictionaries().combine_chunks())
                 waiting = []
             leaves = pack(raw_digests(pa.array([digest(row)])), raw[edges["item"]], edges["rank"], edges)
-            tree.add(merkle.complete(hash_leaves(leaves), count))
+            tree.add(merkle.complete(sha256_each(leaves), np.arange(count, count + len(leaves))))
             count += world.training
     built = {"root": tree.root().hex(), "edges": count, "sha256": file_sha256(path)}
     path.with_suffix(".json").write_text(json.dumps(built))
@@ -188,56 +199,76 @@ def build(world: World) -> None:
 
 BARE = """INSERT INTO edges
 SELECT
-    $run, g.generated_id, t.training_id, e.rank, score, standard_error, seed_spread, p_value, $decoys,
-    round(decoy_p_value * (1 + $decoys)) - 1, decoy_z
+    $run, g.generated_id, t.training_id, e.rank, score, standard_error, seed_spread, p_value, decoy_p_value, decoy_z
 FROM read_parquet($path) e
 JOIN generated_items g ON g.row_sha256 = e.generated_row_sha256
 JOIN training_items t ON t.row_sha256 = e.training_row_sha256"""
 
 
+def log_of(ledger: Path) -> Log:
+    return Log(Folder(ledger.with_name("log")))
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def load(world: World) -> Iterator[str]:
-    """Loads of each run against nothing but the INSERT … SELECT of its rows into the same columns, in turns."""
-    whole, bare = world.ledgers["whole"], world.folder / "bare.duckdb"
-    for path in (*world.ledgers.values(), bare):
-        path.unlink(missing_ok=True)
+    """Loads of each run against nothing but the INSERT … SELECT of its rows into a DuckDB file, in turns."""
+    half, whole = world.ledgers.values()
+    bare = world.folder / "bare.duckdb"
+    bare.unlink(missing_ok=True)
+    for path in (half, whole):
+        shutil.rmtree(path.parent, ignore_errors=True)
+    whole.parent.mkdir()
     seconds: dict[str, list[float]] = {"load": [], "bare": []}
+    sizes: list[int] = []
     for number in range(RUNS):
         run = world.run(number)
         began = time.monotonic()
-        with Ledger.open(whole, read_only=False) as ledger:
-            store.load(ledger, run)
-        seconds["load"].append(time.monotonic() - began)
-        with duckdb.connect(str(bare)) as connection:
-            connection.execute(f"ATTACH '{whole}' AS whole (READ_ONLY)")
-            for table in ("generated_items", "training_items"):
-                connection.execute(f"CREATE OR REPLACE TABLE {table} AS FROM whole.{table}")
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS edges AS SELECT * EXCLUDE (decoy_p_value) FROM whole.edges LIMIT 0"
-            )
+        with Ledger.write(whole, log_of(whole)) as ledger:
+            assert say_run(ledger, run)
+            seconds["load"].append(time.monotonic() - began)
+            with duckdb.connect(str(bare)) as connection:
+                for table in ("generated_items", "training_items"):
+                    rows = ledger.connection.execute(
+                        f"SELECT row_sha256, {table[:-6]}_id FROM {table}"
+                    ).to_arrow_table()
+                    connection.execute(f"CREATE OR REPLACE TABLE {table} AS FROM rows")
+                columns = ledger.connection.execute("FROM edges LIMIT 0").to_arrow_table()  # noqa: F841
+                connection.execute("CREATE TABLE IF NOT EXISTS edges AS FROM columns")
         began = time.monotonic()
         with duckdb.connect(str(bare)) as connection:
-            connection.execute(BARE, {"run": number + 1, "decoys": DECOYS, "path": str(run.edges)})
+            connection.execute(BARE, {"run": number + 1, "path": str(run.edges)})
         seconds["bare"].append(time.monotonic() - began)
         if number + 1 == RUNS // 2:
-            shutil.copy(whole, world.ledgers["half"])
+            subprocess.run(["cp", "-rl", whole.parent, half.parent], check=True)  # nothing in them is ever written over
+            for path in whole.glob("catalogue.*"):  # but for these
+                (half / path.name).unlink()
+                shutil.copy(path, half / path.name)
+        sizes.append(size_of(whole))
     each = world.generated * world.training / RUNS
-    yield "| | rows a second | bare INSERT … SELECT | ratio | bytes an edge |"
-    yield "|---|---|---|---|---|"
+    yield "| | rows a second | bare INSERT … SELECT | ratio | bytes an edge, ledger | and log |"
+    yield "|---|---|---|---|---|---|"
     for name, part in (("first half", slice(0, RUNS // 2)), ("second half", slice(RUNS // 2, RUNS))):
         ours, theirs = (sum(seconds[way][part]) for way in ("load", "bare"))
-        rows, size = each * RUNS / 2, world.ledgers["half" if name == "first half" else "whole"].stat().st_size
+        rows = each * RUNS / 2
         edges = rows * (1 if name == "first half" else 2)
-        yield f"| {name} | {rows / ours:,.0f} | {rows / theirs:,.0f} | {theirs / ours:.2f} | {size / edges:.1f} |"
-    columns = (
-        "SELECT run_id, generated_id, training_id, rank, score, standard_error, seed_spread, p_value FROM half.edges"
-    )
-    plain = world.folder / "plain.duckdb"
-    plain.unlink(missing_ok=True)
-    with duckdb.connect(str(plain)) as connection:
-        connection.execute(f"ATTACH '{world.ledgers['half']}' AS half (READ_ONLY)")
-        connection.execute(f"CREATE TABLE edges AS {columns}")
-    yield f"\nbytes an edge without a calibration: {plain.stat().st_size / (each * RUNS / 2):.1f}"
-    plain.unlink()
+        path = half if name == "first half" else whole
+        figures = (f"{rows / ours:,.0f}", f"{rows / theirs:,.0f}", f"{theirs / ours:.2f}")
+        yield f"| {name} | {' | '.join(figures)} | {size_of(path) / edges:.1f} | {size_of(path.with_name('log')) / edges:.1f} |"
+
+
+def rebuild(world: World) -> Iterator[str]:
+    """The ledger anew from the log."""
+    for name, path in world.ledgers.items():
+        anew = path.with_name("anew")
+        shutil.rmtree(anew, ignore_errors=True)
+        began = time.monotonic()
+        with Ledger.rebuild(anew, log_of(path)) as ledger:
+            edges = ledger.one("SELECT count(*) FROM edges")
+        yield f"{name}: {edges:,} edges in {time.monotonic() - began:.0f} s"
+        shutil.rmtree(anew)
 
 
 def parameters(world: World, number: int, runs: list[str]) -> dict[str, Any]:
@@ -255,7 +286,7 @@ def parameters(world: World, number: int, runs: list[str]) -> dict[str, Any]:
 def questions(world: World) -> Iterator[str]:
     """Each question with twenty different parameters, after one that warms it."""
     rows: dict[str, list[str]] = {}
-    for path in world.stated.values():
+    for path in world.ledgers.values():
         with Ledger.open(path) as ledger:
             runs = [row["sha256"] for row in ledger.rows("SELECT sha256 FROM runs ORDER BY run_id")]
             for name in names():
@@ -298,17 +329,17 @@ def load_items(count: int) -> Iterator[str]:
     said = {"id": names, "sha256": [hashlib.sha256(name.encode()).hexdigest() for name in names]}
     said |= {"rights_holder": [f"holder {k % 1000:04d}" for k in range(count)], "licence": ["CC-BY-4.0"] * count}
     said |= {"date": ["2024-01-01"] * count, "file_name": [f"{name}.png" for name in names]}
-    rows = canonical_rows(pa.table(said))
+    rows = rows_and_holders(pa.table(said))
     del names, said
     with tempfile.TemporaryDirectory(dir=HERE) as folder:
-        path = Path(folder) / "ledger.duckdb"
+        path = Path(folder) / "ledger"
         for which in ("first", "next"):
-            run = staged_run(Path(folder), noise_bank=hashlib.sha256(which.encode()).hexdigest())
+            run = staged_run(Path(folder), registry=which)
             run = replace(run, training=pa.concat_tables([run.training, rows]))
             before, began = peak(), time.process_time()
-            with Ledger.open(path, read_only=False) as ledger:
-                assert store.load(ledger, run)
-            figures = (f"{time.process_time() - began:.1f}", before, peak(), f"{path.stat().st_size / count:.0f}")
+            with Ledger.write(path, log_of(path)) as ledger:
+                assert say_run(ledger, run)
+            figures = (f"{time.process_time() - began:.1f}", before, peak(), f"{size_of(path) / count:.0f}")
             yield f"| {count:,} | {which} | {' | '.join(map(str, figures))} |"
 
 
@@ -318,19 +349,17 @@ def peak() -> int:
 
 
 def statement(world: World) -> Iterator[str]:
-    """A month's statement, over generated items all of which were used, each on a copy of the ledger."""
+    """A month's statement, over generated items all of which were used."""
     contract, usage = world.folder / "contract.yaml", world.folder / "usage.csv"
     contract.write_text(CONTRACT)
     for name, path in world.ledgers.items():
         generated = range(world.generated // (2 if name == "half" else 1))
         lines = [f"{item('g', i)['id']},2026-10-{1 + i % 31:02d},{1 + i % 7},{i % 100}.50" for i in generated]
         usage.write_text("\n".join(["generated,date,units,revenue", *lines]))
-        stated = world.stated[name]
-        shutil.copy(path, stated)
         month = Period.month("2026-10")
         began = time.monotonic()
         agreed, used = read_contract(contract), read_usage(usage, month)
-        with Ledger.open(stated, read_only=False) as ledger:
+        with Ledger.write(path, log_of(path)) as ledger:
             made = issue(ledger, agreed, month, used)
         seconds = time.monotonic() - began
         pots = made.content["header"]["pots"]
@@ -338,14 +367,14 @@ def statement(world: World) -> Iterator[str]:
 
 
 def verify(world: World) -> Iterator[str]:
-    """Verification of everything, against a bare SHA-256 of the leaves that it hashes and of the file that it reads."""
-    for name, path in world.stated.items():
+    """Verification of everything, against a bare SHA-256 of the leaves that it hashes and of the log that it reads."""
+    for name, path in world.ledgers.items():
         began = time.monotonic()
         with Ledger.open(path) as ledger:
-            fault = first_fault(ledger)
+            fault = verify_ledger(ledger, log_of(path)).fault
         seconds = time.monotonic() - began
         edges = world.generated * world.training / (2 if name == "half" else 1)
-        sizes = {"file": path.stat().st_size, "leaves": edges * 116}
+        sizes = {"log": size_of(path.with_name("log")), "leaves": edges * 116}
         buffer = bytes(2**24)
         began = time.monotonic()
         for _ in range(20):
@@ -360,6 +389,7 @@ def verify(world: World) -> Iterator[str]:
 
 STAGES: dict[str, Callable[[World], Iterator[str]]] = {
     "load": load,
+    "rebuild": rebuild,
     "statement": statement,
     "questions": questions,
     "verify": verify,

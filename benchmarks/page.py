@@ -30,13 +30,10 @@ def build(folder: Path, generated: int, side: int) -> None:
     from PIL import Image
     from pyarrow import csv
 
-    from mucs import ledger as store
-    from mucs.ledger import Ledger
-    from tests.factories import item_row, staged_run
+    from tests.factories import item_row, load, staged_run
 
     run = staged_run(folder, generated, TRAINING, EDGES)
-    with Ledger.open(folder / "ledger.duckdb", read_only=False) as ledger:
-        store.load(ledger, run)
+    load(folder / "ledger", run)
     (folder / "run").write_text(run.sha256)
     random = np.random.default_rng(0)
     for prefix, count in (("g", generated), ("t", TRAINING)):
@@ -60,7 +57,7 @@ def make(folder: Path) -> None:
     began, cpu = time.monotonic(), time.process_time()
     run = (folder / "run").read_text()
     shown = [pictures(ImageSet.open(folder / name, "set")) for name in ("t", "g")]
-    with Ledger.open(folder / "ledger.duckdb") as ledger, (folder / "page.html").open("w") as f:
+    with Ledger.open(folder / "ledger") as ledger, (folder / "page.html").open("w") as f:
         shares = ledger.ask("shares", run=run, top=COUNTED)
         f.writelines(audit_page(ledger, run, shares, COUNTED, *shown))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -117,8 +117,8 @@ STAGES = ("pull", "validate", "decode", "measure", "attribute", "publish", "load
 def command(registry: Path, folder: Path, revision: str, cache: str) -> tuple[list[str], dict[str, str]]:
     """The words of an audit, and its environment."""
     words = [sys.executable, "-m", "flows.cli", "audit", "--registry", registry, "--revision", revision]
-    words += ["--results", "s3://evidence/scale", "--licence", "CC-BY-4.0", "--device", "cpu"]
-    words += ["--ledger", folder / "ledger.duckdb", "--reports", folder / "reports"]
+    words += ["--log", "s3://evidence/scale", "--licence", "CC-BY-4.0", "--device", "cpu"]
+    words += ["--ledger", folder / "ledger", "--reports", folder / "reports"]
     words += [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={json.dumps(value)}")]
     environment = {"MUCS_CACHE": str(folder / cache), "PREFECT_HOME": str(folder / "prefect")}
     return list(map(str, words)), os.environ | environment
