@@ -10,7 +10,8 @@ import contextlib
 import functools
 import importlib.util
 import os
-import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ WAIT_MS = 20_000  # that a writer waits for another
 POSTGRES = "ducklake:postgres:"
 # edges take 10 bytes so, and 18 otherwise
 OPTIONS = {"parquet_compression": "zstd", "parquet_version": "2"}
+SWEEP = """import sqlite3, sys
+catalogue = sqlite3.connect(sys.argv[1], float(sys.argv[2]))
+catalogue.execute("VACUUM")
+catalogue.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+catalogue.close()"""
 Credentials = Mapping[str, str]  # of S3, as DuckDB's secrets name them
 
 
@@ -126,9 +132,14 @@ class Lake:
     def sweep(self) -> None:
         """Have SQLite give back what was deleted, so that no page of its file goes on to have it."""
         if self.is_local:
-            with contextlib.closing(sqlite3.connect(Path(self.catalogue) / CATALOGUE, WAIT_MS / 1000)) as catalogue:
-                catalogue.execute("VACUUM")
-                catalogue.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # in a process of its own: to close a file that another SQLite in this one has open would drop that one's locks
+            command = [sys.executable, "-I", "-c", SWEEP, str(Path(self.catalogue) / CATALOGUE), str(WAIT_MS / 1000)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise InputError(
+                    f"The catalogue of the ledger {self.catalogue} cannot be swept ({done.stderr.strip().splitlines()[-1]});"
+                    " make the ledger anew with `mucs rebuild` when nobody writes it."
+                )
 
 
 @contextlib.contextmanager
