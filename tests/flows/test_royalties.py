@@ -36,7 +36,7 @@ def words(tmp_path, monkeypatch):
     return ("royalties", *given, "--period", "2026-10", "--out", tmp_path / "out")
 
 
-def said(folder) -> list[str]:
+def entries(folder) -> list[str]:
     """What the log says."""
     return [entry.entry for entry in log_of(folder / "ledger").after()]
 
@@ -48,11 +48,11 @@ def test_a_statement_is_issued_once_with_its_files(mucs, words, tmp_path):
     files = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     name = "art-2026_2026-10_1"
     assert set(files) == {f"{name}{suffix}" for suffix in (".json", ".csv", ".balances.csv", ".tsv", ".html")}
-    before = said(tmp_path)
+    before = entries(tmp_path)
     (tmp_path / "out" / f"{name}.csv").unlink()
     again = json.loads(mucs(*words, "--json")[1])
     assert not again["new"]
-    assert said(tmp_path) == before
+    assert entries(tmp_path) == before
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == files
     assert hashlib.sha256(files[f"{name}.json"]).hexdigest() == again["sha256"]
     lines = list(csv.DictReader(files[f"{name}.csv"].decode().splitlines()))
@@ -80,14 +80,14 @@ def test_usage_that_does_not_count_or_repeats_is_said_to(mucs, words, tmp_path):
 
 
 def test_a_dry_run_shows_the_statement_and_writes_nothing(mucs, words, tmp_path):
-    before = said(tmp_path)
+    before = entries(tmp_path)
     status, out, _ = mucs(*words, "--dry-run")
     assert (status, "nothing is issued, and nothing was written" in out, "113.75" in out) == (0, True, True)
     assert "is issued." not in out
     told = json.loads(mucs(*words, "--dry-run", "--json")[1])
     assert (told["issued"], told["sha256"], told["files"]) == (False, None, [])
     assert told["header"]["statement"] == "art-2026/2026-10/1"
-    assert said(tmp_path) == before
+    assert entries(tmp_path) == before
     assert not (tmp_path / "out").exists()
     issued = json.loads(mucs(*words, "--json")[1])
     assert (issued["issued"], issued["balances"], issued["lines"]) == (True, told["balances"], told["lines"])
@@ -107,7 +107,7 @@ def test_a_correction_says_what_moved_the_money_on_terminal_and_page(mucs, words
         assert "What changed since the version before:" in out
         assert said in out
     assert said in (tmp_path / "out/art-2026_2026-10_2.html").read_text()
-    assert said in (tmp_path / "out/art-2026_2026-10_2.json").read_text()
+    assert "Rights of 1 work (t0): opted out (holder:" in (tmp_path / "out/art-2026_2026-10_2.json").read_text()
     assert mucs("verify")[0] == 0
 
 
@@ -237,11 +237,11 @@ def test_a_dispute_is_led_from_the_command_line(mucs, words):
     ],
 )
 def test_bad_input_is_one_sentence_and_changes_nothing(mucs, words, tmp_path, option, value, said):
-    before = said(tmp_path)
+    before = entries(tmp_path)
     status, out, err = mucs(*words, option, value)
     assert (status, out) == (2, "")
     assert said in err
-    assert said(tmp_path) == before
+    assert entries(tmp_path) == before
     assert not (tmp_path / "out").exists()
 
 
