@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mucs.ledger import Ledger
@@ -12,17 +12,24 @@ NAMED = 10  # works by name in a sentence
 DIGITS = 16  # of a SHA-256
 
 
-def changes(ledger: Ledger, before: Mapping[str, Any], after: Mapping[str, Any], ids: Mapping[str, str]) -> list[str]:
+def changes(
+    ledger: Ledger,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    ids: Mapping[str, str],
+    called: Callable[[str], str],
+) -> list[str]:
     """A sentence for each thing that may have moved the money, from the header of a version to that of the next.
 
     Args:
         ledger: The one that both are in.
         before: The header of the earlier version.
         after: The header of the later one.
-        ids: Of the works, by SHA-256. Rights are compared as they were known at the two headers' `as_of`.
+        ids: Of the works, by SHA-256.
+        called: How a rights holder is called in them, by name. Rights are compared as they were known at the two headers' `as_of`.
     """
     found = [*_terms(before, after), *_usage(before, after), *_runs(ledger, before, after)]
-    found += _rights(ledger, before, after, ids)
+    found += _rights(ledger, before, after, ids, called)
     if _time(after["as_of"]) < _time(before["as_of"]):
         found.insert(
             0, f"This version rests on what was known at {after['as_of']}, which is earlier than {before['as_of']}."
@@ -88,7 +95,11 @@ ORDER BY ALL
 
 
 def _rights(
-    ledger: Ledger, before: Mapping[str, Any], after: Mapping[str, Any], ids: Mapping[str, str]
+    ledger: Ledger,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    ids: Mapping[str, str],
+    called: Callable[[str], str],
 ) -> Iterator[str]:
     """How works stand otherwise on the period's last day."""
     day = datetime.date.fromisoformat(after["period"]["end"][:10]) - datetime.timedelta(days=1)
@@ -100,8 +111,8 @@ def _rights(
         more = f" and {len(works) - NAMED} more" if len(works) > NAMED else ""
         entry = f"entry {row['position']} of {_said(row['recorded_at'])}" if row["position"] else "by the manifest"
         until = f" to {row['valid_to']}" if row["valid_to"] else ""
-        now = _stands(row["holder"], row["standing"], row["uses"])
-        then = _stands(row["old_holder"], row["old_standing"], row["old_uses"])
+        now = _stands(called(row["holder"]), row["standing"], row["uses"])
+        then = _stands(called(row["old_holder"]), row["old_standing"], row["old_uses"])
         yield (
             f"Rights of {len(works)} {'work' if len(works) == 1 else 'works'} ({', '.join(works[:NAMED])}{more}): {now} from {row['valid_from']}{until}, {entry};"
             f" before {then}."

@@ -6,8 +6,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -79,7 +78,9 @@ def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_o
             there.append(found)
             return None
         content = found.content(ledger, now)
-        text = canonical(with_pseudonyms(content, Pseudonyms(ledger.followed.store)))
+        pseudonyms = Pseudonyms(ledger.followed.store)
+        changed = found.changes(ledger, content["header"], pseudonyms.of)
+        text = canonical(with_pseudonyms(content, changed, pseudonyms))
         # as it will be read, so that files have the same bytes whenever they are written
         there.append(Statement(hashlib.sha256(text).hexdigest(), json.loads(canonical(content)), True, text.decode()))
         body = {name: content["header"][name] for name in ("statement", "version", "supersedes")}
@@ -89,11 +90,12 @@ def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_o
     return there[-1]
 
 
-def with_pseudonyms(content: Mapping[str, Any], pseudonyms: Pseudonyms) -> dict[str, Any]:
+def with_pseudonyms(content: Mapping[str, Any], changed: list[str], pseudonyms: Pseudonyms) -> dict[str, Any]:
     """A statement's content with the pseudonyms of its rights holders in place of their names: what the log has, and is named by.
 
     Args:
         content: With names; the suspense account's is nobody's, and stays.
+        changed: What changed since the version before, in sentences that have pseudonyms.
         pseudonyms: Of the log.
     """
     contract = content["header"]["contract"]
@@ -105,21 +107,11 @@ def with_pseudonyms(content: Mapping[str, Any], pseudonyms: Pseudonyms) -> dict[
     def renamed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [row | {"holder": of.get(row["holder"], row["holder"])} for row in rows]
 
-    changes = [_renamed(sentence, of, pseudonyms) for sentence in content["header"]["changes"]]
     contract = contract | {"splits": {w: {of[h]: share for h, share in split.items()} for w, split in splits.items()}}
     return {
-        "header": content["header"] | {"contract": contract, "changes": changes},
+        "header": content["header"] | {"contract": contract, "changes": changed},
         **{name: renamed(content[name]) for name in ("lines", "balances", "adjustments")},
     }
-
-
-HOLDER = re.compile(r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)(?= from \d|\.$)")  # as `changes` tells whose rights they are
-
-
-def _renamed(sentence: str, of: Mapping[str, str], pseudonyms: Pseudonyms) -> str:
-    if not sentence.startswith("Rights of "):
-        return sentence
-    return HOLDER.sub(lambda found: f"({of.get(found[1]) or pseudonyms.of(found[1])})", sentence)
 
 
 def preview(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_of: str = "infinity") -> Statement:
@@ -158,6 +150,10 @@ class _Computed:
         """The lines as JSON."""
         return [_line_record(line, self.contract.decimals, self.ids) for line in self.lines]
 
+    def changes(self, ledger: Ledger, header: Mapping[str, Any], called: Callable[[str], str]) -> list[str]:
+        """What changed since the version before, in sentences, by this statement's header and what rights holders are called."""
+        return changes(ledger, self.last[1]["header"], header, self.ids, called) if self.last else []
+
     def content(self, ledger: Ledger, now: datetime.datetime) -> dict[str, Any]:
         """All of it, if it is issued now on top of the ledger's last entry."""
         contract, decimals = self.contract, self.contract.decimals
@@ -175,7 +171,7 @@ class _Computed:
             "as_of": as_of,
             "ledger": {"position": position, "head": head},
         }
-        header["changes"] = changes(ledger, before["header"], header, self.ids) if before else []
+        header["changes"] = self.changes(ledger, header, str)
         adjustments = upheld(ledger, contract.id, decimals)
         accounts = balances(
             *(contract, by_holder(self.lines), _net(before, decimals) if before else {}, self.carried),

@@ -19,6 +19,11 @@ def path(tmp_path, monkeypatch):
     return path
 
 
+def kept(path) -> list[str]:
+    """What lies in the log."""
+    return list(log_of(path).store.names(""))
+
+
 def test_questions_are_listed_shown_and_asked(mucs, path):
     status, out, _ = mucs("questions")
     assert status == 0
@@ -46,8 +51,9 @@ def test_rights_descent_and_withdrawals_are_recorded_once(mucs, path, tmp_path):
     file = tmp_path / "rights.csv"
     file.write_text("item,rights_holder,licence,valid_from,valid_to\nt0,Ada,CC0,2024-01-01,2025-01-01\n")
     assert "Recorded 1 rights." in mucs("rights", file)[1]
+    before = kept(path)
     assert "Nothing to do" in mucs("rights", file)[1]
-    assert log_of(path).entry(3) is None
+    assert kept(path) == before
     lapsed = json.loads(mucs("ask", "lapsed", "day=2025-06-01", "--json")[1])
     assert {(row["generated"], row["standing"]) for row in lapsed} == {("g0", "lapsed"), ("g1", "lapsed")}
     assert "was made from" in mucs("derive", "checkpoint", "f" * 64)[1]
@@ -73,14 +79,15 @@ def test_rights_descent_and_withdrawals_are_recorded_once(mucs, path, tmp_path):
     ],
 )
 def test_what_cannot_be_asked_or_recorded_is_refused(mucs, path, words, sentence):
+    before = kept(path)
     status, out, err = mucs(*words)
     assert (status, out) == (2, "")
     assert sentence in err
-    assert log_of(path).entry(3) is None
+    assert kept(path) == before
 
 
 def test_a_missing_ledger_is_not_made_by_recording(mucs, tmp_path):
-    status, _, err = mucs("withdraw", "abc", "--reason", "x", "--ledger", tmp_path / "none.duckdb")
+    status, _, err = mucs("withdraw", "abc", "--reason", "x", "--ledger", tmp_path / "none")
     assert status == 2
     assert "There is no ledger" in err
     assert list(tmp_path.iterdir()) == []

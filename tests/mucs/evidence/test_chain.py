@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mucs.evidence.chain import GENESIS, Entry, first_fault, link
@@ -23,11 +23,13 @@ def chain(bodies) -> list[Entry]:
     return entries
 
 
+@settings(deadline=None)
 @given(BODIES)
 def test_a_chain_as_written_holds(bodies):
     assert first_fault(chain(bodies)) is None
 
 
+@settings(deadline=None)
 @given(BODIES, st.data())
 def test_an_edited_text_is_found(bodies, data):
     entries = chain(bodies)
@@ -38,6 +40,7 @@ def test_an_edited_text_is_found(bodies, data):
     assert f"entry {k + 1} was edited" in first_fault(entries)
 
 
+@settings(deadline=None)
 @given(BODIES, st.data())
 def test_an_edited_entry_with_a_fitting_digest_is_found(bodies, data):
     entries = [*chain(bodies), link(0, GENESIS, "run", "x", {})]
@@ -49,6 +52,7 @@ def test_an_edited_entry_with_a_fitting_digest_is_found(bodies, data):
         assert f"entry {k + 2} does not follow" in first_fault(entries)
 
 
+@settings(deadline=None)
 @given(BODIES.filter(lambda bodies: len(bodies) > 1), st.data())
 def test_a_removed_entry_is_found(bodies, data):
     entries = chain(bodies)
@@ -63,6 +67,7 @@ def test_another_kind_is_found(kind):
     assert "kind" in first_fault(entries)
 
 
+@settings(deadline=None)
 @given(BODIES)
 def test_an_entry_is_read_back_from_its_text(bodies):
     for body, entry in zip(bodies, chain(bodies), strict=True):

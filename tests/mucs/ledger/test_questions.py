@@ -2,12 +2,12 @@
 
 import datetime
 import itertools
+import shutil
 from collections import defaultdict
 
 import pytest
 
 from mucs import InputError
-from mucs.ledger import Ledger
 from mucs.ledger.questions import names, question
 from mucs.ledger.rights import artifact, read_rights, say_derivation, say_rights, withdraw
 from tests.factories import fault, load, log_of, writing
@@ -18,35 +18,49 @@ pytestmark = pytest.mark.heavy
 SCORES = {"a": (0.4, 0.2, -0.1, -0.3), "b": (0.9, 0.3, 0.1, 0.0)}
 
 
-@pytest.fixture
-def runs(tmp_path):
-    return {name: make_run(tmp_path, name, scores) for name, scores in SCORES.items()}
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("questions")
 
 
-@pytest.fixture
-def path(tmp_path, runs):
-    """A ledger with run a, and then run b."""
+@pytest.fixture(scope="module")
+def runs(folder):
+    return {name: make_run(folder, name, scores) for name, scores in SCORES.items()}
+
+
+@pytest.fixture(scope="module")
+def path(folder, runs):
+    """A ledger with run a, and then run b, which stays so."""
     for run in runs.values():
-        load(tmp_path / "ledger", run)
-    return tmp_path / "ledger"
+        load(folder / "ledger", run)
+    return folder / "ledger"
 
 
-def ask(path, name, **given):
-    with Ledger.open(path) as ledger:
-        return ledger.ask(name, **given)
+@pytest.fixture(scope="module")
+def shared(path):
+    """The same, open, for tests that change nothing."""
+    with writing(path) as ledger:
+        yield ledger
 
 
-def times(path) -> list[str]:
+@pytest.fixture
+def own(path, tmp_path):
+    """A copy, open to be written."""
+    for name in ("ledger", "log"):
+        shutil.copytree(path.with_name(name), tmp_path / name)
+    with writing(tmp_path / "ledger") as ledger:
+        yield ledger
+
+
+def times(ledger) -> list[str]:
     """When each run was loaded."""
-    with Ledger.open(path) as ledger:
-        return [row["loaded_at"].isoformat() for row in ledger.rows("SELECT loaded_at FROM runs ORDER BY run_id")]
+    return [row["loaded_at"].isoformat() for row in ledger.rows("SELECT loaded_at FROM runs ORDER BY run_id")]
 
 
-def record(path, tmp_path, *rows: str) -> bool:
+def record(ledger, tmp_path, *rows: str) -> bool:
     file = tmp_path / "rights.csv"
     file.write_text("\n".join(["item,rights_holder,licence,standing,uses,valid_from,valid_to", *rows]))
-    with writing(path) as ledger:
-        return say_rights(ledger, read_rights(ledger, file))
+    return say_rights(ledger, read_rights(ledger, file))
 
 
 GIVEN = {
@@ -60,35 +74,32 @@ GIVEN = {
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_question_says_what_it_answers_and_answers_as_of_any_time(path, runs, name):
+def test_every_question_says_what_it_answers_and_answers_as_of_any_time(shared, runs, name):
     asked = question(name)
     assert asked.about
     assert asked.parameters[-1].name == "as_of"
     assert all(p.about for p in asked.parameters)
     known = GIVEN | {"run": runs["a"].sha256, "first": runs["a"].sha256[:8], "second": runs["b"].sha256[:8]}
     given = {p.name: known[p.name] for p in asked.parameters if p.default is None}
-    now = ask(path, name, **given)
+    now = shared.ask(name, **given)
     assert bool(now) == (name not in ("covered", "lapsed", "coverage", "unlicensed"))
-    assert not ask(path, name, **given, as_of="2020-01-01")
+    assert not shared.ask(name, **given, as_of="2020-01-01")
     said = {"run", "runs", "latest_run", "first_run", "run_id", "because", "state", "event"}
     assert not now or said & set(now[0]) or name in ("edges", "known", "takedown")
 
 
-def test_the_latest_run_speaks_unless_it_is_withdrawn_or_not_there_yet(path, runs):
+def test_the_latest_run_speaks_unless_it_is_withdrawn_or_not_there_yet(own, runs):
     def best(**given):
-        return [
-            (r["training"], round(r["score"], 3), r["run"]) for r in ask(path, "why", generated="g0", top=1, **given)
-        ]
+        return [(r["training"], round(r["score"], 3), r["run"]) for r in own.ask("why", generated="g0", top=1, **given)]
 
     a, b = (("t0", scores[0], runs[name].sha256) for name, scores in SCORES.items())
     assert best() == [b]
-    assert best(as_of=times(path)[0]) == [a]
+    assert best(as_of=times(own)[0]) == [a]
     before = datetime.datetime.now(datetime.UTC).isoformat()
-    with writing(path) as ledger:
-        assert withdraw(ledger, runs["b"].sha256[:10], "wrong data")
-        assert not withdraw(ledger, runs["b"].sha256, "again")
-        with pytest.raises(InputError, match="0 runs called 'feedfeed'"):
-            withdraw(ledger, "feedfeed", "")
+    assert withdraw(own, runs["b"].sha256[:10], "wrong data")
+    assert not withdraw(own, runs["b"].sha256, "again")
+    with pytest.raises(InputError, match="0 runs called 'feedfeed'"):
+        withdraw(own, "feedfeed", "")
     assert best() == [a]
     assert best(as_of=before) == [b]
 
@@ -104,52 +115,50 @@ def divided(scores, top, taken=()):
 
 
 @pytest.mark.parametrize("top", [1, 2, 3, 4])
-def test_shares_and_takedown_agree_with_plain_python(path, top):
+def test_shares_and_takedown_agree_with_plain_python(shared, top):
     now = divided(SCORES["b"], top)
-    assert {s["rights_holder"]: s["share"] for s in ask(path, "shares", top=top)} == pytest.approx(now)
+    assert {s["rights_holder"]: s["share"] for s in shared.ask("shares", top=top)} == pytest.approx(now)
     for holder in ("Ada", "Ben"):
         without = divided(SCORES["b"], top, taken=[holder])
-        found = {s["rights_holder"]: s for s in ask(path, "takedown_shares", target=holder, top=top)}
+        found = {s["rights_holder"]: s for s in shared.ask("takedown_shares", target=holder, top=top)}
         for each in found.keys() | now.keys() | without.keys():
             assert found[each]["share_now"] == pytest.approx(now.get(each, 0))
             assert found[each]["share_without"] == pytest.approx(without.get(each, 0))
-        items = ask(path, "takedown_items", target=holder, top=top)
+        items = shared.ask("takedown_items", target=holder, top=top)
         assert [i["share"] for i in items] == pytest.approx([now[holder]] * 2 if holder in now else [])
-    assert [i["share"] for i in ask(path, "takedown_items", target="t1", top=2)] == pytest.approx([0.25, 0.25])
+    assert [i["share"] for i in shared.ask("takedown_items", target="t1", top=2)] == pytest.approx([0.25, 0.25])
 
 
-def test_concentration_overlap_and_drift(path, runs):
-    (first, _) = ask(path, "concentration")
+def test_concentration_overlap_and_drift(shared, runs):
+    (first, _) = shared.ask("concentration")
     shares = [0.9 / 1.3, 0.3 / 1.3, 0.1 / 1.3]
     assert first["first"] == pytest.approx(shares[0])
     assert first["effective_edges"] == pytest.approx(1 / sum(s * s for s in shares))
-    assert [(o["training"], o["of_all"]) for o in ask(path, "overlap", best=2)] == [("t0", 1.0), ("t1", 1.0)]
-    for d in ask(path, "drift", first=runs["a"].sha256, second=runs["b"].sha256, top=2):
+    assert [(o["training"], o["of_all"]) for o in shared.ask("overlap", best=2)] == [("t0", 1.0), ("t1", 1.0)]
+    for d in shared.ask("drift", first=runs["a"].sha256, second=runs["b"].sha256, top=2):
         assert (d["overlap"], d["same_best"]) == (1, True)
         assert d["largest_score_change"] == pytest.approx(0.5)
 
 
-def test_rights_are_those_of_the_day_as_they_were_known(path, tmp_path):
+def test_rights_are_those_of_the_day_as_they_were_known(own, tmp_path):
     sha = {t["id"]: t["sha256"] for t in TRAINING}
     start = datetime.datetime.now(datetime.UTC).isoformat()
 
     def standing(day, use="output", **given):
         return {
-            r["training"]: r["standing"]
-            for r in ask(path, "lapsed", day=day, use=use, **given)
-            if r["generated"] == "g0"
+            r["training"]: r["standing"] for r in own.ask("lapsed", day=day, use=use, **given) if r["generated"] == "g0"
         }
 
     assert standing("2024-06-01") == {}
     assert standing("2023-06-01") == dict.fromkeys(("t0", "t1", "t2"), "not yet")
     assert record(
-        path,
+        own,
         tmp_path,
         "t0,Ada,CC0,,training output,2024-01-01,2025-01-01",
         f"{sha['t1']},Ben,CC0,,training,2024-01-01,",
     )
     assert not record(
-        path,
+        own,
         tmp_path,
         "t0,Ada,CC0,,training output,2024-01-01,2025-01-01",
         f"{sha['t1']},Ben,CC0,,training,2024-01-01,",
@@ -159,25 +168,25 @@ def test_rights_are_those_of_the_day_as_they_were_known(path, tmp_path):
     assert standing("2025-01-01") == {"t0": "lapsed", "t1": "not for output"}
     assert standing("2025-01-01", use="training") == {"t0": "lapsed"}
     assert record(
-        path, tmp_path, "t0,Cleo,private,opted out,,2024-07-01,"
+        own, tmp_path, "t0,Cleo,private,opted out,,2024-07-01,"
     )  # sold, we hear later, and withdrawn from use
     assert standing("2024-06-30") == {"t1": "not for output"}
     assert standing("2024-07-01") == {"t0": "opted out", "t1": "not for output"}
     assert standing("2024-07-01", as_of=then) == {"t1": "not for output"}
     assert standing("2024-07-01", as_of=start) == {}
-    assert [r["rights_holder"] for r in ask(path, "lapsed", day="2024-07-01", top=1)] == ["Cleo", "Cleo"]
+    assert [r["rights_holder"] for r in own.ask("lapsed", day="2024-07-01", top=1)] == ["Cleo", "Cleo"]
     # the run stays tied to what it used, whoever holds the right now; that stands beside it
-    for rows in (ask(path, "why", generated="g0", top=1), ask(path, "used", training="t0")):
+    for rows in (own.ask("why", generated="g0", top=1), own.ask("used", training="t0")):
         assert {(r["rights_holder"], r["licence"]) for r in rows} == {("Ada", "CC0")}
         assert {(r["holder_today"], r["licence_today"], r["standing_today"]) for r in rows} == {
             ("Cleo", "private", "opted out")
         }
-    (t1, *_) = ask(path, "used", training="t1")
+    (t1, *_) = own.ask("used", training="t1")
     assert t1["standing_today"] == "granted for training"
-    before = ask(path, "why", generated="g0", top=1, as_of=start)
+    before = own.ask("why", generated="g0", top=1, as_of=start)
     assert {(r["holder_today"], r["standing_today"]) for r in before} == {("Ada", "granted")}
-    assert [i["best_rank"] for i in ask(path, "takedown_items", target="Cleo")] == [1, 1]
-    assert fault(path) is None
+    assert [i["best_rank"] for i in own.ask("takedown_items", target="Cleo")] == [1, 1]
+    assert fault(own.place) is None
 
 
 @pytest.mark.parametrize(
@@ -199,37 +208,35 @@ def test_rights_are_those_of_the_day_as_they_were_known(path, tmp_path):
         ("t0,A\x1bda,CC0,,,2024-01-01,", "line 2: rights_holder has characters that cannot be printed"),
     ],
 )
-def test_wrong_rights_change_nothing(path, tmp_path, row, sentence):
-    with Ledger.open(path) as ledger:
-        before = ledger.at()
+def test_wrong_rights_change_nothing(shared, tmp_path, row, sentence):
+    before = shared.at()
     with pytest.raises(InputError, match=sentence):
-        record(path, tmp_path, row)
-    assert log_of(path).entry(before[0] + 1) is None
+        record(shared, tmp_path, row)
+    assert log_of(shared.place).entry(before[0] + 1) is None
 
 
-def test_ancestry_has_no_depth_limit(path):
+def test_ancestry_has_no_depth_limit(own):
     generations = [f"{i:064x}" for i in range(1, 40)]
-    with writing(path) as ledger:
-        base = artifact(ledger, "checkpoint")
-        for child, parent in itertools.pairwise([base, *generations]):
-            assert say_derivation(ledger, child, parent)
-        assert not say_derivation(ledger, base, generations[0])
-        with pytest.raises(InputError, match="was made from"):
-            say_derivation(ledger, generations[-1], base)
-        with pytest.raises(InputError, match="names no artifact"):
-            artifact(ledger, "abc")
-    found = ask(path, "ancestry", generated="g0")
+    base = artifact(own, "checkpoint")
+    for child, parent in itertools.pairwise([base, *generations]):
+        assert say_derivation(own, child, parent)
+    assert not say_derivation(own, base, generations[0])
+    with pytest.raises(InputError, match="was made from"):
+        say_derivation(own, generations[-1], base)
+    with pytest.raises(InputError, match="names no artifact"):
+        artifact(own, "abc")
+    found = own.ask("ancestry", generated="g0")
     assert [row["sha256"] for row in found if row["kind"] == "not in any run"] == generations
     assert [row["items"] for row in found if row["kind"] == "training_set"] == [len(TRAINING)]
-    (path_found,) = ask(path, "path", generated="g0", training="t1")
+    (path_found,) = own.ask("path", generated="g0", training="t1")
     assert path_found["way"].count("→") == 2
     assert (path_found["training"], path_found["rank"]) == ("t1", 2)
-    with writing(path) as ledger:  # the last ancestor was trained on the same set
-        say_derivation(ledger, generations[-1], artifact(ledger, "training_set"))
-    assert [row["way"].count("→") for row in ask(path, "path", generated="g0", training="t1")] == [2, 41]
+    # the last ancestor was trained on the same set
+    say_derivation(own, generations[-1], artifact(own, "training_set"))
+    assert [row["way"].count("→") for row in own.ask("path", generated="g0", training="t1")] == [2, 41]
 
 
-def test_wrong_parameters_are_refused(path):
+def test_wrong_parameters_are_refused(shared):
     for given, sentence in (
         ({}, "needs generated"),
         ({"generated": "g0", "tip": 1}, "no parameter 'tip'; it has generated, top, as_of"),
@@ -241,7 +248,7 @@ def test_wrong_parameters_are_refused(path):
         ({"generated": "g0", "as_of": "2026-W44"}, "as_of cannot be '2026-W44'"),
     ):
         with pytest.raises(InputError, match=sentence):
-            ask(path, "why", **given)
+            shared.ask("why", **given)
     for question_, given, sentence in (
         (
             "lapsed",
@@ -252,25 +259,25 @@ def test_wrong_parameters_are_refused(path):
         ("lapsed", {"day": "20261031"}, "day cannot be '20261031'; give a day, such as 2026-10-31"),
     ):
         with pytest.raises(InputError, match=sentence):
-            ask(path, question_, **given)
+            shared.ask(question_, **given)
     for written in ("2099-10-31", "2099-10-31T12:00", "2099-10-31T12:00:00.123456+02:00", "2099-10-31 12:00:00Z"):
-        assert ask(path, "why", generated="g0", as_of=written)
+        assert shared.ask("why", generated="g0", as_of=written)
     with pytest.raises(InputError, match="no question 'what'"):
-        ask(path, "what")
+        shared.ask("what")
     assert len(GENERATED) == 2
 
 
-def test_what_has_no_valid_licence_is_listed_with_what_rests_on_it(path, tmp_path):
+def test_what_has_no_valid_licence_is_listed_with_what_rests_on_it(own, tmp_path):
     def found(**given):
         return {
             r["training"]: (r["rights_holder"], r["standing"], str(r["since"] or ""), r["generated_items"])
-            for r in ask(path, "unlicensed", **given)
+            for r in own.ask("unlicensed", **given)
         }
 
     assert found() == {}
     start = datetime.datetime.now(datetime.UTC).isoformat()
     record(
-        path,
+        own,
         tmp_path,
         "t0,Cleo,private,opted out,,2026-03-01,",
         "t1,Ben,CC0,,training,2024-01-01,",

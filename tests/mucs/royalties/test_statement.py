@@ -517,6 +517,22 @@ def test_a_later_version_says_what_moved_the_money(world):
     assert fault(world.path) is None
 
 
+def test_no_name_of_a_holder_is_in_what_the_log_cannot_forget(world):
+    odd = "Zelda :)"  # as a name may be
+    right = Right(2, TRAINING[0]["sha256"], odd, "L", "opted out", None, "2026-03-01", None)
+    world.issue()
+    say_rights(world.ledger, [right])
+    second = world.issue()
+    assert odd in second.changes[0]
+    third = world.issue(contract=CONTRACT + f"splits:\n  t0: {{'{odd}': 40, Ben: 60}}\n")
+    number, _ = open_dispute(world.ledger, third.sha256, odd, "mine")
+    move_dispute(world.ledger, number, "under review", "looked at")
+    store = world.log.store
+    kept_for_good = [name for name in store.names("") if name.startswith(("log/", "objects/"))]
+    assert not [name for name in kept_for_good if b"Zelda" in store.get(name)]
+    assert [find(world.ledger, one.sha256).content for one in (second, third)] == [second.content, third.content]
+
+
 def test_a_statement_of_an_older_program_is_found_read_and_superseded(world):
     def issue_without(ledger, contract, month, usage):
         """As a program did that knew neither field."""
