@@ -23,7 +23,9 @@ ROOT = "d42ec8a4c2d97eabb5967a3ce631c48a653cf4487a359c5a81e534d0a1c9ee4f"
 
 def staged() -> list[pa.Table]:
     """The edges of three generated items, texts as they are and not by number."""
-    ends, tables = training_ends([training_row(k) for k in range(50)]), []
+    rows, tables = [training_row(k) for k in range(50)], []
+    # their rows as they were digested then, with the rights holder
+    ends = training_ends(rows).set_column(0, "row_sha256", [[digest(row) for row in rows]])
     for k in range(3):
         random, made = np.random.default_rng(k), attribution(50, 50, k)
         p = torch.from_numpy((1 + random.integers(0, 33, 50)) / 33)
