@@ -210,13 +210,13 @@ def test_of_a_bucket_with_versions_nothing_deleted_is_left(s3):
 
 def test_a_bucket_is_asked_for_its_lock(s3):
     client().create_bucket(Bucket="locks", ObjectLockEnabledForBucket=True)
-    check_retention("locks", 1)
+    check_retention("s3://locks", 1)
     with pytest.raises(InputError, match="has no object lock"):
-        check_retention("evidence", 1)
+        check_retention("s3://evidence", 1)
     with pytest.raises(InputError, match="give at least 1"):
-        check_retention("locks", 0)
+        check_retention("s3://locks", 0)
     with pytest.raises(InputError, match="no such bucket"):
-        check_retention("nowhere", 1)
+        check_retention("s3://nowhere", 1)
 
 
 def in_parts(monkeypatch):
