@@ -75,7 +75,8 @@ def writing(place: str | Path, log: str | None = None, retention_days: int | Non
     Raises:
         InputError: As `Ledger.write` does, or if there is neither.
     """
-    return Ledger.write(place, open_log(log or followed(place), retention_days), credentials(place))
+    log = log or _log_said_by(place) or followed(place)  # the last says what is wrong with the ledger
+    return Ledger.write(place, open_log(log, retention_days), credentials(place))
 
 
 def followed(place: str | Path) -> str:
@@ -94,17 +95,23 @@ def followed_by_any(place: str | Path) -> str:
     Raises:
         InputError: If there is none, or it does not say.
     """
+    found = _log_said_by(place)
+    if found is None:
+        raise InputError(
+            f"There is no ledger at {place} that says which log it was made from; give the log's place as --log."
+        )
+    return found
+
+
+def _log_said_by(place: str | Path) -> str | None:
+    """The log that a ledger says it was made from, with nothing else of it looked at; None if it says none."""
     lake = Lake.at(place)
     found: list[tuple[str]] = []
     if lake.exists():
         with lake.connect(credentials(place)) as connection, contextlib.suppress(duckdb.Error):
             lake.attach(connection, read_only=True)
             found = connection.execute(f"SELECT log FROM {FILE}.main.ledger").fetchall()
-    if len(found) != 1:
-        raise InputError(
-            f"There is no ledger at {place} that says which log it was made from; give the log's place as --log."
-        )
-    return str(found[0][0])
+    return str(found[0][0]) if len(found) == 1 else None
 
 
 def is_behind(ledger: Ledger) -> bool:

@@ -106,9 +106,8 @@ class Lake:
         )
         for name in self.extensions:
             connection.execute(f"LOAD '{literal(signed_extension(name))}'")
-        connection.execute(
-            "SET enable_progress_bar = false; SET TimeZone = 'UTC'"
-        )  # of `current_date`, and of the times that are shown
+        # the zone is that of `current_date`, and of the times that are shown
+        connection.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
         if credentials:
             told = ", ".join(f"{name} '{literal(value)}'" for name, value in credentials.items())
             connection.execute(f"CREATE SECRET lake (TYPE s3, {told})")
@@ -152,23 +151,15 @@ def in_order(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         connection.execute("RESET threads; RESET disabled_optimizers")
 
 
-@functools.cache
-def functions_beyond_duckdb() -> frozenset[str]:
-    """Functions whose reach DuckDB's own settings do not limit.
+def functions_beyond_duckdb(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """Functions that a connection has and whose reach DuckDB's own settings do not limit.
 
     They are those that its extensions bring, those that run a text as a query, and those that tell of credentials.
     """
-    asked = "SELECT DISTINCT function_name FROM duckdb_functions()"
-    with duckdb.connect() as plain, Lake("", None, True).connect() as ours:
-        known, found = ({str(row[0]) for row in each.execute(asked).fetchall()} for each in (plain, ours))
-    with (
-        Lake("", "", False).connect()
-        if importlib.util.find_spec("duckdb_extension_postgres_scanner")
-        else duckdb.connect() as more
-    ):
-        found |= {str(row[0]) for row in more.execute(asked).fetchall()}
-    others = {"query", "query_table", "duckdb_secrets", "which_secret"}
-    return frozenset(name.lower() for name in found - known) | others
+    asked = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE database_name = 'system'"
+    with duckdb.connect() as plain:
+        known, found = ({str(row[0]) for row in each.execute(asked).fetchall()} for each in (plain, connection))
+    return frozenset(found - known) | {"query", "query_table", "duckdb_secrets", "which_secret"}
 
 
 @functools.cache

@@ -173,7 +173,7 @@ class Ledger:
         while True:
             self.sync()
             position, head = self.at()
-            now = self._now()
+            now = self._now(position)
             said = decide(now)
             if said is None:
                 return None
@@ -302,10 +302,9 @@ class Ledger:
             raise RuntimeError("a ledger that is only read follows no log")
         return self.log
 
-    def _now(self) -> datetime.datetime:
-        """The time of the next entry, which is later than that of the last."""
+    def _now(self, position: int) -> datetime.datetime:
+        """The time of the next entry, which is later than that of the last, at a position."""
         now = datetime.datetime.now(datetime.UTC)
-        position, _ = self.at()
         last = self.followed.entry(position) if position else None
         if last is not None:
             if now < last.at - SLACK:
@@ -385,9 +384,10 @@ class Ledger:
         rows: how many at the most. seconds: how long it may take. Raises InputError if the query is not a single one that
         reads, or takes longer, or more memory than MEMORY.
         """
-        own = self.one(f"SELECT value FROM ducklake_options('{FILE}') WHERE option_name = 'data_path'")
-        if Lake.at(self.place).is_local:  # which may have been moved since
-            own = Lake.at(self.place).data
+        # a folder may have been moved since its catalogue was written
+        own = Lake.at(self.place).data or self.one(
+            f"SELECT value FROM ducklake_options('{FILE}') WHERE option_name = 'data_path'"
+        )
         self.connection.execute(
             f"SET memory_limit = '{MEMORY}'; SET allowed_directories = ['{literal(own)}']; SET enable_external_access = false;"
             " SET lock_configuration = true"
@@ -398,7 +398,7 @@ class Ledger:
             statements = self.connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise InputError("The query must be one SELECT; write it as such.")
-            if beyond := sorted(self._functions_of(sql) & functions_beyond_duckdb()):
+            if beyond := sorted(self._functions_of(sql) & functions_beyond_duckdb(self.connection)):
                 raise InputError(
                     f"The query must not use the function {beyond[0]}, which reaches beyond the ledger; leave it out."
                 )
