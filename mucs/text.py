@@ -33,6 +33,12 @@ def for_terminal(text: str, most: int = MOST_SHOWN) -> str:
     return "".join(c.encode("unicode_escape").decode() if unfit(c) else c for c in shown)
 
 
+def as_clause(error: BaseException) -> str:
+    """An error's sentence as a part of another one: with a small first letter, and without its full stop."""
+    said = str(error)
+    return said[:1].lower() + said[1:].rstrip(".")
+
+
 def first_line(error: BaseException, most: int = 200) -> str:
     """What an error says first, as a part of a sentence: without an end mark, cut after `most`; its kind if it says nothing."""
     said = str(error).strip().partition("\n")[0].rstrip(".: ")

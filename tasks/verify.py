@@ -11,6 +11,7 @@ from typing import Any
 from mucs.evidence.layout import old_files
 from mucs.evidence.log import Log
 from mucs.evidence.verify import record_of
+from mucs.text import as_clause
 from tasks import s3
 from tasks.pull import Altered, pull
 
@@ -59,7 +60,7 @@ def _pull_fault(record: Mapping[str, Any], registry: str | None, pulled: set[tup
             try:
                 found = pull.fn(registry, given["commit"], given["path"], Path(folder)).digest
             except Altered as error:
-                return f"{what} is not whole: {str(error)[0].lower()}{str(error)[1:].removesuffix('.')}"
+                return f"{what} is not whole: {as_clause(error)}"
         if found != given["sha256"]:
             return f"{what} is not what the run used: its SHA-256 is {found[:12]}, the log has {given['sha256'][:12]}"
         pulled.add((registry, *given.values()))

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from mucs.evidence.chain import Entry
 
 # the member of a body that is the SHA-256 of the object with all that the entry is about
 CONTENT = {"validation": "result", "rights": "sha256", "usage": "usage", "statement": "sha256"}
+
+
+def objects_by_run(entries: Iterable[Entry]) -> dict[str, Mapping[str, str]]:
+    """The SHA-256 of a run's objects by name, for each run.
+
+    An entry of before there was a log names no objects: the one that brought it there does.
+    """
+    found: dict[str, Mapping[str, str]] = {}
+    for entry in entries:
+        if entry.kind == "import":
+            found |= entry.body["runs"]
+        elif entry.kind == "run" and entry.version > 1:
+            found[entry.body["run"]] = entry.body["objects"]
+    return found
 
 
 def objects_of(entry: Entry) -> Iterator[tuple[str, str]]:

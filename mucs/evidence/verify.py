@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mucs import InputError
 from mucs.evidence.chain import Entry
-from mucs.evidence.entries import objects_of
+from mucs.evidence.entries import objects_by_run, objects_of
 from mucs.evidence.leaves import edges_root
 from mucs.evidence.log import Broken, Log, entry_name
 from mucs.evidence.signing import open_envelope, read_public_key
 from mucs.parse import load_json
+from mucs.text import as_clause
 
 log_of_verify = logging.getLogger("mucs.verify")
 
@@ -42,73 +44,64 @@ def log_fault(log: Log, entries: Sequence[Entry], key: Path | None = None) -> st
     if beyond:
         return f"{beyond[0]} follows on nothing: entry {len(entries) + 1} is missing"
     checked: set[str] = set()
-    checks: list[Callable[[], str | None]] = []
-    brought = [entry.body.get("runs", {}) for entry in entries if entry.kind == "import"]
-    objects = {run: given for runs in brought for run, given in runs.items()}
+    named: list[list[tuple[str, str]]] = []
     for entry in entries:
         try:
-            new = [(what, sha256) for what, sha256 in objects_of(entry) if sha256 not in checked]
-            checked.update(sha256 for _, sha256 in new)
-            if entry.kind == "run":
-                if entry.version > 1:
-                    objects[entry.body["run"]] = entry.body["objects"]
-                edges = objects[entry.body["run"]]["edges"]
-                new = [(what, sha256) for what, sha256 in new if sha256 != edges]  # read for its root anyway
-                checks.append(_Run(log, entry, edges, key))
+            named.append([(what, sha256) for what, sha256 in objects_of(entry) if sha256 not in checked])
+            checked.update(sha256 for _, sha256 in named[-1])
         except MALFORMED as error:
-            return f"entry {entry.position} is not of the form of a {entry.kind} ({type(error).__name__}: {error})"
-        checks += [_Object(log, entry, what, sha256) for what, sha256 in new]
+            return form_fault(entry, error)
+    objects = objects_by_run(entries)
+    checks: list[Callable[[], str | None]] = []
+    for entry, new in zip(entries, named, strict=True):
+        is_run = entry.kind == "run"
+        if is_run:
+            checks.append(partial(_run_fault, log, entry, objects, key))
+        # a run's edges are read for their root anyway
+        checks += [partial(_object_fault, log, entry, *each) for each in new if not (is_run and each[0] == "edges")]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for fault in pool.map(_checked, checks):
+        for done in [pool.submit(check) for check in checks]:
+            fault = done.result()
             if fault:
                 pool.shutdown(cancel_futures=True)
                 return fault
     return None
 
 
-def _checked(check: Callable[[], str | None]) -> str | None:
-    return check()
+def form_fault(entry: Entry, error: Exception) -> str:
+    """That an entry, or an object that it commits to, is not of the form of its kind, as its reading showed."""
+    return f"entry {entry.position} is not of the form of a {entry.kind} ({type(error).__name__}: {error})"
 
 
-class _Object:
+def _object_fault(log: Log, entry: Entry, what: str, sha256: str) -> str | None:
     """Whether an object is there, and has its digest."""
-
-    def __init__(self, log: Log, entry: Entry, what: str, sha256: str) -> None:
-        self.log, self.entry, self.what, self.sha256 = log, entry, what, sha256
-
-    def __call__(self) -> str | None:
-        try:
-            with self.log.file(self.sha256):
-                return None
-        except Broken as error:
-            return f"the {self.what} of entry {self.entry.position} does not hold: {_lowered(error)}"
+    try:
+        with log.file(sha256):
+            return None
+    except Broken as error:
+        return f"the {what} of entry {entry.position} does not hold: {as_clause(error)}"
 
 
-class _Run:
-    """Whether a run's edges have the root of its record, and whether it is signed."""
-
-    def __init__(self, log: Log, entry: Entry, edges: str, key: Path | None) -> None:
-        self.log, self.entry, self.edges, self.key = log, entry, edges, key
-
-    def __call__(self) -> str | None:
-        run = self.entry.body["run"]
+def _run_fault(log: Log, entry: Entry, objects: Mapping[str, Mapping[str, str]], key: Path | None) -> str | None:
+    """Whether a run's edges have their digest and the root of its record, and whether it is signed."""
+    try:
+        run = entry.body["run"]
         log_of_verify.info("verify    run %s", run[:16])
-        try:
-            record = record_of(self.log, self.entry)
-            with self.log.file(self.edges) as path:
-                try:
-                    root = edges_root(path)
-                except InputError as error:  # what is no Parquet of edges
-                    return f"the edges of run {run[:12]} do not hold: {_lowered(error)}"
-            if root != record["results"]["edges_root"]:
-                return f"the edges of run {run[:12]} do not have the Merkle root of its record"
-            return _signature_fault(self.log, self.entry, self.key) if self.key else None
-        except Broken as error:
-            return f"entry {self.entry.position} does not hold: {_lowered(error)}"
-        except InputError:  # the store does not answer
-            raise
-        except MALFORMED as error:
-            return f"entry {self.entry.position} is not of the form of a run ({type(error).__name__}: {error})"
+        record = record_of(log, entry)
+        with log.file(objects[run]["edges"]) as path:
+            try:
+                root = edges_root(path)
+            except InputError as error:  # what is no Parquet of edges
+                return f"the edges of run {run[:12]} do not hold: {as_clause(error)}"
+        if root != record["results"]["edges_root"]:
+            return f"the edges of run {run[:12]} do not have the Merkle root of its record"
+        return _signature_fault(log, entry, key) if key else None
+    except Broken as error:
+        return f"entry {entry.position} does not hold: {as_clause(error)}"
+    except InputError:  # the store does not answer
+        raise
+    except MALFORMED as error:
+        return form_fault(entry, error)
 
 
 def record_of(log: Log, entry: Entry) -> Mapping[str, Any]:
@@ -132,8 +125,3 @@ def _signature_fault(log: Log, entry: Entry, key: Path) -> str | None:
     if run not in {subject["digest"]["sha256"] for subject in said["subject"]}:
         return f"the envelope of run {run[:12]} was signed for another run"
     return None
-
-
-def _lowered(error: Exception) -> str:
-    said = str(error)
-    return said[:1].lower() + said[1:].rstrip(".")

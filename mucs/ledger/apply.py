@@ -18,6 +18,7 @@ from mucs import InputError
 from mucs.canonical import canonical, digest
 from mucs.evidence.chain import Entry
 from mucs.evidence.edges import DECIMALS
+from mucs.evidence.entries import objects_by_run
 from mucs.evidence.log import Broken, Log
 from mucs.evidence.outcome import OUTCOME
 from mucs.evidence.pseudonyms import Pseudonyms
@@ -35,19 +36,17 @@ RIGHTS = pa.schema(
     ]
 )
 LINE = (
-    *(
-        "right_type",
-        "holder",
-        "basis",
-        "items",
-        "units",
-        "score_mass",
-        "score_error",
-        "share",
-        "gross",
-        "deducted",
-        "net",
-    ),
+    "right_type",
+    "holder",
+    "basis",
+    "items",
+    "units",
+    "score_mass",
+    "score_error",
+    "share",
+    "gross",
+    "deducted",
+    "net",
 )
 # What the gate passes comes back from this as it was published, and the Merkle root holds it to that.
 STORED = {name: f"e.{name}::DOUBLE::DECIMAL(18, {digits})" for name, digits in DECIMALS.items()}
@@ -78,9 +77,7 @@ class Applying:
         self.connection = connection
         self.edges = edges
         self.log = log
-        # an entry of before there was a log names no objects: the one that brought it there does
-        brought = (entry.body["runs"] for entry in entries if entry.kind == "import")
-        self.objects_of: dict[str, Mapping[str, str]] = {run: given for runs in brought for run, given in runs.items()}
+        self.brought = objects_by_run(entry for entry in entries if entry.kind == "import")
         self.kinds: dict[str, Callable[[Entry], None]] = {
             "run": self._run,
             "validation": self._validation,
@@ -188,7 +185,7 @@ class Applying:
         if sha256 in self._runs:
             raise Broken(f"Entry {entry.position} brings run {sha256[:12]} a second time; nothing of it was applied.")
         if entry.version == 1:
-            record, objects = body["record"], self.objects_of.get(sha256)
+            record, objects = body["record"], self.brought.get(sha256)
             if objects is None:
                 raise Broken(
                     f"Entry {entry.position} of the log {self.log.place} is of before there was a log, and the entry that brings"

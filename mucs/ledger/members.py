@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import duckdb
 
 AT_ONCE = 100_000  # that are hashed at a time
 
 
-def members_sha256(connection: duckdb.DuckDBPyConnection, rows: str, *parameters: Any) -> str:
+def members_sha256(connection: duckdb.DuckDBPyConnection, rows: str) -> str:
     """The digest of the SHA-256 of a training set's rows in order, as canonical JSON.
 
     Args:
         connection: Where to ask.
         rows: SQL that selects `row_sha256`.
-        parameters: Of the SQL.
     """
-    found = connection.execute(f"SELECT row_sha256 FROM ({rows}) ORDER BY row_sha256", list(parameters))
+    found = connection.execute(f"SELECT row_sha256 FROM ({rows}) ORDER BY row_sha256")
     sha256, between = hashlib.sha256(b"["), b""
     for batch in found.to_arrow_reader(AT_ONCE):  # as one text, a million took four times the memory
         sha256.update(between + ",".join(f'"{each}"' for each in batch[0].to_pylist()).encode())

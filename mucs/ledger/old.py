@@ -16,6 +16,7 @@ from mucs import InputError
 from mucs.canonical import canonical, digest
 from mucs.evidence.chain import Entry, first_fault, link
 from mucs.evidence.edges import PUBLISHED
+from mucs.evidence.entries import CONTENT
 from mucs.evidence.leaves import edges_root
 from mucs.evidence.log import Log
 from mucs.ledger.lake import literal
@@ -110,10 +111,9 @@ def _keep_contents(connection: duckdb.DuckDBPyConnection, path: Path, log: Log, 
         contents += [text.encode() if table != "validations" else canonical(json.loads(text)) for (text,) in found]
     contents += map(canonical, _rights(connection).values())
     kept = {hashlib.sha256(body).hexdigest(): body for body in contents}
-    names = {"validation": "result", "rights": "sha256", "usage": "usage", "statement": "sha256"}
     for entry in entries:
-        if entry.kind in names:
-            body = kept.get(entry.body[names[entry.kind]])
+        if entry.kind in CONTENT:
+            body = kept.get(entry.body[CONTENT[entry.kind]])
             if body is None:
                 raise InputError(
                     f"The ledger {path} does not hold: what entry {entry.position} ({entry.kind}) commits to is not in it; restore it"

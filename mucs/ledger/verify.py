@@ -18,14 +18,15 @@ import duckdb
 from mucs import InputError
 from mucs.canonical import digest
 from mucs.evidence.chain import GENESIS, Entry
+from mucs.evidence.entries import objects_by_run
 from mucs.evidence.log import Broken, Log
-from mucs.evidence.verify import log_fault, record_of
+from mucs.evidence.verify import MALFORMED, form_fault, log_fault, record_of
 from mucs.ledger import catalogue
 from mucs.ledger.apply import MEMBERS, STORED
 from mucs.ledger.lake import FILE, Credentials, Lake, in_order
 from mucs.ledger.ledger import Ledger
 from mucs.ledger.tables import NAMES, table_digests
-from mucs.text import first_line
+from mucs.text import as_clause, first_line
 
 log_of_verify = logging.getLogger("mucs.verify")
 
@@ -70,7 +71,7 @@ def verify_log(log: Log, head: str | None = None, key: Path | None = None) -> Ve
     try:
         entries.extend(log.after())
     except Broken as error:
-        return Verified(_lowered(error), len(entries))
+        return Verified(as_clause(error), len(entries))
     last = entries[-1] if entries else None
     fault = _head_fault(entries, head) or log_fault(log, entries, key) or _statement_fault(log, entries)
     return Verified(fault, len(entries), last.sha256 if last else GENESIS)
@@ -99,6 +100,7 @@ def verify(
         return verified
     try:
         position, sha256 = ledger.at()
+        # read once more, as the ledger may have gone on since
         entries = [entry for entry in log.after() if entry.position <= position]
         fault = (
             catalogue.fault(catalogue.read(ledger.connection))
@@ -111,11 +113,6 @@ def verify(
     except duckdb.Error as error:
         fault, digests = f"the ledger is damaged, or its tables are not a ledger's ({first_line(error)})", None
     return Verified(fault, verified.position, verified.head, digests)
-
-
-def _lowered(error: Exception) -> str:
-    said = str(error)
-    return said[:1].lower() + said[1:].rstrip(".")
 
 
 def _head_fault(entries: Sequence[Entry], head: str | None) -> str | None:
@@ -179,10 +176,8 @@ WHERE {" OR ".join(f"a.{name} IS DISTINCT FROM b.{name}" for name in COLUMNS)}""
 
 def _edges_fault(ledger: Ledger, log: Log, entries: Sequence[Entry], credentials: Credentials | None) -> str | None:
     """The first run whose edges in the ledger are not those of its object, one by one and in their order."""
-    brought = [entry.body["runs"] for entry in entries if entry.kind == "import"]
-    objects = {run: given for runs in brought for run, given in runs.items()}
+    objects = objects_by_run(entries)
     runs = [entry.body["run"] for entry in entries if entry.kind == "run"]
-    objects |= {e.body["run"]: e.body["objects"] for e in entries if e.kind == "run" and e.version > 1}
     count = ledger.one(
         f"SELECT count(DISTINCT run_id) FROM {FILE}.main.edges WHERE run_id NOT BETWEEN 1 AND ?", len(runs)
     )
@@ -214,35 +209,54 @@ def _statement_fault(log: Log, entries: Sequence[Entry]) -> str | None:
     sets: set[str] = set()
     reports: set[str] = set()
     for entry, last in zip(entries, [None, *entries], strict=False):
-        if entry.kind == "run":
-            record = before[entry.body["run"]] = record_of(log, entry)
-            sets.add(record["inputs"]["training_set"]["sha256"])
-        if entry.kind == "usage":
-            reports.add(entry.body["usage"])
-        if entry.kind != "statement":
-            continue
-        header = json.loads(log.object(entry.body["sha256"]))["header"]
-        if any(header[name] != entry.body[name] for name in ("statement", "version", "supersedes")):
-            return f"statement {header['statement']} is not the one that its entry names"
-        if header["usage"]["sha256"] not in reports:
-            return f"statement {header['statement']} rests on a usage report that was not there when it was issued"
-        at = last and {"position": last.position, "head": last.sha256}
-        if header["ledger"] != at:
-            return f"statement {header['statement']} was not issued at the head of the chain that it names"
-        if not set(header["runs"]) <= before.keys() or not set(header["training_sets"]) <= sets:
-            return f"statement {header['statement']} names runs or training sets that were not there when it was issued"
-        rest_on = [before[run] for run in header["runs"]]
-        of_runs = {
-            "methods": {record["method"] for record in rest_on},
-            "checkpoints": {record["inputs"]["checkpoint"]["sha256"] for record in rest_on},
-            "settings": {digest(record["settings"]) for record in rest_on},
-            "noise_banks": {record["noise_bank"] for record in rest_on if record.get("noise_bank")},
-        }
-        for name, values in of_runs.items():
-            if header[name] != sorted(values):
-                return f"the {name.replace('_', ' ')} of statement {header['statement']} are not those of its runs"
-        if datetime.datetime.fromisoformat(header["as_of"]) > datetime.datetime.fromisoformat(header["issued_at"]):
-            return f"statement {header['statement']} rests on what was known after it was issued"
+        try:
+            if entry.kind == "run":
+                record = before[entry.body["run"]] = record_of(log, entry)
+                sets.add(record["inputs"]["training_set"]["sha256"])
+            elif entry.kind == "usage":
+                reports.add(entry.body["usage"])
+            elif entry.kind == "statement":
+                header = json.loads(log.object(entry.body["sha256"]))["header"]
+                fault = _header_fault(header, entry, last, before, sets, reports)
+                if fault:
+                    return fault
+        except InputError:
+            raise
+        except MALFORMED as error:
+            return form_fault(entry, error)
+    return None
+
+
+def _header_fault(
+    header: Mapping[str, Any],
+    entry: Entry,
+    last: Entry | None,
+    before: Mapping[str, Mapping[str, Any]],
+    sets: set[str],
+    reports: set[str],
+) -> str | None:
+    """What in a statement's header does not agree with its entry, or with what was there before."""
+    if any(header[name] != entry.body[name] for name in ("statement", "version", "supersedes")):
+        return f"statement {header['statement']} is not the one that its entry names"
+    if header["usage"]["sha256"] not in reports:
+        return f"statement {header['statement']} rests on a usage report that was not there when it was issued"
+    at = last and {"position": last.position, "head": last.sha256}
+    if header["ledger"] != at:
+        return f"statement {header['statement']} was not issued at the head of the chain that it names"
+    if not set(header["runs"]) <= before.keys() or not set(header["training_sets"]) <= sets:
+        return f"statement {header['statement']} names runs or training sets that were not there when it was issued"
+    rest_on = [before[run] for run in header["runs"]]
+    of_runs = {
+        "methods": {record["method"] for record in rest_on},
+        "checkpoints": {record["inputs"]["checkpoint"]["sha256"] for record in rest_on},
+        "settings": {digest(record["settings"]) for record in rest_on},
+        "noise_banks": {record["noise_bank"] for record in rest_on if record.get("noise_bank")},
+    }
+    for name, values in of_runs.items():
+        if header[name] != sorted(values):
+            return f"the {name.replace('_', ' ')} of statement {header['statement']} are not those of its runs"
+    if datetime.datetime.fromisoformat(header["as_of"]) > datetime.datetime.fromisoformat(header["issued_at"]):
+        return f"statement {header['statement']} rests on what was known after it was issued"
     return None
 
 

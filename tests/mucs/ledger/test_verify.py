@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mucs import InputError
+from mucs.evidence.chain import link
 from mucs.evidence.log import object_name
 from mucs.ledger import Ledger, say_run, verify
 from mucs.ledger.rights import Right, say_derivation, say_rights, withdraw
@@ -145,6 +146,19 @@ def test_a_log_that_was_cut_forked_or_edited_is_named_with_the_first_entry_that_
     assert "entry 5 cannot be read" in verify_log(log).fault
     with pytest.raises(InputError, match="not the head of a log"):
         verify_log(log, "7")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"{", b"[]", b"{}", b'{"header":7}', b'{"header":{"statement":"m/2025-01/1","version":1,"supersedes":null}}'],
+)
+def test_a_statement_that_somebody_forged_and_that_is_none_is_named_by_its_entry(copy, said):
+    log = log_of(copy)
+    *_, last = log.after()
+    body = {"statement": "m/2025-01/1", "version": 1, "supersedes": None, "sha256": log.keep(said)}
+    at = "2026-01-01T00:00:00.000000+00:00"
+    assert log.append(link(last.position + 1, last.sha256, "statement", at, body))
+    assert f"entry {last.position + 1} is not of the form of a statement" in verify_log(log).fault
 
 
 def writing_without_sync(path):
