@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
@@ -166,15 +166,11 @@ def test_threads_forks_and_copies_share_a_bucket(s3):
     store = Bucket(new_place())
     store.put("shared", b"shared")  # its connection is open when it is forked
     copy = pickle.loads(pickle.dumps(store))
-    fork = multiprocessing.get_context("fork").Process
-    forked = [fork(target=use, args=(store, k), daemon=True) for k in range(4)]
-    for each in forked:
-        each.start()
-    with ThreadPoolExecutor(4) as threads:
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(4, mp_context=fork) as forks, ThreadPoolExecutor(4) as threads:
+        forked = forks.map(use, [store] * 4, range(4))
         list(threads.map(use, [store, copy] * 2, range(4, 8)))
-    for each in forked:
-        each.join(60)
-        assert each.exitcode == 0
+        list(forked)
 
 
 def test_what_is_there_already_is_locked_too_and_never_for_less(s3):
