@@ -170,10 +170,10 @@ class Applying:
         columns = {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
         self._insert_table(table, pa.table(columns), select)
 
-    def _insert_table(self, table: str, rows: pa.Table, select: str = "*") -> None:
+    def _insert_table(self, table: str, rows: pa.Table, select: str = "*", rest: str = "") -> None:
         self.connection.register("applied", rows)
         try:
-            self.connection.execute(f"INSERT INTO {FILE}.{table} SELECT {select} FROM applied")
+            self.connection.execute(f"INSERT INTO {FILE}.{table} SELECT {select} FROM applied {rest}")
         finally:
             self.connection.unregister("applied")
 
@@ -318,15 +318,13 @@ class Applying:
         attributions = record["results"]["attributions"]
         columns = {name: [item[name] for item in attributions] for name in ("row_sha256", *OUTCOME.names)}
         columns["recall"] = [recall and json.dumps(recall) for recall in columns["recall"]]
-        self.connection.register("applied", pa.table(columns, pa.schema([("row_sha256", pa.string()), *OUTCOME])))
-        try:
-            self.connection.execute(
-                f"INSERT INTO {FILE}.attributions SELECT ?, generated_id, {', '.join(f'o.{name}' for name in OUTCOME.names)}"
-                f" FROM applied o JOIN {FILE}.generated_items USING (row_sha256) ORDER BY generated_id",
-                [run_id],
-            )
-        finally:
-            self.connection.unregister("applied")
+        names = ", ".join(f"applied.{name}" for name in OUTCOME.names)
+        self._insert_table(
+            "attributions",
+            pa.table(columns, pa.schema([("row_sha256", pa.string()), *OUTCOME])),
+            f"{run_id}, generated_id, {names}",
+            f"JOIN {FILE}.generated_items USING (row_sha256) ORDER BY generated_id",
+        )
 
     def _edges(self, run_id: int, path: Path, record: Mapping[str, Any]) -> None:
         """The edges, in the order of the file; counted, and checked for doubles."""

@@ -19,6 +19,7 @@ from mucs.ledger.lake import FILE, OPTIONS, Lake, literal
 
 HERE = Path(__file__).parent
 TABLES, VIEWS = (HERE / "schema.sql").read_text(), (HERE / "views.sql").read_text()
+NAMES = tuple(re.findall(r"CREATE TABLE (\w+)", TABLES))
 # Whatever changes in those two files makes another schema, and ledgers of the one before are made anew from their logs.
 SCHEMA = 8
 DEFINITIONS = "6932e578368bca0b98952a7c7e264f1c1f69933ed514725e3dcccc65ecf08e72"  # SHA-256 of what they define, as `digest_of` makes it
@@ -83,8 +84,7 @@ def drop(connection: duckdb.DuckDBPyConnection) -> None:
 
 def define(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the program's views and macros in memory, over the tables of the attached ledger and under their names."""
-    tables = re.findall(r"CREATE TABLE (\w+)", TABLES)
-    connection.execute("; ".join(f"CREATE VIEW {name} AS FROM {FILE}.main.{name}" for name in tables) + ";" + VIEWS)
+    connection.execute("; ".join(f"CREATE VIEW {name} AS FROM {FILE}.main.{name}" for name in NAMES) + ";" + VIEWS)
 
 
 def tidy(connection: duckdb.DuckDBPyConnection) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import errno
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -27,6 +25,18 @@ from mucs.evidence.log import Broken, Log
 from mucs.ledger import catalogue, names
 from mucs.ledger.apply import Applying
 from mucs.ledger.lake import FILE, Credentials, Lake, functions_beyond_duckdb, in_order, literal
+from mucs.ledger.opening import (
+    REBUILD,
+    WAS_QUICKER,
+    Altered,
+    attached,
+    is_conflict,
+    make_folder,
+    opened,
+    plain_errors,
+    plainly,
+    retried,
+)
 from mucs.ledger.questions import question
 from mucs.parse import load_json
 from mucs.text import first_line
@@ -34,16 +44,9 @@ from mucs.text import first_line
 log_of_sync = logging.getLogger("mucs.sync")
 
 MEMORY = "2GB"  # that an analyst's query may take
-WAIT = 60.0  # seconds that a writer goes on trying beside others
 SLACK = datetime.timedelta(minutes=1)  # by which a clock may fall behind the last entry
 SECONDS_BETWEEN_REPORTS = 5
 ERASURE = "erasure"  # the kind of entries that make a ledger anew, as no file may go on to have the name
-WAS_QUICKER = "another writer was quicker"
-T = TypeVar("T")
-
-
-class Altered(InputError):
-    """The tables are not those of a ledger, so that nothing in it can be relied on."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Ledger:
                 f"There is no ledger at {place}; run `mucs audit` or `mucs demo`, make it from a log with `mucs rebuild`,"
                 " or point --ledger or MUCS_LEDGER to one."
             )
-        return cls(_connect(lake, place, credentials, read_only=True), str(place))
+        return cls(opened(lake, place, credentials, read_only=True), str(place))
 
     @classmethod
     def write(cls, place: str | Path, log: Log, credentials: Credentials | None = None) -> Ledger:
@@ -109,9 +112,8 @@ class Ledger:
             Altered: As `open`.
         """
         lake = Lake.at(place)
-        if lake.is_local:
-            _make_folder(Path(lake.catalogue))
-        return cls(_connect(lake, place, credentials, read_only=False, log=log), str(place), log)
+        make_folder(lake)
+        return cls(opened(lake, place, credentials, read_only=False, log=log), str(place), log)
 
     def __enter__(self) -> Ledger:
         return self
@@ -139,7 +141,7 @@ class Ledger:
         Raises:
             Broken: If the log does not hold, or the ledger was made from another.
         """
-        return _retried(self._sync, self.place)
+        return retried(self._sync, self.place)
 
     def _sync(self) -> int:
         entries = self._new_entries()
@@ -195,7 +197,7 @@ class Ledger:
             except _Late:
                 continue
             except duckdb.Error as error:
-                if _is_conflict(error):
+                if is_conflict(error):
                     if appended:
                         self.sync()
                         return entry
@@ -221,13 +223,12 @@ class Ledger:
             Broken: If the log does not hold, with the ledger as it was.
         """
         lake = Lake.at(place)
-        if lake.is_local:
-            _make_folder(Path(lake.catalogue))
-        with _plain_errors(place), contextlib.ExitStack() as stack:
-            connection = _retried(lambda: _attached(lake, credentials, read_only=False), place)
+        make_folder(lake)
+        with plain_errors(place), contextlib.ExitStack() as stack:
+            connection = retried(lambda: attached(lake, credentials, read_only=False), place)
             stack.callback(connection.close)
             ledger = cls(connection, str(place), log)
-            _retried(ledger._rebuild, ledger.place)
+            retried(ledger._rebuild, ledger.place)
             catalogue.define(connection)
             stack.pop_all()
         return ledger
@@ -497,124 +498,5 @@ class Ledger:
         ).to_arrow_table()
 
 
-REBUILD = "make the ledger anew with `mucs rebuild`"
-
-
 class _Late(Exception):
     """Another writer's entry came first."""
-
-
-def _is_conflict(error: duckdb.Error) -> bool:
-    """Whether another writer of the catalogue came between."""
-    said = str(error).lower()
-    return any(
-        words in said for words in ("database is locked", "conflict", "could not serialize", "deadlock", WAS_QUICKER)
-    )
-
-
-def plainly(error: duckdb.Error, place: str) -> BaseException:
-    """The same in plain words where the place is to blame."""
-    said = str(error).lower()
-    full = [os.strerror(number).lower() for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
-    if any(words in said for words in (*full, "disk is full", "disk i/o error")):
-        return InputError(
-            f"There is no room for the ledger {place}, or its disk fails; free some, or give another place, the ledger is as it was."
-        )
-    return error
-
-
-def _make_folder(folder: Path) -> None:
-    if not folder.parent.is_dir():
-        raise InputError(f"The folder {folder.parent} of the ledger does not exist; make it, or give another --ledger.")
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The ledger {folder} cannot be made ({str(error.strerror).lower()}); give another --ledger."
-        ) from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"The ledger {folder} cannot be written to; mend its permissions, or give another --ledger.")
-
-
-def _retried(do: Callable[[], T], place: str | Path) -> T:
-    """Do it, again where another writer came between."""
-    until, pause = time.monotonic() + WAIT, 0.02
-    while True:
-        try:
-            return do()
-        except duckdb.Error as error:
-            if not _is_conflict(error):
-                raise plainly(error, str(place)) from error
-            if time.monotonic() > until:
-                raise InputError(
-                    f"The ledger {place} is being written by others all the time; try again later."
-                ) from None
-        time.sleep(pause)
-        pause = min(2 * pause, 1.0)
-
-
-def _connect(
-    lake: Lake, place: str | Path, credentials: Credentials | None, *, read_only: bool, log: Log | None = None
-) -> duckdb.DuckDBPyConnection:
-    """A database in memory with a ledger attached, and the program's views and macros over its tables."""
-
-    def connect() -> duckdb.DuckDBPyConnection:
-        connection = _attached(lake, credentials, read_only=read_only)
-        try:
-            connection.begin()  # so that of several that make it, one is too late
-            found = catalogue.read(connection)
-            if log is not None and not found:
-                catalogue.build(connection, log.place)
-            connection.commit()
-            if found or log is None:
-                _check(connection, place, found)
-            catalogue.define(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    with _plain_errors(place):
-        return _retried(connect, place)
-
-
-def _attached(lake: Lake, credentials: Credentials | None, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    connection = lake.connect(credentials)
-    try:
-        lake.attach(connection, read_only=read_only)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-@contextlib.contextmanager
-def _plain_errors(place: str | Path) -> Iterator[None]:
-    """Say in plain words what goes wrong."""
-    try:
-        yield
-    except duckdb.Error as error:
-        raise InputError(
-            f"{place} cannot be opened as a ledger ({first_line(error)}); look at its place, or delete it and {REBUILD}."
-        ) from None
-
-
-def _check(connection: duckdb.DuckDBPyConnection, place: str | Path, found: catalogue.Catalogue) -> None:
-    """See whether what is attached is a ledger of this program's schema.
-
-    Raises:
-        InputError: If it is of another, or none.
-        Altered: If it does not define what a ledger does.
-    """
-    if ("table", "ledger") not in found:
-        raise InputError(f"{place} is a DuckLake but not a ledger; give another --ledger.")
-    versions = [row[0] for row in connection.execute(f"SELECT schema_version FROM {FILE}.main.ledger").fetchall()]
-    if len(versions) != 1:
-        raise Altered(f"The ledger {place} was altered: its table ledger has {len(versions)} rows; {REBUILD}.")
-    if versions != [catalogue.SCHEMA]:
-        raise InputError(
-            f"The ledger {place} is of schema {versions[0]}, this program's is {catalogue.SCHEMA}; {REBUILD}."
-        )
-    wrong = catalogue.fault(found)
-    if wrong:
-        raise Altered(f"The ledger {place} was altered: {wrong}; {REBUILD}.")

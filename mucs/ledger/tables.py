@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 
 import duckdb
 
-from mucs.ledger.catalogue import TABLES
+from mucs.ledger import catalogue
 from mucs.ledger.lake import FILE
 
-NAMES = tuple(name for name in re.findall(r"CREATE TABLE (\w+)", TABLES) if name != "ledger")
+NAMES = tuple(name for name in catalogue.NAMES if name != "ledger")
 AT_ONCE = 200_000  # rows that are hashed at a time
 NULL = -(2**63)
 # of the last decimal: what an edge says, as whole numbers

@@ -102,17 +102,18 @@ def verify(
         position, sha256 = ledger.at()
         # read once more, as the ledger may have gone on since
         entries = [entry for entry in log.after() if entry.position <= position]
-        fault = (
-            catalogue.fault(catalogue.read(ledger.connection))
-            or _place_fault(entries, position, sha256)
-            or _table_fault(ledger, log, entries)
-            or _edges_fault(ledger, log, entries, credentials)
-            or _invariant_fault(ledger)
-        )
-        digests = None if fault else table_digests(ledger.connection)
+        digests: dict[str, str] = {}
+        fault = catalogue.fault(catalogue.read(ledger.connection)) or _place_fault(entries, position, sha256)
+        if fault is None:
+            digests = table_digests(ledger.connection)
+            fault = (
+                _table_fault(ledger, log, entries, digests)
+                or _edges_fault(ledger, log, entries, credentials)
+                or _invariant_fault(ledger)
+            )
     except duckdb.Error as error:
-        fault, digests = f"the ledger is damaged, or its tables are not a ledger's ({first_line(error)})", None
-    return Verified(fault, verified.position, verified.head, digests)
+        fault = f"the ledger is damaged, or its tables are not a ledger's ({first_line(error)})"
+    return Verified(fault, verified.position, verified.head, None if fault else digests)
 
 
 def _head_fault(entries: Sequence[Entry], head: str | None) -> str | None:
@@ -131,14 +132,13 @@ def _place_fault(entries: Sequence[Entry], position: int, sha256: str) -> str | 
     return f"the ledger says that it was made from entry {position} {sha256[:12]}, and the log has no such entry"
 
 
-def _table_fault(ledger: Ledger, log: Log, entries: Sequence[Entry]) -> str | None:
-    """The first table, but for edges, that is not what the log gives."""
+def _table_fault(ledger: Ledger, log: Log, entries: Sequence[Entry], digests: Mapping[str, str]) -> str | None:
+    """The first table, but for edges, that is not what the log gives; `digests` are those of the ledger's."""
     names = tuple(name for name in NAMES if name != "edges")
     with tempfile.TemporaryDirectory(prefix="mucs-verify-") as folder:
         with Ledger.projected(folder, log, entries) as projected:
             expected = table_digests(projected.connection, names)
-        found = table_digests(ledger.connection, names)
-        wrong = [name for name in names if found[name] != expected[name]]
+        wrong = [name for name in names if digests[name] != expected[name]]
         if not wrong:
             return None
         Lake.at(folder).attach(ledger.connection, read_only=True, name=PROJECTED)

@@ -206,7 +206,7 @@ sys.stdin.read()
 
 
 def test_a_ledger_that_another_program_writes_to_and_never_ends_is_named(mucs, ledger, monkeypatch):
-    monkeypatch.setattr("mucs.ledger.ledger.WAIT", 1)
+    monkeypatch.setattr("mucs.ledger.opening.WAIT", 1)
     monkeypatch.setattr("mucs.ledger.lake.WAIT_MS", 100)
     command = [sys.executable, "-c", HOLDER, ledger / "catalogue.sqlite"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
