@@ -165,7 +165,7 @@ def audit(
     run = stage(job, outcome, given_up, validations)
     said = publish(run, ledger, log, key, retention_days)
     log_of_audit.info("publish   run %s to %s", run.sha256[:16], log)
-    load(ledger, log, said, retention_days)
+    load(ledger, log, said)
     log_of_audit.info("load      %d edges of %d generated items", run.record["results"]["edges"], len(done))
     page = report(ledger, run.sha256, inputs.training, generated, reports)
     log_of_audit.info("report    %s", page)

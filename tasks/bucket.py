@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mucs import InputError
 from mucs.files import file_sha256, replacing
@@ -26,6 +26,11 @@ CONNECTIONS = 32  # that a store keeps open, for as many threads
 
 PROBE = "writable"  # an object whose writing shows that a store takes any; it is no name of the store's
 
+# rather than governance: whoever pays for the bucket must not be able to remove evidence against themselves
+COMPLIANCE: Literal["COMPLIANCE"] = "COMPLIANCE"
+# what AWS says of an object that was never locked, then SeaweedFS, and AWS of one in a bucket without object lock
+NEVER_LOCKED = ("NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "InvalidRequest")
+
 # what S3 says of a conditional put where something is, or is just being done, or whose parts were put together before
 IN_THE_WAY = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload")
 
@@ -35,6 +40,8 @@ class Bucket:
 
     Threads may share it, and it may be pickled and forked.
     """
+
+    can_retain = True
 
     def __init__(self, place: str) -> None:
         self.bucket, self.prefix = split_url(place)
@@ -74,13 +81,36 @@ class Bucket:
                 if there is not None:
                     same = there == _sha256(body)
                     if same and until:
-                        self._lock_longer(name, until)
+                        self.retain(name, until)
                     return same
                 if lost:
                     raise lost
                 if pause is not None:
                     time.sleep(pause)
         raise InputError(f"{self.place}/{name} is written and removed by others again and again; stop them.")
+
+    def retain(self, name: str, until: datetime.datetime) -> None:
+        kept = self.retained_until(name)
+        if kept is None or kept < until:
+            with plain_errors(f"retaining {self.place}/{name}"):
+                self._s3.put_object_retention(
+                    Bucket=self.bucket,
+                    Key=self._key(name),
+                    Retention={"Mode": COMPLIANCE, "RetainUntilDate": until},
+                    ChecksumAlgorithm="SHA256",
+                )
+
+    def retained_until(self, name: str) -> datetime.datetime | None:
+        from botocore.exceptions import ClientError
+
+        with plain_errors(f"asking how long {self.place}/{name} is retained"):
+            try:
+                found = self._s3.get_object_retention(Bucket=self.bucket, Key=self._key(name))["Retention"]
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in NEVER_LOCKED:
+                    raise
+                return None
+        return found.get("RetainUntilDate") if found.get("Mode") == COMPLIANCE else None
 
     def delete(self, name: str) -> None:
         from botocore.exceptions import ClientError
@@ -130,8 +160,7 @@ class Bucket:
         from botocore.exceptions import ClientError
 
         where: dict[str, Any] = {"Bucket": self.bucket, "Key": self._key(name)}
-        # compliance rather than governance: whoever pays for the bucket must not be able to remove evidence against themselves
-        lock: dict[str, Any] = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until} if until else {}
+        lock: dict[str, Any] = {"ObjectLockMode": COMPLIANCE, "ObjectLockRetainUntilDate": until} if until else {}
         try:
             if isinstance(body, Path) and body.stat().st_size > ONE_PUT:
                 _put_parts(self._s3, where, body, lock)
@@ -142,24 +171,6 @@ class Bucket:
                 raise
             return False
         return True
-
-    def _lock_longer(self, name: str, until: datetime.datetime) -> None:
-        """Have S3 keep an object that is there until a time, unless it does so for longer already."""
-        from botocore.exceptions import ClientError
-
-        where: dict[str, Any] = {"Bucket": self.bucket, "Key": self._key(name)}
-        try:
-            kept = self._s3.get_object_retention(**where)["Retention"].get("RetainUntilDate")
-        except ClientError as error:
-            # the second is what SeaweedFS says of an object that was never locked
-            never = ("NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError")
-            if error.response["Error"]["Code"] not in never:
-                raise
-            kept = None
-        if kept is None or kept < until:
-            self._s3.put_object_retention(
-                **where, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until}, ChecksumAlgorithm="SHA256"
-            )
 
 
 def _put_whole(s3: S3Client, where: dict[str, Any], body: bytes | Path, lock: dict[str, Any]) -> None:
@@ -194,8 +205,8 @@ def _sha256(body: bytes | Path) -> str:
 
 
 def until_days(days: int) -> datetime.datetime:
-    """That many days from now."""
-    return datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+    """That many days from now, in whole seconds, as S3 keeps it."""
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0) + datetime.timedelta(days=days)
 
 
 def check_retention(place: str, days: int) -> None:

@@ -19,17 +19,16 @@ from tasks.stores import open_store
 SECONDS_TO_ASK = 2.0  # a log whether it is ahead
 
 
-def open_log(place: str, retention_days: int | None = None) -> Log:
+def open_log(place: str) -> Log:
     """The log at a place; nothing has been asked of it yet.
 
     Args:
         place: A folder, or `s3://bucket/prefix`.
-        retention_days: For how long S3 is to keep what is written from being deleted.
 
     Raises:
         InputError: If the place is of neither form.
     """
-    return Log(open_store(place), retention_days)
+    return Log(open_store(place))
 
 
 def credentials(place: str | Path) -> Credentials | None:
@@ -64,19 +63,18 @@ def reading(place: str | Path) -> Ledger:
     return Ledger.open(place, credentials(place))
 
 
-def writing(place: str | Path, log: str | None = None, retention_days: int | None = None) -> Ledger:
+def writing(place: str | Path, log: str | None = None) -> Ledger:
     """A ledger to bring up to its log, and to say more.
 
     Args:
         place: The ledger's; a missing one is made, if a log is given.
         log: The log's place; without it, the one that the ledger follows.
-        retention_days: As `open_log` takes it.
 
     Raises:
         InputError: As `Ledger.write` does, or if there is neither.
     """
     log = log or _log_said_by(place) or followed(place)  # the last says what is wrong with the ledger
-    return Ledger.write(place, open_log(log, retention_days), credentials(place))
+    return Ledger.write(place, open_log(log), credentials(place))
 
 
 def followed(place: str | Path) -> str:

@@ -10,19 +10,18 @@ from tasks.ledgers import writing
 
 
 @task(task_run_name="load", cache_policy=NO_CACHE)
-def load(ledger: str, log: str, said: Said, retention_days: int | None = None) -> bool:
+def load(ledger: str, log: str, said: Said) -> bool:
     """Append the run's entry, unless there is one; False if there is.
 
     Args:
         ledger: The ledger's place.
         log: The log's.
         said: As `publish` gives it.
-        retention_days: For how long S3 is to keep the entry from being deleted or replaced.
 
     Raises:
         InputError: If the run is not whole, or the log or the ledger cannot be written.
     """
-    with writing(ledger, log, retention_days) as opened:
+    with writing(ledger, log) as opened:
         return opened.say(lambda _: None if opened.has_run(said.body["run"]) else said) is not None
 
 

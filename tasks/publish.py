@@ -14,6 +14,7 @@ from mucs.evidence.signing import run_statement, sign
 from mucs.files import file_sha256
 from mucs.ledger import Run, Said
 from mucs.ledger.run import keep_run
+from tasks.bucket import until_days
 from tasks.ledgers import open_log, reading
 
 
@@ -26,7 +27,7 @@ def publish(run: Run, ledger: str, log: str, key: Path | None = None, retention_
         ledger: The ledger, which is made from the log.
         log: The log's place.
         key: A private key to sign the run with. It changes neither the run nor its digest.
-        retention_days: For how long S3 is to keep the objects from being deleted or replaced, by anyone.
+        retention_days: For how long S3 is to keep the objects, and their entry, from being deleted or replaced, by anyone.
 
     Raises:
         InputError: If the log does not answer or refuses, or holds something else in an object's place.
@@ -40,4 +41,4 @@ def publish(run: Run, ledger: str, log: str, key: Path | None = None, retention_
         }
         run = dataclasses.replace(run, envelope=sign(run_statement(run.record, digests), key))
     with reading(ledger) as opened:
-        return keep_run(opened, open_log(log, retention_days), run)
+        return keep_run(opened, open_log(log), run, until_days(retention_days) if retention_days else None)

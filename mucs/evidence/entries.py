@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Iterator, Mapping
 
 from mucs.evidence.chain import Entry
@@ -41,3 +42,18 @@ def objects_of(entry: Entry) -> Iterator[tuple[str, str]]:
         for objects in body["runs"].values():
             for name, sha256 in objects.items():
                 yield name, sha256
+
+
+def retained_until(entry: Entry) -> datetime.datetime | None:
+    """Until when, as it says, an entry and its objects are kept from being deleted; None if it does not say.
+
+    Raises:
+        TypeError, ValueError: If that is no time with a zone.
+    """
+    said = entry.body.get("retained_until")
+    if said is None:
+        return None
+    until = datetime.datetime.fromisoformat(said)
+    if until.tzinfo is None:
+        raise ValueError("retained_until has no time zone")
+    return until

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mucs import InputError
 from mucs.evidence.chain import GENESIS, Entry, fault_after
+from mucs.evidence.entries import retained_until
 from mucs.evidence.store import Folder, Store
 from mucs.files import file_sha256
 
@@ -41,12 +42,10 @@ class Log:
 
     Attributes:
         store: Where it lies.
-        retention_days: For how long the store is to refuse to delete what is written, where it can; None for not at all.
     """
 
-    def __init__(self, store: Store, retention_days: int | None = None) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
-        self.retention_days = retention_days
 
     @property
     def place(self) -> str:
@@ -93,19 +92,27 @@ class Log:
                 width = min(2 * width, AT_ONCE)
 
     def append(self, entry: Entry) -> bool:
-        """Put an entry in its place; False if another is there already."""
-        return self.store.put(entry_name(entry.position), entry.entry.encode(), self._until())
+        """Put an entry in its place, retained for as long as it says; False if another is there already."""
+        return self.store.put(entry_name(entry.position), entry.entry.encode(), retained_until(entry))
 
-    def keep(self, body: bytes | Path) -> str:
+    def keep(self, body: bytes | Path, until: datetime.datetime | None = None) -> str:
         """Keep an object, unless it is there; gives its SHA-256.
+
+        Args:
+            body: Bytes, or a file with them.
+            until: Until when the store is to refuse to delete or replace it, where it can.
 
         Raises:
             Broken: If something else lies in its place.
         """
         sha256 = file_sha256(body) if isinstance(body, Path) else hashlib.sha256(body).hexdigest()
-        if not self.store.put(object_name(sha256), body, self._until()):
+        if not self.store.put(object_name(sha256), body, until):
             raise Broken(f"The object {sha256} of the log {self.place} was altered; restore it from a copy.")
         return sha256
+
+    def retain(self, sha256: str, until: datetime.datetime) -> None:
+        """Have the store refuse to delete an object that is there until a time, where it can."""
+        self.store.retain(object_name(sha256), until)
 
     def object(self, sha256: str) -> bytes:
         """An object's bytes.
@@ -148,7 +155,3 @@ class Log:
         if found != sha256:
             what = "is missing" if found is None else f"was altered: its SHA-256 is {found[:12]}"
             raise Broken(f"The object {sha256} of the log {self.place} {what}; restore it from a copy.")
-
-    def _until(self) -> datetime.datetime | None:
-        days = self.retention_days
-        return datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days) if days else None

@@ -21,9 +21,11 @@ class Store(Protocol):
 
     Attributes:
         place: A folder, or `s3://bucket/prefix`.
+        can_retain: Whether it can refuse to delete, so that `until` means something.
     """
 
     place: str
+    can_retain: bool
 
     def get(self, name: str) -> bytes | None:
         """The bytes under a name, or None if there are none."""
@@ -46,6 +48,12 @@ class Store(Protocol):
             Whether these bytes are under the name now: False if others were there before.
         """
 
+    def retain(self, name: str, until: datetime.datetime) -> None:
+        """Have the store refuse to delete or replace what is under a name until a time, unless it does so for longer already."""
+
+    def retained_until(self, name: str) -> datetime.datetime | None:
+        """Until when the store refuses anyone to delete what is under a name; None if it does not."""
+
     def delete(self, name: str) -> None:
         """Remove what is under a name, if there is something."""
 
@@ -58,6 +66,8 @@ class Store(Protocol):
 
 class Folder:
     """A store in a folder, for one machine, or for several that mount it. It cannot keep anybody from deleting."""
+
+    can_retain = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -95,6 +105,12 @@ class Folder:
             if isinstance(body, Path):
                 return file_sha256(path) == file_sha256(body)
             return path.read_bytes() == body
+
+    def retain(self, name: str, until: datetime.datetime) -> None:
+        pass
+
+    def retained_until(self, name: str) -> datetime.datetime | None:
+        return None
 
     def delete(self, name: str) -> None:
         with self._plain_errors(name):

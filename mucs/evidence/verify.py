@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +12,9 @@ from typing import Any
 
 from mucs import InputError
 from mucs.evidence.chain import Entry
-from mucs.evidence.entries import objects_by_run, objects_of
+from mucs.evidence.entries import objects_by_run, objects_of, retained_until
 from mucs.evidence.leaves import edges_root
-from mucs.evidence.log import Broken, Log, entry_name
+from mucs.evidence.log import Broken, Log, entry_name, object_name
 from mucs.evidence.signing import open_envelope, read_public_key
 from mucs.parse import load_json
 from mucs.text import as_clause
@@ -23,11 +24,14 @@ log_of_verify = logging.getLogger("mucs.verify")
 AT_ONCE = 2  # objects that are hashed side by side
 MALFORMED = (LookupError, TypeError, AttributeError, ValueError)
 
+_Retained = tuple[str, datetime.datetime]  # what it is, in words, and until when it is to be kept
+
 
 def log_fault(log: Log, entries: Sequence[Entry], key: Path | None = None) -> str | None:
     """What is wrong with the first thing in a log that does not hold; None if all of it holds.
 
-    Reads every object that an entry commits to and holds it to its SHA-256, and a run's edges to the Merkle root of its record.
+    Reads every object that an entry commits to and holds it to its SHA-256, and a run's edges to the Merkle root of its record; and,
+    where the store can retain, sees whether it keeps what is said to be kept.
 
     Args:
         log: The log.
@@ -43,22 +47,29 @@ def log_fault(log: Log, entries: Sequence[Entry], key: Path | None = None) -> st
     beyond = [name for name in log.store.names("log/") if name > last or not entries]
     if beyond:
         return f"{beyond[0]} follows on nothing: entry {len(entries) + 1} is missing"
-    checked: set[str] = set()
     named: list[list[tuple[str, str]]] = []
+    retained: dict[str, _Retained] = {}
     for entry in entries:
         try:
-            named.append([(what, sha256) for what, sha256 in objects_of(entry) if sha256 not in checked])
-            checked.update(sha256 for _, sha256 in named[-1])
+            named.append(list(objects_of(entry)))
+            until = retained_until(entry)
         except MALFORMED as error:
             return form_fault(entry, error)
+        if until and until > datetime.datetime.now(datetime.UTC):
+            retained |= _longer(retained, entry, named[-1], until)
     objects = objects_by_run(entries)
     checks: list[Callable[[], str | None]] = []
-    for entry, new in zip(entries, named, strict=True):
-        is_run = entry.kind == "run"
-        if is_run:
+    checked: set[str] = set()
+    for entry, of_entry in zip(entries, named, strict=True):
+        if entry.kind == "run":
             checks.append(partial(_run_fault, log, entry, objects, key))
-        # a run's edges are read for their root anyway
-        checks += [partial(_object_fault, log, entry, *each) for each in new if not (is_run and each[0] == "edges")]
+        for what, sha256 in of_entry:
+            # a run's edges are read for their root anyway
+            if sha256 not in checked and (entry.kind, what) != ("run", "edges"):
+                checks.append(partial(_object_fault, log, entry, what, sha256))
+                checked.add(sha256)
+    if log.store.can_retain:
+        checks += [partial(_retention_fault, log, name, *said) for name, said in retained.items()]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for done in [pool.submit(check) for check in checks]:
             fault = done.result()
@@ -80,6 +91,24 @@ def _object_fault(log: Log, entry: Entry, what: str, sha256: str) -> str | None:
             return None
     except Broken as error:
         return f"the {what} of entry {entry.position} does not hold: {as_clause(error)}"
+
+
+def _longer(
+    known: Mapping[str, _Retained], entry: Entry, objects: Sequence[tuple[str, str]], until: datetime.datetime
+) -> dict[str, _Retained]:
+    """By its name in the store, what of an entry and its objects is to be kept for longer than is known."""
+    names = {entry_name(entry.position): f"entry {entry.position}"}
+    names |= {object_name(sha256): f"the {what} of entry {entry.position}" for what, sha256 in objects}
+    return {name: (what, until) for name, what in names.items() if name not in known or known[name][1] < until}
+
+
+def _retention_fault(log: Log, name: str, what: str, until: datetime.datetime) -> str | None:
+    """Whether the store keeps it for as long as its entry says."""
+    kept = log.store.retained_until(name)
+    if kept is not None and kept >= until:
+        return None
+    really = f"until {kept:%Y-%m-%d %H:%M:%S} alone" if kept else "from nobody who would delete it"
+    return f"{what} is to be kept until {until:%Y-%m-%d %H:%M:%S} UTC, as it says, and {log.place} keeps it {really}"
 
 
 def _run_fault(log: Log, entry: Entry, objects: Mapping[str, Mapping[str, str]], key: Path | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,13 +56,14 @@ class Run:
         return digest(self.record)
 
 
-def keep_run(ledger: Ledger, log: Log, run: Run) -> Said:
+def keep_run(ledger: Ledger, log: Log, run: Run, until: datetime.datetime | None = None) -> Said:
     """Keep a run's objects in a log; gives what its entry is to say.
 
     Args:
         ledger: One that is made from the log: a training set that it knows is not written again.
         log: Where they go.
         run: As it was staged.
+        until: Until when the log's store is to keep them, and the entry, from being deleted.
 
     Raises:
         InputError: If the log cannot be written, or holds something else in an object's place.
@@ -71,20 +73,23 @@ def keep_run(ledger: Ledger, log: Log, run: Run) -> Said:
     holder = pa.array([pseudonyms[name] for name in holders.dictionary.to_pylist()], pa.string()).take(holders.indices)
     training = run.training.select(["said", "row_sha256"]).append_column("holder", holder)
     members = members_of(training)
+    known = ledger.one(KNOWN, members)
+    if known and until:
+        log.retain(known, until)
     objects = {
-        "edges": log.keep(run.edges),
-        "noise_bank": log.keep(run.noise_bank),
-        "validations": log.keep(canonical(list(run.validations))),
-        "training": ledger.one(KNOWN, members) or _keep_manifest(log, training),
-        "generated": _keep_manifest(log, run.generated.select(["said", "row_sha256"])),
+        "edges": log.keep(run.edges, until),
+        "noise_bank": log.keep(run.noise_bank, until),
+        "validations": log.keep(canonical(list(run.validations)), until),
+        "training": known or _keep_manifest(log, training, until),
+        "generated": _keep_manifest(log, run.generated.select(["said", "row_sha256"]), until),
     }
     if run.calibration is not None:
-        objects["calibration"] = log.keep(run.calibration)
+        objects["calibration"] = log.keep(run.calibration, until)
     if run.envelope is not None:
-        objects["envelope"] = log.keep(canonical(run.envelope))
-    log.keep(canonical(run.record))
-    body = {"run": run.sha256, "objects": objects, "artifacts": [dict(a) for a in run.artifacts]}
-    return Said("run", body | {"members": members})
+        objects["envelope"] = log.keep(canonical(run.envelope), until)
+    log.keep(canonical(run.record), until)
+    body = {"run": run.sha256, "objects": objects, "artifacts": [dict(a) for a in run.artifacts], "members": members}
+    return Said("run", body | ({"retained_until": until.isoformat()} if until else {}))
 
 
 def say_run(ledger: Ledger, run: Run) -> bool:
@@ -108,8 +113,8 @@ def members_of(training: pa.Table) -> str:
     return digest(sorted(pc.binary_join_element_wise(training["row_sha256"], training["holder"], "").to_pylist()))
 
 
-def _keep_manifest(log: Log, rows: pa.Table) -> str:
+def _keep_manifest(log: Log, rows: pa.Table, until: datetime.datetime | None) -> str:
     with tempfile.TemporaryDirectory(prefix="mucs-manifest-") as folder:
         path = Path(folder) / "manifest.parquet"
         pq.write_table(rows, path, **MANIFEST)
-        return log.keep(path)
+        return log.keep(path, until)

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from flows.calibrate import calibrate
 from mucs.attribution import Settings
 from mucs.evidence.signing import keygen
+from mucs.ledger.verify import verify_log
 from tasks.calibrate import publish_calibration
 from tasks.ledgers import open_log
 from tasks.plan import code_version
@@ -95,6 +96,23 @@ def test_evidence_under_object_lock_cannot_be_deleted_and_is_the_same_as_without
             Bucket="evidence", Key=key, **({"VersionId": there["VersionId"]} if "VersionId" in there else {})
         )
     assert keys(log) == []
+
+
+def test_a_copy_that_is_not_kept_for_as_long_as_its_entry_says_is_named(own, tmp_path):
+    log = open_log("s3://locked/log")
+    assert verify_log(log).fault is None
+    copies = [open_log(place) for place in ("s3://evidence/copied", str(tmp_path / "copied"))]
+    for copy in copies:
+        for name in log.store.names(""):
+            assert copy.store.put(name, log.store.get(name))
+    until = log.entry(1).body["retained_until"]
+    fault = verify_log(copies[0]).fault
+    assert (
+        f"is to be kept until {until[:19].replace('T', ' ')} UTC, as it says, and s3://evidence/copied keeps it"
+        in fault
+    )
+    assert "from nobody" in fault
+    assert verify_log(copies[1]).fault is None  # a folder keeps nothing, and is not asked
 
 
 def test_a_bucket_without_lock_a_folder_and_keys_that_are_none_are_refused_before_any_work(mucs, registry, tmp_path):
