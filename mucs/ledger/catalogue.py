@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -37,6 +38,15 @@ SELECT replace(function_type, '_', ' '), function_name, parameters::VARCHAR || c
 FROM duckdb_functions() WHERE database_name = '{FILE}' AND NOT internal
 UNION ALL
 SELECT 'schema', schema_name, '' FROM duckdb_schemas() WHERE database_name = '{FILE}' AND NOT internal AND schema_name <> 'main'
+"""
+
+MANY = 32  # files of a size, of one table
+SIZES = (0, 2**22, 2**27)  # bytes between which files are of a size; larger ones stay as they are
+# the tables of a lake's catalogue are part of DuckLake's specification
+CROWDED = f"""
+SELECT table_name FROM __ducklake_metadata_{FILE}.ducklake_data_file f JOIN __ducklake_metadata_{FILE}.ducklake_table t USING (table_id)
+WHERE f.end_snapshot IS NULL AND t.end_snapshot IS NULL AND file_size_bytes >= $least AND file_size_bytes < $most
+GROUP BY table_name HAVING count(*) >= $many ORDER BY table_name
 """
 
 
@@ -85,6 +95,22 @@ def drop(connection: duckdb.DuckDBPyConnection) -> None:
 def define(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the program's views and macros in memory, over the tables of the attached ledger and under their names."""
     connection.execute("; ".join(f"CREATE VIEW {name} AS FROM {FILE}.main.{name}" for name in NAMES) + ";" + VIEWS)
+
+
+def merge(connection: duckdb.DuckDBPyConnection) -> None:
+    """Merge the files of tables that have many of a size, in their order, so that a question opens few after years of loads.
+
+    A row is written anew once for each of SIZES at the most. What was merged stays for a day, for whoever reads it.
+    """
+    merged = 0
+    for least, most in pairwise(SIZES):
+        for (table,) in connection.execute(CROWDED, {"least": least, "most": most, "many": MANY}).fetchall():
+            connection.execute(
+                f"CALL ducklake_merge_adjacent_files('{FILE}', '{table}', min_file_size => {least}, max_file_size => {most})"
+            )
+            merged += 1
+    if merged:
+        connection.execute(f"CALL ducklake_cleanup_old_files('{FILE}', older_than => now() - INTERVAL 1 DAY)")
 
 
 def tidy(connection: duckdb.DuckDBPyConnection) -> None:

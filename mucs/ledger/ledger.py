@@ -154,6 +154,7 @@ class Ledger:
             if self.at() != (entries[0].position - 1, entries[0].previous):
                 raise duckdb.TransactionException(WAS_QUICKER)
             self._apply(entries)
+        self._merge()
         return len(entries)
 
     def say(self, decide: Callable[[datetime.datetime], Said | None]) -> Entry | None:
@@ -208,6 +209,7 @@ class Ledger:
                         f" ({first_line(error)}); see whether its disk has room, and run `mucs sync`."
                     ) from error
                 raise plainly(error, self.place) from error
+            self._merge()
             return entry
 
     @classmethod
@@ -250,9 +252,19 @@ class Ledger:
             catalogue.drop(self.connection)
             catalogue.build(self.connection, self.followed.place)
             self._apply(entries)
+        self._merge()
         catalogue.tidy(self.connection)
         Lake.at(self.place).sweep()
         return len(entries)
+
+    def _merge(self) -> None:
+        """Merge small files where there are many; what keeps it from that is left to the next writer, and harms nothing."""
+        try:
+            with in_order(self.connection):
+                catalogue.merge(self.connection)
+        except duckdb.Error as error:
+            if not is_conflict(error):
+                log_of_sync.warning("sync      small files were not merged: %s", first_line(error))
 
     def _apply(self, entries: Sequence[Entry], edges: bool = True) -> None:
         """Apply entries that follow, within a transaction."""

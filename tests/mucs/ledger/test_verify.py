@@ -54,6 +54,29 @@ def test_what_nobody_touched_holds_and_two_ledgers_of_a_log_are_alike(whole, tmp
         assert table_digests(anew.connection) == done.digests
 
 
+FILES = """SELECT count(*) FROM __ducklake_metadata_file.ducklake_data_file JOIN __ducklake_metadata_file.ducklake_table t
+USING (table_id) WHERE table_name = 'edges' AND ducklake_data_file.end_snapshot IS NULL AND t.end_snapshot IS NULL"""
+
+
+def test_after_many_loads_files_are_merged_and_say_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("mucs.ledger.catalogue.MANY", 4)
+    files = []
+    with writing(tmp_path / "ledger") as ledger:
+        ledger.connection.execute("CALL file.set_option('data_inlining_row_limit', 0)")
+        for name in "abcdefghij":
+            assert say_run(ledger, make_run(tmp_path, name))
+            files.append(ledger.one(FILES))
+    assert files == [1, 2, 3, 1, 2, 3, 1, 2, 3, 1]
+    with Ledger.open(tmp_path / "ledger") as ledger:
+        done = verify.verify(ledger, log_of(tmp_path / "ledger"))
+        edges = ledger.rows("SELECT run_id, generated_id, rank FROM edges")
+    assert done.fault is None
+    assert edges == sorted(edges, key=lambda edge: tuple(edge.values()))  # as they were written
+    monkeypatch.setattr("mucs.ledger.catalogue.MANY", 100)
+    with Ledger.rebuild(tmp_path / "anew", log_of(tmp_path / "ledger")) as anew:
+        assert table_digests(anew.connection) == done.digests
+
+
 FAULTS = {
     "UPDATE file.runs SET method = 'another' WHERE run_id = 2": "the table runs has a row that the log does not give: run_id 2",
     "UPDATE file.artifacts SET bytes = 3 WHERE kind = 'checkpoint'": "the table artifacts has a row",
