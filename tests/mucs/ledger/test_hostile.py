@@ -1,5 +1,6 @@
 """A ledger is nobody's to trust: what it defines is never run, and whatever differs from a ledger is named."""
 
+import contextlib
 import datetime
 import hashlib
 import itertools
@@ -7,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -42,6 +44,9 @@ DEFINITIONS = {
     "ALTER TABLE file.edges ALTER rank TYPE BIGINT": "its table edges is not as",
     "ALTER TABLE file.validations ALTER success DROP NOT NULL": "its table validations is not as",
     "ALTER TABLE file.members RENAME TO gone": "the table 'gone'",
+    "ALTER TABLE file.edges SET PARTITIONED BY (run_id)": "its table edges is not as",
+    "ALTER TABLE file.edges SET SORTED BY (score ASC)": "its table edges is not as",
+    "COMMENT ON COLUMN file.edges.score IS 'rounded'": "its table edges is not as",
 }
 
 
@@ -76,6 +81,19 @@ def test_what_a_ledger_defines_otherwise_is_named_refused_and_made_anew(altered,
         Ledger.write(path, log_of(path))
     with Ledger.rebuild(path, log_of(path)) as anew:
         assert [row["training"] for row in anew.ask("why", generated="g0")] == ["t0", "t1", "t2", "t3"]
+
+
+def test_a_definition_that_is_to_end_one_day_is_there_until_then(altered):
+    path = altered("CREATE OR REPLACE VIEW file.lineage AS SELECT 1 AS x")
+    with contextlib.closing(sqlite3.connect(path / "catalogue.sqlite")) as lake:
+        lake.execute(
+            "UPDATE ducklake_view SET end_snapshot = 1000000 WHERE view_name = 'lineage' AND end_snapshot IS NULL"
+        )
+        lake.commit()
+    with attached(path) as connection:
+        assert connection.execute("FROM file.lineage").fetchall() == [(1,)]
+    with pytest.raises(Altered, match="its view lineage is not as"):
+        Ledger.open(path)
 
 
 def test_the_command_says_that_a_lying_view_does_not_hold_and_rebuilds_it(altered, mucs):
