@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import http.client
 import time
@@ -110,12 +111,14 @@ def stamp_fault(stamp: Stamp, authority: Path) -> str | None:
         raise InputError(
             f"{authority} has no certificates in PEM; give the root certificate that the authority publishes."
         ) from None
-    try:
-        _, said = _read(stamp.response)
-        VerifierBuilder(roots=roots).build().verify(said, bytes.fromhex(stamp.head))
-    except Exception:  # of many kinds: whatever is wrong with it, the authority did not sign it
-        return f"the time stamp was not made by the authority of {authority}, or was changed since"
-    return None
+    anchors = [root for root in roots if root.subject == root.issuer]
+    links = [root for root in roots if root.subject != root.issuer]
+    for trusted in [[anchor, *links] for anchor in anchors] or [links]:  # of two with one name, only one would be tried
+        with contextlib.suppress(Exception):  # of many kinds: whatever is wrong with it, this one did not sign it
+            _, said = _read(stamp.response)
+            VerifierBuilder(roots=trusted).build().verify(said, bytes.fromhex(stamp.head))
+            return None
+    return f"the time stamp was not made by the authority of {authority}, or was changed since"
 
 
 def stamped_entry(log: Log, stamp: Stamp) -> Entry | None:
