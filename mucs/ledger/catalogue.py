@@ -99,7 +99,13 @@ def build(connection: duckdb.DuckDBPyConnection, log: str) -> None:
     """Make a ledger of the attached lake, which is empty, as it is before the first entry of a log."""
     for name, value in OPTIONS.items():
         connection.execute(f"CALL {FILE}.set_option('{name}', '{value}')")
-    connection.execute(f"USE {FILE}; {TABLES}; {VIEWS}; USE memory")
+    make_tables(connection, log)
+    connection.execute(f"USE {FILE}; {VIEWS}; USE memory")
+
+
+def make_tables(connection: duckdb.DuckDBPyConnection, log: str) -> None:
+    """Make the tables of a ledger in the attached lake or database, as they are before the first entry of a log."""
+    connection.execute(f"USE {FILE}; {TABLES}; USE memory")
     connection.execute(f"INSERT INTO {FILE}.ledger VALUES ({SCHEMA}, '{literal(log)}', 0, '{GENESIS}')")
 
 

@@ -236,14 +236,20 @@ class Ledger:
         return ledger
 
     @classmethod
-    def projected(cls, folder: str, log: Log, entries: Sequence[Entry]) -> Ledger:
-        """A ledger in an empty folder with what entries give, but for their edges, which are compared in another way."""
-        lake = Lake.at(folder)
-        ledger = cls(lake.connect(), folder, log)
-        lake.attach(ledger.connection, read_only=False)
+    def projected(cls, path: Path, log: Log, entries: Sequence[Entry]) -> Ledger:
+        """A ledger with what entries give, but for their edges, which are compared in another way.
+
+        Args:
+            path: A file of DuckDB that is to be made: to ask it takes a tenth of the time that a lake takes.
+            log: Where the objects of entries are.
+            entries: The first entries of the log.
+        """
+        ledger = cls(Lake.at(path.parent).connect(), str(path), log)
+        ledger.connection.execute(f"ATTACH '{literal(str(path))}' AS {FILE}")
         with ledger._transaction():
-            catalogue.build(ledger.connection, log.place)
+            catalogue.make_tables(ledger.connection, log.place)
             ledger._apply(entries, edges=False)
+        catalogue.define(ledger.connection)
         return ledger
 
     def _rebuild(self) -> int:

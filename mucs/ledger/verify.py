@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
+import queue
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ from mucs.evidence.log import Broken, Log
 from mucs.evidence.verify import MALFORMED, form_fault, log_fault, record_of
 from mucs.ledger import catalogue
 from mucs.ledger.apply import MEMBERS, STORED
-from mucs.ledger.lake import FILE, Credentials, Lake, in_order
+from mucs.ledger.lake import FILE, Credentials, in_order, literal
 from mucs.ledger.ledger import Ledger
 from mucs.ledger.tables import NAMES, table_digests
 from mucs.text import as_clause, first_line
@@ -109,7 +111,7 @@ def verify(
             fault = (
                 _table_fault(ledger, log, entries, digests)
                 or _edges_fault(ledger, log, entries, credentials)
-                or _invariant_fault(ledger)
+                or _invariant_fault(ledger, "edges_*")
             )
     except duckdb.Error as error:
         fault = f"the ledger is damaged, or its tables are not a ledger's ({first_line(error)})"
@@ -133,15 +135,23 @@ def _place_fault(entries: Sequence[Entry], position: int, sha256: str) -> str | 
 
 
 def _table_fault(ledger: Ledger, log: Log, entries: Sequence[Entry], digests: Mapping[str, str]) -> str | None:
-    """The first table, but for edges, that is not what the log gives; `digests` are those of the ledger's."""
+    """The first table, but for edges, that is not what the log gives, or the first invariant of them that is violated.
+
+    Args:
+        ledger: The ledger.
+        log: Its log.
+        entries: Those that the ledger has.
+        digests: Those of its tables.
+    """
     names = tuple(name for name in NAMES if name != "edges")
     with tempfile.TemporaryDirectory(prefix="mucs-verify-") as folder:
-        with Ledger.projected(folder, log, entries) as projected:
+        path = Path(folder) / "projected.duckdb"
+        with Ledger.projected(path, log, entries) as projected:
             expected = table_digests(projected.connection, names)
-        wrong = [name for name in names if digests[name] != expected[name]]
-        if not wrong:
-            return None
-        Lake.at(folder).attach(ledger.connection, read_only=True, name=PROJECTED)
+            wrong = [name for name in names if digests[name] != expected[name]]
+            if not wrong:
+                return _invariant_fault(projected, "[!e]*")
+        ledger.connection.execute(f"ATTACH '{literal(str(path))}' AS {PROJECTED} (READ_ONLY)")
         try:
             return _row_fault(ledger, wrong[0])
         finally:
@@ -184,18 +194,22 @@ def _edges_fault(ledger: Ledger, log: Log, entries: Sequence[Entry], credentials
     if count:
         return "there are edges of a run that the log does not have"
 
+    free: queue.SimpleQueue[Ledger] = queue.SimpleQueue()
+
     def compare(numbered: tuple[int, str]) -> str | None:
         run_id, run = numbered
-        with (
-            Ledger.open(ledger.place, credentials) as own,
-            log.file(objects[run]["edges"]) as path,
-            in_order(own.connection),
-        ):
-            different = own.connection.execute(DIFFERENT, {"run": run_id, "edges": str(path)}).fetchone()
+        own = free.get()
+        try:
+            with log.file(objects[run]["edges"]) as path, in_order(own.connection):
+                different = own.connection.execute(DIFFERENT, {"run": run_id, "edges": str(path)}).fetchone()
+        finally:
+            free.put(own)
         log_of_verify.info("verify    edges of run %d", run_id)
         return None if different == (0,) else f"the edges of run {run[:12]} are not those that the log has"
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in runs[:AT_ONCE]:
+            free.put(stack.enter_context(Ledger.open(ledger.place, credentials)))
         for fault in pool.map(compare, enumerate(runs, start=1)):
             if fault:
                 pool.shutdown(cancel_futures=True)
@@ -260,9 +274,9 @@ def _header_fault(
     return None
 
 
-def _invariant_fault(ledger: Ledger) -> str | None:
-    """The first invariant with a row that violates it; those named edges_* are asked of some generated items at a time."""
-    for path in sorted(INVARIANTS.glob("*.sql")):
+def _invariant_fault(ledger: Ledger, named: str) -> str | None:
+    """Of the invariants with such names, the first with a row that violates it; those of edges are asked of some items at a time."""
+    for path in sorted(INVARIANTS.glob(f"{named}.sql")):
         text = path.read_text()
         for _ in _slices(ledger) if path.stem.startswith("edges_") else (None,):
             result = ledger.connection.execute(text)

@@ -233,7 +233,7 @@ def test_each_invariant_is_violated_by_what_it_forbids_and_by_nothing_else(copy,
             connection.execute(statement)
     with Ledger.open(copy) as ledger:
         assert ledger.rows(query)
-        assert " is violated (" in verify._invariant_fault(ledger)
+        assert " is violated (" in verify._invariant_fault(ledger, name)
 
 
 def test_the_entry_of_a_run_commits_to_its_artifacts_and_training_set(whole):
