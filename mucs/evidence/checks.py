@@ -32,7 +32,7 @@ def edge_checks(path: Path, expected: Mapping[str, int], decoys: int | None = No
     Raises:
         InputError: if the file is none of edges.
     """
-    found, before = [_no_edges()], _Before()
+    found, before = [_no_edges()], Before()
     for part in read_parts(path):
         position, falls, once = before.continued_by(part)
         score = part.numbers["score"]
@@ -66,7 +66,7 @@ def _no_edges() -> pa.Table:
     return pa.schema([("item", pa.string()), ("edges", pa.int64()), *kinds.items()]).empty_table()
 
 
-class _Before:
+class Before:
     """The edges of the item that the last part ended with, which the next may go on with."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ def _decimals_are_right(part: Part, decoys: int | None) -> NDArray[np.bool_]:
 def _pairs(part: Part) -> NDArray[np.uint64]:
     """A number for each pair of rows: of different pairs, two in 10^19 have the same."""
     generated, training = (raw.view("<u8").reshape(-1, 4) for raw in (part.generated, part.training))
-    pairs: NDArray[np.uint64] = generated[part.item, 0] * np.uint64(0x9E3779B97F4A7C15) ^ training[:, 0]
+    pairs: NDArray[np.uint64] = generated[part.item, 0] * np.uint64(0x9E3779B97F4A7C15) ^ training[part.place, 0]
     return pairs
 
 

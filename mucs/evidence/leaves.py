@@ -77,7 +77,7 @@ def edges_root(path: Path) -> str:
                 raise InputError(f"The edges of {path} are not in the order of their ranks; publish the run again.")
             done[item] += end - start
         places = np.array([first.get(item, 0) for item in part.items])[part.item] + part.rank - 1
-        hashes = sha256_each(pack(part.generated[part.item], part.training, part.rank, part.numbers))
+        hashes = sha256_each(pack(part.generated[part.item], part.training[part.place], part.rank, part.numbers))
         subtrees += merkle.complete(hashes, places)
     tree = merkle.Growing()
     tree.add(sorted(subtrees))

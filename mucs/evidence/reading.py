@@ -30,7 +30,8 @@ class Part:
         items: SHA-256 of the rows of the generated items that the edges are of, in hexadecimal.
         item: (N,) which of them is each edge's.
         generated: the same digests, (len(items),) V32.
-        training: (N,) V32, the SHA-256 of each edge's training row.
+        training: SHA-256 of training rows, (M,) V32.
+        place: (N,) which of them is each edge's.
         rank: (N,) int32.
         numbers: (N,) float64 by NUMBERS, NaN for null.
     """
@@ -39,6 +40,7 @@ class Part:
     item: NDArray[np.int32]
     generated: np.ndarray
     training: np.ndarray
+    place: NDArray[np.int32]
     rank: NDArray[np.int32]
     numbers: dict[str, NDArray[np.float64]]
 
@@ -61,7 +63,8 @@ def read_parts(path: Path) -> Iterator[Part]:
                     items=items,
                     item=generated.indices[part].to_numpy(),
                     generated=digests[0],
-                    training=digests[1][training.indices[part].to_numpy()],
+                    training=digests[1],
+                    place=training.indices[part].to_numpy(),
                     rank=table["rank"][part].to_numpy(),
                     numbers=read_numbers(table[part]),
                 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 import logging
 import queue
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ from mucs.evidence.entries import objects_by_run
 from mucs.evidence.log import Broken, Log
 from mucs.evidence.verify import MALFORMED, form_fault, log_fault, record_of
 from mucs.ledger import catalogue
-from mucs.ledger.apply import MEMBERS, STORED
-from mucs.ledger.lake import FILE, Credentials, in_order, literal
+from mucs.ledger.edges import Digest, Known, edges_digest, edges_fault, edges_of
+from mucs.ledger.lake import FILE, Credentials, literal
 from mucs.ledger.ledger import Ledger
 from mucs.ledger.tables import NAMES, table_digests
 from mucs.text import as_clause, first_line
@@ -33,7 +34,7 @@ from mucs.text import as_clause, first_line
 log_of_verify = logging.getLogger("mucs.verify")
 
 INVARIANTS = Path(__file__).parent / "invariants"
-SLICE = 5_000_000  # edges that an invariant looks at, at a time
+REST = tuple(name for name in NAMES if name != "edges")
 AT_ONCE = 2  # runs whose edges are compared side by side
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PROJECTED = "projected"  # the name that the tables which the log gives are attached under
@@ -107,11 +108,9 @@ def verify(
         digests: dict[str, str] = {}
         fault = catalogue.fault(catalogue.read(ledger.connection)) or _place_fault(entries, position, sha256)
         if fault is None:
-            digests = table_digests(ledger.connection)
-            fault = (
-                _table_fault(ledger, log, entries, digests)
-                or _edges_fault(ledger, log, entries, credentials)
-                or _invariant_fault(ledger, "edges_*")
+            digests = table_digests(ledger.connection, REST)
+            fault = _table_fault(ledger, log, entries, digests) or _edges_fault(
+                ledger, log, entries, credentials, digests
             )
     except duckdb.Error as error:
         fault = f"the ledger is damaged, or its tables are not a ledger's ({first_line(error)})"
@@ -143,14 +142,13 @@ def _table_fault(ledger: Ledger, log: Log, entries: Sequence[Entry], digests: Ma
         entries: Those that the ledger has.
         digests: Those of its tables.
     """
-    names = tuple(name for name in NAMES if name != "edges")
     with tempfile.TemporaryDirectory(prefix="mucs-verify-") as folder:
         path = Path(folder) / "projected.duckdb"
         with Ledger.projected(path, log, entries) as projected:
-            expected = table_digests(projected.connection, names)
-            wrong = [name for name in names if digests[name] != expected[name]]
+            expected = table_digests(projected.connection, REST)
+            wrong = [name for name in REST if digests[name] != expected[name]]
             if not wrong:
-                return _invariant_fault(projected, "[!e]*")
+                return _invariant_fault(projected)
         ledger.connection.execute(f"ATTACH '{literal(str(path))}' AS {PROJECTED} (READ_ONLY)")
         try:
             return _row_fault(ledger, wrong[0])
@@ -174,46 +172,53 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:40]}…"
 
 
-COLUMNS = ("generated_id", "training_id", "rank", *STORED)
-DIFFERENT = f"""SELECT count(*) FROM (
-    SELECT g.generated_id, t.training_id, e.rank, {", ".join(f"{sql} AS {name}" for name, sql in STORED.items())}
-    FROM read_parquet($edges) e
-    JOIN {FILE}.main.generated_items g ON g.row_sha256 = e.generated_row_sha256
-    JOIN ({MEMBERS}) t ON t.row_sha256 = e.training_row_sha256
-) a POSITIONAL JOIN (SELECT {", ".join(COLUMNS)} FROM {FILE}.main.edges WHERE run_id = $run) b
-WHERE {" OR ".join(f"a.{name} IS DISTINCT FROM b.{name}" for name in COLUMNS)}"""
+GENERATED = f"""SELECT row_sha256, generated_id::BIGINT AS number
+FROM {FILE}.main.attributions JOIN {FILE}.main.generated_items USING (generated_id) WHERE run_id = ? ORDER BY row_sha256"""
+TRAINING = f"""SELECT row_sha256, training_id::BIGINT AS number
+FROM {FILE}.main.members JOIN {FILE}.main.training_items USING (training_id) WHERE training_set_id = ? ORDER BY row_sha256"""
 
 
-def _edges_fault(ledger: Ledger, log: Log, entries: Sequence[Entry], credentials: Credentials | None) -> str | None:
-    """The first run whose edges in the ledger are not those of its object, one by one and in their order."""
+def _edges_fault(
+    ledger: Ledger, log: Log, entries: Sequence[Entry], credentials: Credentials | None, digests: dict[str, str]
+) -> str | None:
+    """The first run whose edges in the ledger are not those of its object, or not as edges are; `digests` is told that of edges."""
     objects = objects_by_run(entries)
-    runs = [entry.body["run"] for entry in entries if entry.kind == "run"]
-    count = ledger.one(
-        f"SELECT count(DISTINCT run_id) FROM {FILE}.main.edges WHERE run_id NOT BETWEEN 1 AND ?", len(runs)
+    runs = ledger.rows(
+        f"SELECT run_id, sha256, training_set_id, calibration_id IS NOT NULL AS calibrated FROM {FILE}.main.runs ORDER BY run_id"
     )
-    if count:
+    if ledger.one(
+        f"SELECT count(*) FROM (SELECT run_id FROM {FILE}.main.edges) ANTI JOIN {FILE}.main.runs USING (run_id)"
+    ):
         return "there are edges of a run that the log does not have"
-
+    of_runs = {run["run_id"]: Digest() for run in runs}
     free: queue.SimpleQueue[Ledger] = queue.SimpleQueue()
 
-    def compare(numbered: tuple[int, str]) -> str | None:
-        run_id, run = numbered
+    @functools.lru_cache(AT_ONCE)  # many runs have one training set
+    def training(training_set: int) -> Known:
+        return Known.of(ledger.connection.cursor().execute(TRAINING, [training_set]).to_arrow_table())
+
+    def compare(run: Mapping[str, Any]) -> str | None:
         own = free.get()
         try:
-            with log.file(objects[run]["edges"]) as path, in_order(own.connection):
-                different = own.connection.execute(DIFFERENT, {"run": run_id, "edges": str(path)}).fetchone()
+            generated = Known.of(own.connection.execute(GENERATED, [run["run_id"]]).to_arrow_table())
+            members = training(run["training_set_id"])
+            with log.file(objects[run["sha256"]]["edges"]) as path:
+                edges = edges_of(own.connection, run["run_id"])
+                fault = edges_fault(edges, path, generated, members, run["calibrated"], of_runs[run["run_id"]])
+                edges.close()
         finally:
             free.put(own)
-        log_of_verify.info("verify    edges of run %d", run_id)
-        return None if different == (0,) else f"the edges of run {run[:12]} are not those that the log has"
+        log_of_verify.info("verify    edges of run %d", run["run_id"])
+        return f"the edges of run {run['sha256'][:12]} {fault}" if fault else None
 
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
         for _ in runs[:AT_ONCE]:
             free.put(stack.enter_context(Ledger.open(ledger.place, credentials)))
-        for fault in pool.map(compare, enumerate(runs, start=1)):
+        for fault in pool.map(compare, runs):
             if fault:
                 pool.shutdown(cancel_futures=True)
                 return fault
+    digests["edges"] = edges_digest({number: each.hexdigest() for number, each in of_runs.items()})
     return None
 
 
@@ -274,36 +279,15 @@ def _header_fault(
     return None
 
 
-def _invariant_fault(ledger: Ledger, named: str) -> str | None:
-    """Of the invariants with such names, the first with a row that violates it; those of edges are asked of some items at a time."""
-    for path in sorted(INVARIANTS.glob(f"{named}.sql")):
+def _invariant_fault(ledger: Ledger) -> str | None:
+    """The first invariant with a row that violates it."""
+    for path in sorted(INVARIANTS.glob("*.sql")):
         text = path.read_text()
-        for _ in _slices(ledger) if path.stem.startswith("edges_") else (None,):
-            result = ledger.connection.execute(text)
-            row = result.fetchone()
-            if row is not None:
-                names = [column[0] for column in result.description or ()]
-                where = ", ".join(f"{name} {value}" for name, value in zip(names, row, strict=True))
-                what = text.partition("\n")[0].removeprefix("-- ").removesuffix(".")
-                return f"the invariant {path.stem} is violated ({what}) by {where}"
+        result = ledger.connection.execute(text)
+        row = result.fetchone()
+        if row is not None:
+            names = [column[0] for column in result.description or ()]
+            where = ", ".join(f"{name} {value}" for name, value in zip(names, row, strict=True))
+            what = text.partition("\n")[0].removeprefix("-- ").removesuffix(".")
+            return f"the invariant {path.stem} is violated ({what}) by {where}"
     return None
-
-
-def _slices(ledger: Ledger) -> Iterator[None]:
-    """While it goes on, `edges` means some of the generated items' edges, in turn."""
-    counts = ledger.connection.execute("SELECT generated_id, count(*) FROM edges GROUP BY ALL ORDER BY ALL").fetchall()
-    ranges, size = [], SLICE
-    for number, count in counts:
-        if size >= SLICE:
-            ranges.append([number, number])
-            size = 0
-        ranges[-1][1] = number
-        size += count
-    try:
-        for first, last in ranges:
-            ledger.connection.execute(
-                f"CREATE OR REPLACE TEMP VIEW edges AS SELECT * FROM {FILE}.main.edges WHERE generated_id BETWEEN {first} AND {last}"
-            )
-            yield
-    finally:
-        ledger.connection.execute("DROP VIEW IF EXISTS temp.edges")
