@@ -38,7 +38,12 @@ def on_threads(registry, prefect_server, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "engine", [Engine(processes=True, workers=2), Engine(ray="local", workers=2)], ids=["processes", "ray"]
+    "engine",
+    [
+        pytest.param(Engine(processes=True, workers=2), id="processes"),
+        # on Ray two nodes give them below
+        pytest.param(Engine(ray="local", workers=2), id="ray", marks=pytest.mark.slow),
+    ],
 )
 def test_every_engine_gives_the_same_bytes(on_threads, registry, tmp_path, engine):
     prefix = "ray" if engine.ray else "processes"

@@ -73,6 +73,7 @@ def test_a_demo_that_is_stopped_or_killed_leaves_nothing_running(tmp_path, numbe
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_two_audits_of_one_ledger_that_start_at_once_in_a_fresh_home_both_end_well(registry, tmp_path):
     short = ("--set", "max_steps=1", "--set", "num_noises=4", "--set", "controls=false", "--set", "recall_sample=0")
     both = []
