@@ -38,7 +38,10 @@ JOIN artifacts a ON a.sha256 = w.sha256
 JOIN members m ON m.training_set_id = a.artifact_id
 JOIN training_items t USING (training_id)
 JOIN runs r ON r.sha256 = w.run
-LEFT JOIN edges e ON e.run_id = r.run_id AND e.generated_id = g.generated_id AND e.training_id = t.training_id
+LEFT JOIN (  -- of all edges, which are too many to be joined before they are picked out
+    SELECT * FROM edges
+    WHERE generated_id IN (SELECT generated_id FROM generated_items g WHERE is_called(g.id, g.sha256, $generated))
+) e ON e.run_id = r.run_id AND e.generated_id = g.generated_id AND e.training_id = t.training_id
 WHERE is_called(t.id, t.sha256, $training)
 ORDER BY len(through), way
 LIMIT $top;
