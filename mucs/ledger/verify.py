@@ -202,10 +202,11 @@ def _edges_fault(
         try:
             generated = Known.of(own.connection.execute(GENERATED, [run["run_id"]]).to_arrow_table())
             members = training(run["training_set_id"])
-            with log.file(objects[run["sha256"]]["edges"]) as path:
-                edges = edges_of(own.connection, run["run_id"])
+            with (
+                log.file(objects[run["sha256"]]["edges"]) as path,
+                contextlib.closing(edges_of(own.connection, run["run_id"])) as edges,
+            ):
                 fault = edges_fault(edges, path, generated, members, run["calibrated"], of_runs[run["run_id"]])
-                edges.close()
         finally:
             free.put(own)
         log_of_verify.info("verify    edges of run %d", run["run_id"])
