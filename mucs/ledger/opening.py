@@ -21,6 +21,8 @@ from mucs.text import first_line
 WAIT = 60.0  # seconds that a writer goes on trying beside others
 WAS_QUICKER = "another writer was quicker"
 REBUILD = "make the ledger anew with `mucs rebuild`"
+# what is said where another writer came between; the one before the last, where two make a ledger
+CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock", "already exists", WAS_QUICKER)
 T = TypeVar("T")
 
 
@@ -31,9 +33,7 @@ class Altered(InputError):
 def is_conflict(error: duckdb.Error) -> bool:
     """Whether another writer of the catalogue came between."""
     said = str(error).lower()
-    return any(
-        words in said for words in ("database is locked", "conflict", "could not serialize", "deadlock", WAS_QUICKER)
-    )
+    return any(words in said for words in CONFLICTS)
 
 
 def plainly(error: duckdb.Error, place: str) -> BaseException:
