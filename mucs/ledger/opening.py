@@ -21,8 +21,7 @@ from mucs.text import first_line
 WAIT = 60.0  # seconds that a writer goes on trying beside others
 WAS_QUICKER = "another writer was quicker"
 REBUILD = "make the ledger anew with `mucs rebuild`"
-# what is said where another writer came between; the one before the last, where two make a ledger
-CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock", "already exists", WAS_QUICKER)
+CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock", WAS_QUICKER)
 T = TypeVar("T")
 
 
@@ -110,7 +109,10 @@ def opened(
             connection.begin()
             found = catalogue.read(connection)
             if log is not None and not found:
-                catalogue.build(connection, log.place)
+                try:
+                    catalogue.build(connection, log.place)
+                except duckdb.CatalogException as error:  # its tables have come since it was looked for
+                    raise duckdb.TransactionException(WAS_QUICKER) from error
                 connection.commit()
                 connection.begin()
             else:
