@@ -113,8 +113,8 @@ class Lake:
             connection.execute(f"CREATE SECRET lake (TYPE s3, {told})")
         return connection
 
-    def attach(self, connection: duckdb.DuckDBPyConnection, *, read_only: bool, name: str = FILE) -> None:
-        """Attach it under a name; a missing one is made, unless it is only to be read."""
+    def attach(self, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> None:
+        """Attach it as FILE; a missing one is made, unless it is only to be read."""
         kind = f"sqlite:{self.catalogue}/{CATALOGUE}" if self.is_local else f"postgres:{self.catalogue}"
         options = []
         if self.data:
@@ -126,7 +126,7 @@ class Lake:
         if read_only:
             options += ["READ_ONLY", "CREATE_IF_NOT_EXISTS false"]
         told = f" ({', '.join(options)})" if options else ""
-        connection.execute(f"ATTACH 'ducklake:{literal(kind)}' AS {name}{told}")
+        connection.execute(f"ATTACH 'ducklake:{literal(kind)}' AS {FILE}{told}")
 
     def sweep(self) -> None:
         """Have SQLite give back what was deleted, so that no page of its file goes on to have it."""
