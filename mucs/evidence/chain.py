@@ -14,7 +14,8 @@ from mucs.canonical import canonical
 from mucs.parse import load_json
 
 GENESIS = "0" * 64
-VERSION = 2  # of what entries say; 1 is what ledgers kept before there was a log, and does not say so
+# of what entries say; 1 is what ledgers kept before there was a log, and does not say so; a run of 2 has no thumbnails
+VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ def objects_of(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "record", body["run"]
         for name, sha256 in body["objects"].items():
             yield name.replace("_", " "), sha256
+        for sha256 in body["thumbnails"] if entry.version > 2 else ():
+            yield "thumbnails", sha256
     elif entry.kind == "import":
         for objects in body["runs"].values():
             for name, sha256 in objects.items():

@@ -25,12 +25,12 @@ SECONDS_BETWEEN_REPORTS = 5.0
 Work = Callable[[ImageSet, int], None]
 
 
-def starts(images: ImageSet) -> range:
-    """The image that each block begins with."""
-    return range(0, len(images), BLOCK)
+def starts(images: ImageSet, size: int | None = None) -> range:
+    """The image that each block begins with, of BLOCK images or another size."""
+    return range(0, len(images), size or BLOCK)
 
 
-def in_blocks(images: ImageSet, todo: Sequence[int], work: Work, verb: str) -> None:
+def in_blocks(images: ImageSet, todo: Sequence[int], work: Work, verb: str, size: int | None = None) -> None:
     """Do some work on blocks of images, each of which can be done by itself, and keeps its own result.
 
     Args:
@@ -38,24 +38,25 @@ def in_blocks(images: ImageSet, todo: Sequence[int], work: Work, verb: str) -> N
         todo: Where the blocks begin that are to be done.
         work: Given a block's images, and where it begins. It is sent to other processes, which know nothing of this one.
         verb: What is done, for the log, such as "inspect".
+        size: Images of a block; BLOCK without.
 
     Raises:
         InputError: As `work` does, or if another process was killed.
     """
     cores = len(os.sched_getaffinity(0))
-    told = _Told(images, len(todo), verb)
+    told = _Told(images, len(todo), verb, size or BLOCK)
     for done, start in enumerate(todo):
         if done and cores > 1 and told.seconds_left(done) > SECONDS_ALONE:
             return _in_processes(images, todo[done:], work, told, cores)
-        work(images.part(start, start + BLOCK), start)
+        work(images.part(start, start + told.size), start)
         told.tell(done + 1)
 
 
 class _Told:
     """How far the work is, in the log every few seconds."""
 
-    def __init__(self, images: ImageSet, blocks: int, verb: str) -> None:
-        self.images, self.blocks, self.verb = images, blocks, verb
+    def __init__(self, images: ImageSet, blocks: int, verb: str, size: int) -> None:
+        self.images, self.blocks, self.verb, self.size = images, blocks, verb, size
         self.began = self.last = time.monotonic()
 
     def seconds_left(self, done: int) -> float:
@@ -65,7 +66,7 @@ class _Told:
         now = time.monotonic()
         if now - self.last > SECONDS_BETWEEN_REPORTS:
             self.last = now
-            ready = len(self.images) - (self.blocks - done) * BLOCK
+            ready = len(self.images) - (self.blocks - done) * self.size
             log.info("%-9s %s: %d of %d images", self.verb, self.images.name, max(0, ready), len(self.images))
 
 
@@ -74,14 +75,14 @@ def _in_processes(images: ImageSet, todo: Sequence[int], work: Work, told: _Told
     rest, done = iter(todo), told.blocks - len(todo)
     pool = ProcessPoolExecutor(min(cores, len(todo)), mp_context=spawned, initializer=_end_with_parent)
     try:
-        jobs = {pool.submit(work, images.part(k, k + BLOCK), k) for k in islice(rest, 2 * cores)}
+        jobs = {pool.submit(work, images.part(k, k + told.size), k) for k in islice(rest, 2 * cores)}
         while jobs:
             ready, jobs = wait(jobs, return_when=FIRST_COMPLETED)
             for job in ready:
                 job.result()
             done += len(ready)
             told.tell(done)
-            jobs |= {pool.submit(work, images.part(k, k + BLOCK), k) for k in islice(rest, len(ready))}
+            jobs |= {pool.submit(work, images.part(k, k + told.size), k) for k in islice(rest, len(ready))}
     except BrokenProcessPool:
         raise InputError(
             f"A process that was to {told.verb} images of the {images.name} was killed, perhaps for want of memory;"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -29,9 +31,25 @@ def read_image(content: Path | BinaryIO | bytes) -> NDArray[np.uint8]:
         Pixels (H, W, 3), 0 to 255. What is transparent counts in its own colour.
 
     Raises:
-        ValueError: If it is no such image, torn, of more than 64 million pixels, or not of 8 bits a channel.
+        ValueError: As `open_image` does, or if it is torn.
     """
     import numpy as np
+
+    with open_image(content) as image:
+        return np.array(image.convert("RGB"))
+
+
+@contextlib.contextmanager
+def open_image(content: Path | BinaryIO | bytes) -> Iterator[Image.Image]:
+    """A PNG, JPEG or WebP image, to be decoded in the block.
+
+    Args:
+        content: As `read_image` takes it.
+
+    Raises:
+        ValueError: If it is no such image, of more than 64 million pixels, or not of 8 bits a channel; or if the block finds
+            it torn.
+    """
     from PIL import Image
 
     try:
@@ -40,7 +58,7 @@ def read_image(content: Path | BinaryIO | bytes) -> NDArray[np.uint8]:
                 raise ValueError("too large")
             if not has_8_bits(image):
                 raise ValueError("not one picture of 8 bits a channel")
-            return np.array(image.convert("RGB"))
+            yield image
     except (*UNREADABLE, Image.DecompressionBombError) as error:
         raise ValueError(for_terminal(str(error), 200)) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,8 +39,8 @@ class Source(Protocol):
     def exists(self, k: int) -> bool:
         """Whether there is a file for image k."""
 
-    def part(self, start: int, stop: int) -> Source:
-        """Images `start` to `stop` alone."""
+    def take(self, places: Sequence[int]) -> Source:
+        """Some of the images alone, which are given by their places, in order."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -47,12 +48,14 @@ class Source(Protocol):
 
 
 Cut = TypeVar("Cut", pa.Table, pa.ChunkedArray)
+T = TypeVar("T")
 
 
-def _cut(values: Cut, start: int, stop: int) -> Cut:
-    """A copy: a slice would be pickled with all that it was cut from."""
-    part = values.slice(start, stop - start)
-    return part.take(pa.array(range(len(part))))
+def _taken(values: Cut, places: Sequence[int]) -> Cut:
+    """A copy of what lies at places, in order: a slice would be pickled with all that it was cut from."""
+    first, behind = (places[0], places[-1] + 1) if len(places) else (0, 0)
+    part = values.slice(first, behind - first)  # of the whole, Arrow would make one piece each time
+    return part.take(pa.array([place - first for place in places], pa.int64()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +88,8 @@ class Files:
     def exists(self, k: int) -> bool:
         return self.is_inside(k) and (self.folder / str(self._name(k))).is_file()
 
-    def part(self, start: int, stop: int) -> Files:
-        return dataclasses.replace(self, names=None if self.names is None else _cut(self.names, start, stop))
+    def take(self, places: Sequence[int]) -> Files:
+        return dataclasses.replace(self, names=None if self.names is None else _taken(self.names, places))
 
     def _name(self, k: int) -> str | None:
         if self.names is None:
@@ -136,9 +139,13 @@ class ImageSet:
     def __len__(self) -> int:
         return int(self.rows.num_rows)
 
+    def take(self, places: Sequence[int]) -> ImageSet:
+        """Some images alone, which are given by their places, in order; a few are small enough to be sent to another process."""
+        return ImageSet(self.folder, self.name, _taken(self.rows, places), self.source.take(places))
+
     def part(self, start: int, stop: int) -> ImageSet:
-        """Images `start` to `stop` alone, small enough to be sent to another process."""
-        return ImageSet(self.folder, self.name, _cut(self.rows, start, stop), self.source.part(start, stop))
+        """Images `start` to `stop` alone."""
+        return self.take(range(start, min(stop, len(self))))
 
     @cached_property
     def canonical_rows(self) -> pa.Table:
@@ -168,8 +175,12 @@ class ImageSet:
 
     def pixels(self, k: int) -> NDArray[np.uint8]:
         """The pixels of image k: (H, W, 3). Raises InputError if it is no image that can be taken."""
+        return self.decoded(k, read_image)
+
+    def decoded(self, k: int, decode: Callable[[bytes], T]) -> T:
+        """What a function makes of the file of image k. Raises InputError where it raises ValueError, as of what is no image."""
         try:
-            return read_image(self.content(k))
+            return decode(self.content(k))
         except InputError:
             raise
         except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,15 +38,15 @@ class Group:
 class Shards:
     """Images in row groups of Parquet files, of which the last two are kept in memory.
 
-    groups, starts: the row groups, and the image that each begins with. set: what a sentence calls the images. begin: which
-    of them is image 0 of this source.
+    groups, starts: the row groups, and the image that each begins with. places: which of all images each of this source is.
+    set: what a sentence calls the images.
     """
 
     folder: Path
     groups: tuple[Group, ...]
     starts: tuple[int, ...]
+    places: Sequence[int]
     set: str
-    begin: int = 0
     columns: tuple[str, ...] = ()
 
     def content(self, k: int) -> bytes:
@@ -65,13 +65,14 @@ class Shards:
     def exists(self, k: int) -> bool:
         return self._content(k) is not None
 
-    def part(self, start: int, stop: int) -> Shards:
-        return dataclasses.replace(self, begin=self.begin + start)
+    def take(self, places: Sequence[int]) -> Shards:
+        return dataclasses.replace(self, places=[self.places[k] for k in places])
 
     def _find(self, k: int) -> tuple[Group, int]:
         """The row group of image k, and its place in there."""
-        at = bisect.bisect_right(self.starts, self.begin + k) - 1
-        return self.groups[at], self.begin + k - self.starts[at]
+        place = self.places[k]
+        at = bisect.bisect_right(self.starts, place) - 1
+        return self.groups[at], place - self.starts[at]
 
     def _content(self, k: int) -> bytes | None:
         group, row = self._find(k)
@@ -139,7 +140,7 @@ def read_shards(folder: Path, shards: list[str], name: str) -> tuple[pa.Table, S
                     first += rows
             start += first
     rows = pa.concat_tables(tables, promote_options="default")
-    return rows, Shards(folder, tuple(groups), tuple(starts), name)
+    return rows, Shards(folder, tuple(groups), tuple(starts), range(start), name)
 
 
 def _manifest_columns(schema: pa.Schema, what: str) -> list[str]:

@@ -16,12 +16,13 @@ import pyarrow as pa
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
-from mucs.evidence.chain import Entry
+from mucs.evidence.chain import VERSION, Entry
 from mucs.evidence.edges import DECIMALS
 from mucs.evidence.entries import objects_by_run
 from mucs.evidence.log import Broken, Log
 from mucs.evidence.outcome import OUTCOME
 from mucs.evidence.pseudonyms import Pseudonyms
+from mucs.evidence.thumbnails import thumbnail_images
 from mucs.ledger.lake import FILE, literal
 from mucs.ledger.members import members_sha256
 from mucs.parse import load_json
@@ -130,7 +131,7 @@ class Applying:
             InputError: If its kind is not known.
         """
         apply = self.kinds.get(entry.kind)
-        if apply is None or entry.version > 2:
+        if apply is None or entry.version > VERSION:
             raise InputError(
                 f"Entry {entry.position} of the log {self.log.place} is of a kind that this program does not know"
                 f" ({entry.kind!r}, version {entry.version}); use a later version of mucs."
@@ -217,6 +218,8 @@ class Applying:
                 self._edges(run_id, files["edges"], record)
         if entry.version > 1:
             self._gates(run_id, load_json(self.log.object(objects["validations"])))
+        if entry.version > 2:
+            self._thumbnails(body["thumbnails"])
 
     def _add_artifacts(self, entry: Entry) -> None:
         """Artifacts that are new, numbered in order."""
@@ -355,6 +358,18 @@ class Applying:
             "validations",
             ["run_id", "suite", "success", "sha256", "result"],
             [[run_id, r["suite"], r["success"], digest(r), canonical(r).decode()] for r in results],
+        )
+
+    def _thumbnails(self, objects: Sequence[str]) -> None:
+        """Which object has the thumbnail of which image: of several, the first."""
+        images = [thumbnail_images(self.log, sha256) for sha256 in objects]
+        places = [place for place, found in enumerate(images) for _ in found]
+        rows = {"image_sha256": pa.chunked_array(images, pa.string()), "object": pa.array(objects, pa.string()).take(places)}
+        self._insert_table(
+            "thumbnails",
+            pa.table(rows | {"place": places}),
+            "image_sha256, arg_min(object, place)",
+            f"ANTI JOIN {FILE}.thumbnails USING (image_sha256) GROUP BY image_sha256 ORDER BY image_sha256",
         )
 
     def _validation(self, entry: Entry) -> None:

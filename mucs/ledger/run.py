@@ -38,6 +38,7 @@ class Run:
         noise_bank: The noise bank's file.
         calibration: The calibration's; None without one.
         envelope: The signed statement about the run, as JSON; None where it was not signed.
+        thumbnails: Files of those that the log lacks, as `write_thumbnails` makes them.
     """
 
     record: dict[str, Any]
@@ -49,6 +50,7 @@ class Run:
     noise_bank: Path
     calibration: Path | None = None
     envelope: dict[str, Any] | None = None
+    thumbnails: Sequence[Path] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -88,8 +90,28 @@ def keep_run(ledger: Ledger, log: Log, run: Run, until: datetime.datetime | None
     if run.envelope is not None:
         objects["envelope"] = log.keep(canonical(run.envelope), until)
     log.keep(canonical(run.record), until)
-    body = {"run": run.sha256, "objects": objects, "artifacts": [dict(a) for a in run.artifacts], "members": members}
+    body = {
+        "run": run.sha256,
+        "objects": objects,
+        "thumbnails": [log.keep(path, until) for path in run.thumbnails],
+        "artifacts": [dict(artifact) for artifact in run.artifacts],
+        "members": members,
+    }
     return Said("run", body | ({"retained_until": until.isoformat()} if until else {}))
+
+
+def without_thumbnail(ledger: Ledger, images: pa.ChunkedArray) -> list[int]:
+    """The places of the images that the log has no thumbnail of; of images that are alike, that of the first.
+
+    Args:
+        ledger: Up to the log.
+        images: Their SHA-256, in hexadecimal.
+    """
+    ledger.connection.register("asked", pa.table({"sha256": images, "place": pa.array(range(len(images)))}))
+    found = ledger.connection.execute(
+        "SELECT min(place) FROM asked ANTI JOIN thumbnails ON image_sha256 = sha256 GROUP BY sha256 ORDER BY ALL"
+    ).fetchall()
+    return [place for (place,) in found]
 
 
 def say_run(ledger: Ledger, run: Run) -> bool:

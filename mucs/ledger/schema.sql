@@ -108,6 +108,12 @@ CREATE TABLE validations (
     result  JSON    NOT NULL
 );
 
+-- Which object of the log has the thumbnail of which image; of several, the first that was published.
+CREATE TABLE thumbnails (
+    image_sha256  VARCHAR NOT NULL,
+    object_sha256 VARCHAR NOT NULL
+);
+
 -- The log's entries: canonical JSON (RFC 8785), each with the SHA-256 of the entry before it.
 CREATE TABLE entries (
     position BIGINT  NOT NULL,
