@@ -30,9 +30,10 @@ from tasks.load import load, sync
 from tasks.narrate import narrate
 from tasks.plan import Plan
 from tasks.publish import publish
-from tasks.pull import Pulled, pull
+from tasks.pull import pull
 from tasks.registry import recorded
 from tasks.report import page_path, report
+from tasks.shrink import shrink
 from tasks.stage_edges import stage_edges
 from tasks.stage_run import stage_run
 from tasks.unit import different
@@ -163,11 +164,12 @@ def audit(
     answered = [unit for unit in asked if unit.is_control or unit.row not in failed]
     outcome = collect(plan, answered, calibration)
     run = stage(job, outcome, given_up, validations)
+    run = dataclasses.replace(run, thumbnails=shrink(plan, done, ledger))
     said = publish(run, ledger, log, key, retention_days)
     log_of_audit.info("publish   run %s to %s", run.sha256[:16], log)
     load(ledger, log, said)
     log_of_audit.info("load      %d edges of %d generated items", run.record["results"]["edges"], len(done))
-    page = report(ledger, run.sha256, inputs.training, generated, reports)
+    page = report(ledger, log, run.sha256, reports)
     log_of_audit.info("report    %s", page)
     return Audit(run.sha256, len(done), held, page, len(given_up))
 
@@ -183,8 +185,7 @@ def missing_rows(
     row_sha256 = plan.images("batch").row_sha256.to_pylist()
     for run in sorted({holding[row] for row in row_sha256 if row in holding}):
         if not page_path(reports, run).exists():
-            batch = batch_of(ledger, run, job.registry, job.cache)
-            log_of_audit.info("report    %s", report(ledger, run, plan.training, batch, reports))
+            log_of_audit.info("report    %s", report(ledger, job.log, run, reports))
     rows = [k for k, row in enumerate(row_sha256) if row not in holding]
     return rows, sorted({withdrawn[row_sha256[k]] for k in rows if row_sha256[k] in withdrawn})
 
@@ -209,13 +210,6 @@ def holding_runs(
         {row["row_sha256"]: row["run"] for row in found if row["withdrawn"] is so} for so in (False, True)
     )
     return held, withdrawn
-
-
-def batch_of(ledger: str, run: str, registry: str, cache: Path) -> Pulled:
-    """The generated batch that a run attributed, which may be another than the one that is audited now."""
-    with reading(ledger) as opened:
-        given = opened.run(run)["record"]["inputs"]["batch"]
-    return pull(registry, given["commit"], given["path"], cache)
 
 
 def attribute_all(job: Job, plan: Plan, asked: Sequence[Unit]) -> dict[int, str]:

@@ -2,10 +2,14 @@
 
 import dataclasses
 import hashlib
+import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
+from PIL import Image
 
 from mucs.attribution import Attribution
 from mucs.canonical import digest
@@ -14,6 +18,7 @@ from mucs.evidence.record import Attributed, Failed, run_record, stage_items
 from mucs.evidence.store import Folder
 from mucs.files import file_sha256
 from mucs.images.rows import canonical_rows, rows_and_holders
+from mucs.images.thumbnail import PARQUET, SCHEMA
 from mucs.ledger import Ledger, Run, say_run
 from mucs.ledger.verify import verify
 
@@ -111,7 +116,20 @@ def staged_run(folder: Path, generated: int = 3, training: int = 6, edges: int =
         rows_and_holders(pa.Table.from_pylist(rows)),
         canonical_rows(pa.Table.from_pylist(made[:generated])),
     )
-    return Run(record, artifacts, items, of_items, path, [], bank)
+    images = [row["sha256"] for row in (*rows, *made[:generated])]
+    pictures = thumbnails_file(folder / "thumbnails.parquet", images)
+    return Run(record, artifacts, items, of_items, path, [], bank, thumbnails=[pictures])
+
+
+def thumbnails_file(path: Path, images: Iterable[str]) -> Path:
+    """A file of thumbnails, each of one pixel, of images by their SHA-256."""
+    rows = []
+    for number, image in enumerate(sorted(images)):
+        body = io.BytesIO()
+        Image.new("RGB", (1, 1), (number % 256, 0, 0)).save(body, "WEBP", lossless=True)
+        rows.append({"image_sha256": image, "webp": body.getvalue()})
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path, **PARQUET)
+    return path
 
 
 def contents(folder: Path) -> dict[str, bytes]:

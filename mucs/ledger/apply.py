@@ -363,11 +363,11 @@ class Applying:
     def _thumbnails(self, objects: Sequence[str]) -> None:
         """Which object has the thumbnail of which image: of several, the first."""
         images = [thumbnail_images(self.log, sha256) for sha256 in objects]
-        places = [place for place, found in enumerate(images) for _ in found]
-        rows = {"image_sha256": pa.chunked_array(images, pa.string()), "object": pa.array(objects, pa.string()).take(places)}
+        places = pa.array([place for place, found in enumerate(images) for _ in found], pa.int32())
+        named = pa.array(objects, pa.string()).take(places)
         self._insert_table(
             "thumbnails",
-            pa.table(rows | {"place": places}),
+            pa.table({"image_sha256": pa.chunked_array(images, pa.string()), "object": named, "place": places}),
             "image_sha256, arg_min(object, place)",
             f"ANTI JOIN {FILE}.thumbnails USING (image_sha256) GROUP BY image_sha256 ORDER BY image_sha256",
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 from mucs.evidence.record import devices
+from mucs.evidence.thumbnails import Thumbnails
 from mucs.ledger import Ledger
 from mucs.parse import load_json
 from mucs.report.page import page
@@ -20,14 +22,16 @@ READ = 500  # edges that are read at a time
 EDGES = """
 SELECT g.row_sha256 AS generated, t.manifest_row, t.rights_holder, t.licence, e.score::DOUBLE AS score,
     e.standard_error::DOUBLE AS standard_error, e.seed_spread::DOUBLE AS seed_spread, e.p_value::DOUBLE AS p_value,
-    e.decoy_p_value::DOUBLE AS decoy_p_value, e.decoy_z::DOUBLE AS decoy_z
+    e.decoy_p_value::DOUBLE AS decoy_p_value, e.decoy_z::DOUBLE AS decoy_z, t.sha256, p.object_sha256
 FROM edges e JOIN generated_items g USING (generated_id) JOIN training_items t USING (training_id)
+LEFT JOIN thumbnails p ON p.image_sha256 = t.sha256
 JOIN (SELECT unnest($items) AS row_sha256, generate_subscripts($items, 1) AS place) asked ON asked.row_sha256 = g.row_sha256
 WHERE run_id = $run AND rank <= $top ORDER BY place, rank
 """
 GENERATED = """
-SELECT g.row_sha256, g.manifest_row, v.verdict
+SELECT g.row_sha256, g.manifest_row, g.sha256, p.object_sha256, v.verdict
 FROM attributions a JOIN generated_items g USING (generated_id) JOIN verdicts v USING (run_id, generated_id)
+LEFT JOIN thumbnails p ON p.image_sha256 = g.sha256
 WHERE run_id = $run
 """
 TRAINING = """
@@ -36,26 +40,21 @@ FROM members m JOIN training_items t USING (training_id) JOIN runs r USING (trai
 WHERE run_id = $run
 """
 
-Picture = Callable[[Mapping[str, str]], str]
-
 
 def audit_page(
-    ledger: Ledger,
-    sha256: str,
-    shares: Sequence[Mapping[str, Any]],
-    counted: int,
-    training_picture: Picture,
-    generated_picture: Picture,
+    ledger: Ledger, thumbnails: Thumbnails, sha256: str, shares: Sequence[Mapping[str, Any]], counted: int
 ) -> Iterator[str]:
     """The page of a loaded run, piece by piece, as HTML that needs no other file.
 
     Args:
         ledger: it is asked while the page is made.
+        thumbnails: of its log; asked for what is shown, and no other. Runs of before the log had any may have none.
         sha256: the run's.
         shares: the answer of the question `shares` over the first `counted` edges of each generated item.
         counted: see there.
-        training_picture: gives an image as a `data:` address, from its manifest row; asked for what is shown, and no other.
-        generated_picture: the same of the generated images.
+
+    Raises:
+        Broken: if an object of thumbnails is missing or was altered.
     """
     run = ledger.run(sha256)
     number = {"run": ledger.one("SELECT run_id FROM runs WHERE sha256 = ?", sha256)}
@@ -71,8 +70,9 @@ def audit_page(
         for outcome, edges in zip(outcomes, _by_item(ledger, number | asked), strict=True):
             item = generated[outcome["row_sha256"]]
             row = load_json(item["manifest_row"])
-            shown = [_shown(edge, training_picture) for edge in edges]
-            yield outcome | {"row": row, "picture": generated_picture(row), "verdict": item["verdict"], "edges": shown}
+            shown = [_shown(edge, thumbnails) for edge in edges]
+            picture = _picture(item, thumbnails)
+            yield outcome | {"row": row, "picture": picture, "verdict": item["verdict"], "edges": shown}
 
     return page(
         "audit.html",
@@ -108,9 +108,17 @@ def _by_item(ledger: Ledger, asked: Mapping[str, Any]) -> Iterator[list[dict[str
             group = next(groups, None)
 
 
-def _shown(edge: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
+def _shown(edge: Mapping[str, Any], thumbnails: Thumbnails) -> dict[str, Any]:
     row = load_json(edge["manifest_row"])
-    return {**edge, "picture": picture(row), "title": row.get("annotation") or row["id"]}
+    return {**edge, "picture": _picture(edge, thumbnails), "title": row.get("annotation") or row["id"]}
+
+
+def _picture(image: Mapping[str, Any], thumbnails: Thumbnails) -> str | None:
+    """An image as a `data:` address; None if the log has no thumbnail of it."""
+    if image["object_sha256"] is None:
+        return None
+    webp = thumbnails.webp(image["object_sha256"], image["sha256"])
+    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
 
 
 def _machines(record: Mapping[str, Any]) -> list[tuple[str, int]]:

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 SETTINGS = Settings.from_record(FAST | {"screening": [[2, 0.5]], "decoys": 3, "calibration_noises": 4})
 CONTROLLED = replace(SETTINGS, controls=True, recall_sample=1)
-OBJECTS = {"record", "noise_bank", "edges", "validations", "training", "generated"}
+OBJECTS = {"record", "noise_bank", "edges", "validations", "training", "generated", "thumbnails 0", "thumbnails 1"}
 
 
 def evidence(prefix: str) -> dict[str, bytes]:
@@ -48,6 +48,7 @@ def evidence(prefix: str) -> dict[str, bytes]:
     for entry in log.after():
         if entry.kind == "run":
             objects = {"record": entry.body["run"], **entry.body["objects"]}
+            objects |= {f"thumbnails {k}": sha256 for k, sha256 in enumerate(entry.body["thumbnails"])}
             found |= {f"{entry.body['run']}/{name}": log.object(sha256) for name, sha256 in objects.items()}
     training = [name for name in found if name.endswith("/training")]
     return found | {name: named(log, found[name]) for name in training}
@@ -103,7 +104,7 @@ def test_an_audit_leaves_evidence_edges_and_a_page(audited):
     assert asked(ledger, first) == [("t03",), ("t10",)]
     assert asked(ledger, "SELECT count(*) FROM validations WHERE success") == [(9,)]
     page = done.report.read_text()
-    assert page.count("data:image/png;base64,") == 3 + 15
+    assert page.count("data:image/webp;base64,") == 3 + 15
     assert "What it does not mean" in page
     assert "There is no calibration" in page
     assert "decoy p =" not in page
@@ -128,7 +129,7 @@ def test_shards_give_the_edges_of_their_files(audited, world, s3, tmp_path):
     found = [asked(folder / "ledger", question) for folder in (audited[0], tmp_path)]
     assert found[0] == found[1]
     assert len(found[0]) == 36
-    assert done.report.read_text().count("data:image/png;base64,") == 3 + 15
+    assert done.report.read_text().count("data:image/webp;base64,") == 3 + 15
 
 
 def test_a_run_records_its_controls_recall_and_the_way_it_was_computed(audited):

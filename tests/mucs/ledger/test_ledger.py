@@ -25,7 +25,7 @@ from mucs.files import file_sha256
 from mucs.images.rows import canonical_rows, rows_and_holders
 from mucs.ledger import Ledger, Run, catalogue, prove
 from mucs.ledger.lake import Lake
-from tests.factories import fault, load, log_of, row_digest
+from tests.factories import fault, load, log_of, row_digest, thumbnails_file
 
 TRAINING = [
     {
@@ -99,6 +99,7 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), chance=(0.5, 0.2
         "validations": [{"suite": "edges", "success": True, "results": []}],
         "noise_bank": bank,
         "calibration": calibration,
+        "thumbnails": [thumbnails_file(tmp_path / "thumbnails", [row["sha256"] for row in (*TRAINING, *GENERATED)])],
     }
     return Run(**(run | changes))
 
@@ -351,7 +352,7 @@ def test_what_is_not_a_ledger_is_refused(path, tmp_path):
     with attached(path) as connection:
         connection.execute("UPDATE file.ledger SET schema_version = 1")
     with pytest.raises(
-        InputError, match="is of schema 1, this program's is 8; make the ledger anew with `mucs rebuild`"
+        InputError, match="is of schema 1, this program's is 9; make the ledger anew with `mucs rebuild`"
     ):
         Ledger.open(path)
     with Ledger.rebuild(path, log_of(path)):

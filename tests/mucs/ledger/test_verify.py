@@ -112,6 +112,8 @@ FAULTS = {
     "INSERT INTO file.members SELECT * FROM file.members LIMIT 1": "the table members has a row",
     "UPDATE file.attributions SET recall = NULL WHERE run_id = 1": "the table attributions has a row",
     "DELETE FROM file.validations": "the table validations lacks a row",
+    "DELETE FROM file.thumbnails": "the table thumbnails lacks a row: image_sha256 0000",
+    "UPDATE file.thumbnails SET object_sha256 = image_sha256": "the table thumbnails has a row that the log does not give",
     "UPDATE file.training_items SET rights_holder = 'Eve' WHERE training_id = 1": "the table training_items has a row",
     "UPDATE file.generated_items SET recorded_at = recorded_at - INTERVAL 1 DAY": "the table generated_items has a row",
     "UPDATE file.edges SET score = 0.39 WHERE run_id = 2 AND rank = 1 AND generated_id = 2": "the edges of run {b}",
@@ -153,7 +155,7 @@ def test_each_object_that_was_altered_or_is_gone_is_found_with_nothing_but_the_l
     log = log_of(copy)
     assert verify_log(log).fault is None
     objects = sorted(log.store.names("objects/"))
-    assert len(objects) == 9
+    assert len(objects) == 10
     for name in objects:
         path = Path(log.place) / name
         whole = path.read_bytes()

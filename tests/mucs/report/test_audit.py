@@ -1,29 +1,32 @@
 """A run's page shows what it must, and reads no other picture."""
 
+import dataclasses
 import re
 
 import pytest
 
+from mucs.evidence.thumbnails import Thumbnails
 from mucs.ledger import say_run
 from mucs.report import audit_page
-from tests.factories import CPU, staged_run, writing
+from tests.factories import CPU, item_row, staged_run, writing
 
 
 @pytest.fixture
 def made(tmp_path):
-    """Load a run and make its page: (the page, the pictures that were asked for)."""
+    """Load a run and make its page: (the page, the images whose pictures were asked for)."""
 
     def make(run):
         asked: list[str] = []
 
-        def picture(row):
-            asked.append(row["id"])
-            return f"data:{row['file_name']}"
+        class Asked(Thumbnails):
+            def webp(self, object_sha256, image_sha256):
+                asked.append(image_sha256)
+                return super().webp(object_sha256, image_sha256)
 
         with writing(tmp_path / "ledger") as ledger:
             say_run(ledger, run)
             shares = ledger.ask("shares", run=run.sha256, top=10)
-            return "".join(audit_page(ledger, run.sha256, shares, 10, picture, picture)), asked
+            return "".join(audit_page(ledger, Asked(ledger.log), run.sha256, shares, 10)), asked
 
     return make
 
@@ -32,7 +35,9 @@ def test_items_come_in_the_runs_order_with_the_pictures_of_what_is_shown(made, t
     page, asked = made(staged_run(tmp_path, generated=3, training=9, edges=7))
     assert re.findall(r"generated image (g\d)", page) == ["g0", "g1", "g2"]
     assert [len(re.findall("<li>", part)) for part in page.split('class="item"')[1:]] == [5, 5, 5]
-    assert sorted(asked) == sorted(re.findall(r'src="data:(\w+)\.png"', page))
+    ids = re.findall(r'alt="(?:generated image|training image drawing) g?(\d)"', page)
+    assert sorted(asked) == sorted(item_row("gt"[k % 6 > 0], int(number))["sha256"] for k, number in enumerate(ids))
+    assert len(re.findall(r'src="data:image/webp;base64,\w', page)) == len(asked) == 18
     assert "against the 9 images it was trained on, by 3 rights holders" in page
     assert "torch 2.13.0 on cpu (a processor)." in page
     assert "Not attributed" not in page
@@ -59,3 +64,8 @@ def test_the_page_of_an_earlier_record_has_its_device(made, tmp_path):
     for item in run.record["results"]["attributions"]:
         del item["device"]
     assert "torch 2.13.0 on cpu (another)." in made(run)[0]
+
+
+def test_a_run_of_before_there_were_thumbnails_has_a_page_without_pictures(made, tmp_path):
+    page, asked = made(dataclasses.replace(staged_run(tmp_path), thumbnails=()))
+    assert (asked, "data:" in page, page.count("no picture in the log")) == ([], False, 3 + 12)
