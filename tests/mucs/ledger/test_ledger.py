@@ -25,6 +25,7 @@ from mucs.files import file_sha256
 from mucs.images.rows import canonical_rows, rows_and_holders
 from mucs.ledger import Ledger, Run, catalogue, prove
 from mucs.ledger.lake import Lake
+from mucs.ledger.run import without_thumbnail
 from tests.factories import fault, load, log_of, row_digest, thumbnails_file
 
 TRAINING = [
@@ -125,6 +126,23 @@ def test_a_run_loads_once(path, tmp_path):
     with Ledger.open(path) as ledger:
         assert ledger.select("SELECT count(*) AS n FROM edges") == [{"n": 8}]
         assert [e.kind for e in ledger.entries()] == ["run"]
+    assert fault(path) is None
+
+
+def test_of_several_thumbnails_of_an_image_the_first_counts_and_what_has_one_is_not_asked_for_again(path, tmp_path):
+    first, *_, last = (row["sha256"] for row in TRAINING)
+    files = [thumbnails_file(tmp_path / name, images) for name, images in (("one", [first]), ("two", [last, first]))]
+    with Ledger.write(path, log_of(path)) as ledger:
+        assert without_thumbnail(ledger, pa.chunked_array([[first, last, first, "f" * 64]])) == [0, 1, 3]
+    for name, thumbnails in (("a", files), ("b", [*files[::-1], thumbnails_file(tmp_path / "three", [last])]), ("c", ())):
+        load(path, make_run(tmp_path, name, thumbnails=thumbnails))
+    with Ledger.open(path) as ledger:
+        assert ledger.connection.execute("FROM thumbnails ORDER BY image_sha256").fetchall() == [
+            (image, file_sha256(file)) for image, file in zip((first, last), files, strict=True)
+        ]
+        assert without_thumbnail(ledger, pa.chunked_array([[first, "f" * 64], [last]])) == [1]
+        assert without_thumbnail(ledger, pa.chunked_array([], pa.string())) == []
+    assert [len(entry.body["thumbnails"]) for entry in log_of(path).after()] == [2, 3, 0]
     assert fault(path) is None
 
 
