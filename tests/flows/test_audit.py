@@ -216,6 +216,9 @@ def test_other_settings_are_another_run(audited, registry):
     other = run_audit(registry, folder, "once", settings=Settings.from_record(FAST | {"max_steps": 2}), held_out=None)
     assert other.attributed == 3
     assert other.run != first.run
+    said = [entry.body["thumbnails"] for entry in open_log("s3://evidence/once").after() if entry.kind == "run"]
+    assert [len(objects) for objects in said] == [2, 0]  # the log has them all
+    assert other.report.read_text().count("data:image/webp;base64,") == 3 + 15
     of_it = f"JOIN runs USING (run_id) WHERE sha256 = '{other.run}'"
     assert asked(folder / "ledger", f"SELECT count(*) FROM attributions {of_it} AND NOT converged") == [(3,)]
     assert asked(folder / "ledger", f"SELECT count(*) FROM edges {of_it} AND p_value IS NULL") == [(72,)]

@@ -27,7 +27,9 @@ from tests.mucs.ledger.test_ledger import attached
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-NAMES = {"record", "noise_bank", "edges", "validations", "training", "generated", "calibration", "envelope"}
+NAMES = {"record", "noise_bank", "edges", "validations", "training", "generated", "calibration", "envelope"} | {
+    f"thumbnails {k}" for k in (0, 1)
+}
 
 
 @pytest.fixture(scope="module")

@@ -125,7 +125,9 @@ def test_some_images_of_a_set_alone(world, tmp_path):
         again = some.take([1, 6]).part(1, 9)
         assert (len(again), again.row(0), again.content(0)) == (1, images.row(23), images.content(23))
         found = read(write_thumbnails(some, tmp_path / name))
-        assert found == {row["sha256"]: thumbnail(images.content(k)) for k, row in zip(places, some.to_rows(), strict=True)}
+        assert found == {
+            row["sha256"]: thumbnail(images.content(k)) for k, row in zip(places, some.to_rows(), strict=True)
+        }
     assert write_thumbnails(images.take([]), tmp_path / "none") == []
 
 

@@ -134,7 +134,11 @@ def test_of_several_thumbnails_of_an_image_the_first_counts_and_what_has_one_is_
     files = [thumbnails_file(tmp_path / name, images) for name, images in (("one", [first]), ("two", [last, first]))]
     with Ledger.write(path, log_of(path)) as ledger:
         assert without_thumbnail(ledger, pa.chunked_array([[first, last, first, "f" * 64]])) == [0, 1, 3]
-    for name, thumbnails in (("a", files), ("b", [*files[::-1], thumbnails_file(tmp_path / "three", [last])]), ("c", ())):
+    for name, thumbnails in (
+        ("a", files),
+        ("b", [*files[::-1], thumbnails_file(tmp_path / "three", [last])]),
+        ("c", ()),
+    ):
         load(path, make_run(tmp_path, name, thumbnails=thumbnails))
     with Ledger.open(path) as ledger:
         assert ledger.connection.execute("FROM thumbnails ORDER BY image_sha256").fetchall() == [
