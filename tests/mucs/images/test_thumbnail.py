@@ -79,7 +79,7 @@ def test_nothing_but_the_picture_is_in_it():
 def test_what_is_no_image_is_refused():
     with pytest.raises(ValueError, match="cannot identify"):
         thumbnail(b"no image")
-    with pytest.raises(ValueError, match="truncated|broken|incomplete"):
+    with pytest.raises(ValueError, match=r"truncated|broken|incomplete"):
         thumbnail(encoded((300, 300), "JPEG")[:-400])
 
 
