@@ -26,7 +26,7 @@ from mucs.images.rows import canonical_rows, rows_and_holders
 from mucs.ledger import Ledger, Run, catalogue, prove
 from mucs.ledger.lake import Lake
 from mucs.ledger.run import without_thumbnail
-from tests.factories import fault, load, log_of, row_digest, thumbnails_file
+from tests.factories import fault, load, log_of, row_digest, staged_run, thumbnails_file
 
 TRAINING = [
     {
@@ -425,3 +425,15 @@ def test_what_is_published_has_six_decimals_and_no_p_value_is_understated(tmp_pa
         assert row["p_value"] >= p - 1e-12
         assert row["score"] == pytest.approx(0.123457, abs=1e-9)
         assert row["decoy_z"] == pytest.approx(1.235, abs=1e-6)
+
+
+def test_a_long_text_is_not_in_the_catalogue_which_every_question_reads(tmp_path):
+    address = "registry-" * 5000
+    load(tmp_path / "ledger", staged_run(tmp_path, registry=address))
+    load(tmp_path / "ledger", staged_run(tmp_path, registry="short-registry"))
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "ledger").glob("catalogue.*"))
+    assert b"short-registry" in kept
+    assert b"registry-" * 50 not in kept
+    assert fault(tmp_path / "ledger") is None
+    with Ledger.open(tmp_path / "ledger") as ledger:
+        assert ledger.one("SELECT record->>'registry' FROM runs WHERE run_id = 1") == address
