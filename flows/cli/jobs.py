@@ -105,7 +105,7 @@ def demo(folder: Path) -> None:
     ledger = folder / "ledger"
     click.echo(
         f"\nThe page:      {page}\nThe statement: {statement}\nThe ledger:    {ledger}"
-        f"\n\nAsk it:        mucs why 0000 --ledger {ledger}"
+        f"\n\nAsk it:        mucs why 0000 --ledger {ledger}\nLook at it:    mucs explore --open {folder}"
     )
 
 

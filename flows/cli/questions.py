@@ -150,8 +150,11 @@ def ask(name: str, parameters: tuple[str, ...], as_of: str, ledger: str, as_json
 @JSON
 def sql(query: str, most: int, timeout: float, ledger: str, as_json: bool) -> None:
     """Answer one SELECT over the ledger; it can neither write nor reach anything else."""
-    with reading(ledger) as opened:
-        rows = opened.select(query, most + 1, timeout)
+    from mucs.ledger import analyst
+    from tasks.ledgers import credentials
+
+    with reading(ledger):  # says if it is behind, and refuses what is no ledger
+        rows = analyst.select(ledger, query, most + 1, timeout, credentials(ledger))
     if len(rows) > most:
         click.echo(
             f"mucs: There are more rows than these {most}; ask for less, or for more of them with --rows.", err=True

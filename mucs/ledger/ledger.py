@@ -71,12 +71,16 @@ class Ledger:
         connection: The database.
         place: A folder, or an address as `Lake.at` takes it.
         log: What it is written from; None where it is only read.
+        seconds: How long a question may take; None for as long as it takes.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, place: str, log: Log | None = None) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, place: str, log: Log | None = None, seconds: float | None = None
+    ) -> None:
         self.connection = connection
         self.place = place
         self.log = log
+        self.seconds = seconds
 
     @classmethod
     def open(cls, place: str | Path, credentials: Credentials | None = None) -> Ledger:
@@ -355,7 +359,12 @@ class Ledger:
     def rows(
         self, sql: str | duckdb.Statement, parameters: Any = None, most: int | None = None
     ) -> list[dict[str, Any]]:
-        """The rows of a query, or the first so many."""
+        """The rows of a query, or the first so many. Raises TimeoutError after `seconds`."""
+        if self.seconds is None:
+            return self._fetch(sql, parameters, most)
+        return self._answer(sql, parameters, most, seconds=self.seconds)
+
+    def _fetch(self, sql: str | duckdb.Statement, parameters: Any = None, most: int | None = None) -> list[dict[str, Any]]:
         result = self.connection.execute(sql, parameters)
         columns = [column[0] for column in result.description or ()]
         found = result.fetchall() if most is None else result.fetchmany(most)
@@ -364,7 +373,7 @@ class Ledger:
     def _answer(self, *query: Any, seconds: float | None = None) -> list[dict[str, Any]]:
         """As `rows`, and Ctrl-C ends it at once. Raises TimeoutError after so many seconds."""
         with ThreadPoolExecutor(1) as other:  # the one that asks is where signals arrive
-            asked = other.submit(self.rows, *query)
+            asked = other.submit(self._fetch, *query)
             try:
                 return asked.result(seconds)
             except (KeyboardInterrupt, TimeoutError):
@@ -376,7 +385,8 @@ class Ledger:
     def ask(self, name: str, **given: Any) -> list[dict[str, Any]]:
         """The rows of a named question.
 
-        Raises InputError if there is none of that name, if a parameter is wrong, or names what the ledger does not have.
+        Raises InputError if there is none of that name, if a parameter is wrong, names what the ledger does not have, or if it takes
+        longer than `seconds`.
         """
         asked = question(name)
         values = asked.values(given)
@@ -384,7 +394,11 @@ class Ledger:
             if parameter.kind in names.KINDS and values[parameter.name] != parameter.default:
                 values[parameter.name] = names.known(self.connection, parameter.kind, values[parameter.name])
         try:
-            return self._answer(asked.sql, values)
+            return self._answer(asked.sql, values, seconds=self.seconds)
+        except TimeoutError:
+            raise InputError(
+                f"The question {name} took longer than {self.seconds:g} seconds; ask for less, or ask it with `mucs ask`."
+            ) from None
         except (duckdb.OutOfRangeException, duckdb.ConversionException, duckdb.InvalidInputException) as error:
             if ".parquet" in str(error):  # one of the ledger's files is damaged
                 raise

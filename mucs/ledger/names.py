@@ -31,6 +31,10 @@ ORDER BY off - 100 * holds::INTEGER, name LIMIT 1
 """
 
 
+class Unknown(InputError):
+    """The ledger has nothing of that name."""
+
+
 def known(connection: duckdb.DuckDBPyConnection, kind: str, name: str) -> str:
     """The name as questions take it: a run's whole SHA-256, anything else as it was given.
 
@@ -46,16 +50,16 @@ def known(connection: duckdb.DuckDBPyConnection, kind: str, name: str) -> str:
     remedy = (
         f"did you mean {found[0]!r}?" if found else "give a name that it has, or the first eight digits of a SHA-256."
     )
-    raise InputError(f"The ledger has no {what} called {name!r}; {remedy}")
+    raise Unknown(f"The ledger has no {what} called {name!r}; {remedy}")
 
 
 def run_called(connection: duckdb.DuckDBPyConnection, name: str) -> str:
     """The SHA-256 of the run that it begins so. Raises InputError unless there is just one, and at least eight digits."""
     if not PREFIX.fullmatch(name):
-        raise InputError(f"{name!r} names no run; give the first eight digits or more of its SHA-256, {LIST_RUNS}.")
+        raise Unknown(f"{name!r} names no run; give the first eight digits or more of its SHA-256, {LIST_RUNS}.")
     found = connection.execute("SELECT sha256 FROM runs WHERE starts_with(sha256, ?)", [name]).fetchall()
     if len(found) != 1:
-        raise InputError(f"The ledger has {len(found)} runs called {name!r}; {LIST_RUNS}.")
+        raise Unknown(f"The ledger has {len(found)} runs called {name!r}; {LIST_RUNS}.")
     return str(found[0][0])
 
 

@@ -1,0 +1,68 @@
+"""The command that serves a ledger to browsers and programs."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import webbrowser
+from functools import partial
+from pathlib import Path
+
+import click
+
+from flows.cli.shared import LEDGER, Place, Whole
+from mucs import InputError
+
+HOST = "127.0.0.1"
+
+
+@click.command()
+@click.argument("place", required=False, type=Place(path_type=str))
+@LEDGER
+@click.option("--port", type=Whole(0, 65535), default=8787, show_default=True, help="The port; 0 for any that is free.")
+@click.option("--open", "show", is_flag=True, help="Open the first page in a browser.")
+def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
+    """Serve a ledger as pages, JSON and CSV, to this machine alone; nothing is written.
+
+    PLACE is a ledger, or a folder with one in it, such as mucs-demo; without it, that of --ledger.
+    """
+    import uvicorn
+
+    from mucs.explorer.app import make_app
+    from mucs.explorer.snapshot import Snapshots
+    from mucs.ledger import analyst
+    from tasks.ledgers import credentials, reading
+
+    if place and (Path(place) / "ledger").is_dir():
+        place = str(Path(place) / "ledger")
+    where = place or ledger
+    with reading(where):  # refuses what is none
+        pass
+    with listening(port) as listener:
+        address = f"http://{HOST}:{listener.getsockname()[1]}"
+        snapshots = Snapshots(where, partial(reading, where))
+
+        def select(query: str, rows: int, seconds: float) -> list[dict[str, object]]:
+            return analyst.select(where, query, rows, seconds, credentials(where))
+
+        config = uvicorn.Config(make_app(snapshots, select), log_level="warning", access_log=False, server_header=False, lifespan="off")
+        click.echo(f"Serving {where} at {address} until Ctrl-C.", err=True)
+        if show:
+            threading.Timer(0.5, webbrowser.open, (address,)).start()
+        try:
+            uvicorn.Server(config).run([listener])
+        finally:
+            snapshots.close()
+
+
+def listening(port: int) -> socket.socket:
+    """A socket of this machine alone. Raises InputError if the port is taken."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((HOST, port))
+    except OSError as error:
+        made.close()
+        raise InputError(f"Port {port} cannot be used ({str(error.strerror).lower()}); give another --port, or 0 for any.") from None
+    made.listen(128)
+    return made

@@ -1,0 +1,165 @@
+"""The answers for programs: JSON under /v1, a page at a time, and their description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from mucs import InputError
+from mucs.explorer.address import name_of
+from mucs.explorer.page import Asked, Page
+from mucs.explorer.pages import holders, items, runs, statements
+from mucs.explorer.render import as_json
+from mucs.explorer.snapshot import Snapshot, Snapshots
+from mucs.explorer.unchanged import not_changed, tag
+from mucs.explorer.view import View, plain
+from mucs.ledger import Ledger, prove
+from mucs.ledger.names import Unknown
+from mucs.ledger.questions import Parameter, names, question
+
+AS_OF = Parameter("as_of", "time", None, "")
+LIMIT = 100  # rows of a page, unless another number is asked for
+MOST_TO_PROVE = 2_000_000  # edges of a run whose tree is made while somebody waits
+NAME = {"generated": "0005", "training": "2665", "name": "Ferdinand Sorg", "sha": "3f79b0315ba3562f"}
+EXAMPLE = {
+    "log": {"position": 3, "head": "9f2c…"},
+    "as_of": None,
+    "facts": {"id": "0005", "verdict": "above chance"},
+    "rows": [{"rank": 1, "training": "2665", "score": 0.91}],
+    "next": "3.100",
+}
+CURSOR = Query(None, description="Where the page before ended, as its `next` says.", pattern=r"^[0-9]{1,18}\.[0-9]{1,9}$")
+MOST = Query(LIMIT, ge=1, le=1000, description="Rows of a page.")
+THEN = Query("infinity", description="Answer from what was known at that time, such as 2026-10-31.", max_length=40)
+
+
+def paged(snapshot: Snapshot, rows: Sequence[Any], cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
+    """Some of the rows, and the cursor of those that follow.
+
+    Raises:
+        InputError: If the log has moved on since the page before, so that rows might be missed or come twice.
+    """
+    position, _, offset = (cursor or f"{snapshot.position}.0").partition(".")
+    if int(position) != snapshot.position:
+        raise InputError("The log has moved on since the page before; begin again without a cursor.")
+    end = int(offset) + limit
+    return list(rows[int(offset) : end]), f"{snapshot.position}.{end}" if end < len(rows) else None
+
+
+def router(snapshots: Snapshots) -> APIRouter:
+    """The routes. Args: snapshots: of the ledger."""
+    made = APIRouter(prefix="/v1")
+    shown: dict[int | str, dict[str, Any]] = {
+        200: {"description": "Facts, and a page of rows.", "content": {"application/json": {"example": EXAMPLE}}},
+        304: {"description": "Nothing has changed since the answer whose ETag was given."},
+        400: {"description": "A parameter is wrong; `error` says which.", "content": {"application/json": {"example": {"error": "…"}}}},
+        404: {"description": "There is nothing of that name; `error` names the nearest.", "content": {"application/json": {"example": {"error": "…"}}}},
+        503: {"description": "The ledger cannot be read just now."},
+    }
+
+    def answer(request: Request, as_of: str, make: Any, cursor: str | None, limit: int) -> Response:
+        snapshot = snapshots.current()
+        etag = tag(snapshot, request)
+        if not_changed(request, etag):
+            return Response(status_code=304, headers={"etag": etag})
+        with snapshot.ledger() as ledger:
+            asked = Asked(snapshot, ledger, AS_OF.value(as_of))
+            facts, rows = make(asked)
+        few, following = paged(snapshot, rows, cursor, limit)
+        body = {
+            "log": {"position": snapshot.position, "head": snapshot.head},
+            "as_of": None if asked.as_of == "infinity" else asked.as_of,
+            "facts": plain(facts),
+            "rows": plain(few),
+            "next": following,
+        }
+        return Response(as_json(body), 200, {"etag": etag, "cache-control": "no-cache"}, "application/json")
+
+    def of_page(make: Any, view: str, *given: str) -> Any:
+        def asked_for(asked: Asked) -> tuple[Mapping[str, Any], list[Any]]:
+            page: Page = make(asked, *map(name_of, given))
+            found = next((each for each in page.views if each.name == view), View(view, "", [], [], ""))
+            return page.facts, found.rows
+
+        return asked_for
+
+    @made.get("/generated/{item}", responses=shown, summary="What is behind a generated item", tags=["items"])
+    def generated(request: Request, item: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST) -> Response:
+        """The item, its verdict, and the training items behind it, best first."""
+
+        def asked_for(asked: Asked) -> tuple[Mapping[str, Any], list[Any]]:
+            page = items.generated(asked, name_of(item))
+            if page.template == "search.html":
+                raise InputError(f"{page.title}; name one by its SHA-256.")
+            return page.facts, asked.ledger.ask("why", generated=page.facts["sha256"], top=asked.snapshot.most_rank, as_of=asked.as_of)
+
+        return answer(request, as_of, asked_for, cursor, limit)
+
+    @made.get("/generated/{item}/edges/{training}/proof", summary="The proof of one edge", tags=["items"], responses=shown | {200: {"description": "What `mucs verify --proof` checks.", "content": {"application/json": {"example": {"run": "3f79…", "root": "ab…", "edges": 320, "index": 7, "path": ["…"]}}}}, 413: {"description": "The run has too many edges to prove one while you wait."}})
+    def proof(item: str, training: str) -> Response:
+        """A proof that this edge is among those that its run committed to, which shows no other."""
+        with snapshots.current().ledger() as ledger:
+            made = one_proof(ledger, name_of(item), name_of(training))
+        name = "".join(c if c.isalnum() and c.isascii() else "_" for c in f"proof-{item}-{training}")[:100]
+        return Response(as_json(made), 200, {"content-disposition": f'attachment; filename="{name}.json"'}, "application/json")
+
+    @made.get("/training/{item}", responses=shown, summary="What a training item is behind", tags=["items"])
+    def training_item(request: Request, item: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST) -> Response:
+        """The item, how its rights stand, and the generated items in whose ranking it stands, highest first."""
+        return answer(request, as_of, of_page(items.training, "used", item), cursor, limit)
+
+    @made.get("/holders/{name}", responses=shown, summary="A rights holder's works and exposure", tags=["holders"])
+    def one_holder(request: Request, name: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST) -> Response:
+        """How much rests on a rights holder's works, and these, the ones behind most first."""
+        return answer(request, as_of, of_page(holders.holder, "works", name), cursor, limit)
+
+    @made.get("/runs/{sha}", responses=shown, summary="What a run found", tags=["runs"])
+    def one_run(request: Request, sha: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST) -> Response:
+        """The run (the first eight digits or more of its SHA-256) and its generated items."""
+        return answer(request, as_of, of_page(runs.run, "items", sha), cursor, limit)
+
+    @made.get("/statements/{sha}", responses=shown, summary="A statement and its lines", tags=["statements"])
+    def one_statement(request: Request, sha: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST) -> Response:
+        """The statement (the first eight digits or more of its SHA-256) and its lines, the largest first."""
+        return answer(request, as_of, of_page(statements.statement, "lines", sha), cursor, limit)
+
+    @made.get("/questions/{name}", responses=shown, summary="The answer of a named question", tags=["questions"])
+    def one_question(request: Request, name: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST) -> Response:
+        """Its parameters go into the query by their names, as the page of questions lists them."""
+        given = {key: value for key, value in request.query_params.items() if key not in ("as_of", "cursor", "limit")}
+
+        def asked_for(asked: Asked) -> tuple[Mapping[str, Any], list[Any]]:
+            if name_of(name) not in names():
+                raise Unknown(f"There is no question {name[:80]!r}; see them at /questions.json.")
+            found = question(name_of(name))
+            return {"question": found.name, "about": found.about}, asked.ledger.ask(found.name, **given, as_of=asked.as_of)
+
+        return answer(request, as_of, asked_for, cursor, limit)
+
+    return made
+
+
+def one_proof(ledger: Ledger, generated: str, training: str) -> dict[str, Any]:
+    """The proof of an edge, unless its run has too many to make the tree of them here."""
+    found = ledger.ask("edge", generated=generated, training=training)
+    edges = ledger.one("SELECT (record->'results'->>'edges')::BIGINT FROM runs WHERE sha256 = ?", found[0]["run"]) if found else 0
+    if edges > MOST_TO_PROVE:
+        raise InputError(f"The run has {edges:,} edges, too many to prove one of them here; write the proof with `mucs prove`.")
+    if not found:
+        raise Unknown(f"The ledger has no edge between {generated[:80]!r} and {training[:80]!r}; see those of the generated item.")
+    return prove(ledger, generated, training)
+
+
+def docs(description: Mapping[str, Any]) -> Page:
+    """The page that describes them. Args: description: as OpenAPI has it."""
+    found = []
+    for path, methods in description["paths"].items():
+        said = methods["get"]
+        given = [each for each in said.get("parameters", []) if each["in"] == "query"]
+        example = said["responses"]["200"]["content"]["application/json"].get("example", {})
+        found.append({"path": path, "summary": said["summary"], "about": said.get("description", ""), "query": given, "example": as_json(example).decode()})
+    return Page("docs.html", "For programs", [], {"description": "/v1/openapi.json"}, {"found": found})
+
+

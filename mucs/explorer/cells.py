@@ -1,0 +1,102 @@
+"""Cells: a value of a row as a page shows it: text that cannot act, numbers that line up, and a link wherever there is a page."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from markupsafe import Markup
+
+from mucs.explorer.address import called
+from mucs.text import for_terminal
+
+SHOWN, UNFOLDED = 60, 2000  # characters of a text at first, and when it is unfolded
+DIGEST = re.compile(r"[0-9a-f]{16}|[0-9a-f]{64}")
+SHARES = re.compile(r"share|overlap|first|first_ten|share_.*|.*_share")
+ITEMS = {"generated": "generated", "training": "training"}
+PAGES = {
+    **dict.fromkeys(("rights_holder", "holder_today", "holder"), "holders"),
+    **dict.fromkeys(("run", "latest_run", "first_run", "second_run"), "runs"),
+    **dict.fromkeys(("statement", "supersedes", "adjusted_by"), "statements"),
+    **dict.fromkeys(("position", "dispute"), "entries"),
+    "question": "questions",
+}
+Link = Callable[..., str]
+
+
+def cell(row: dict[str, Any], column: str, link: Link) -> Markup:
+    """A value of a row as HTML.
+
+    Args:
+        row: All of it, as names of things may stand in other columns.
+        column: The value's.
+        link: Makes addresses.
+    """
+    value = row[column]
+    if value is None or value == "":
+        return Markup('<span class="none">–</span>')
+    if column in ITEMS:
+        name = called(str(value), row.get(f"{column}_sha256"))
+        return _linked(link(ITEMS[column], name), text(str(value)))
+    if column in PAGES:
+        shown = digest(value) if DIGEST.fullmatch(str(value)) else text(str(value))
+        return _linked(link(PAGES[column], str(value)), shown)
+    if column == "line" and "statement" in row:
+        return _linked(link("statements", row["statement"], "lines", str(value)), text(str(value)))
+    return _value(value, column, link)
+
+
+def _value(value: Any, column: str, link: Link) -> Markup:
+    if isinstance(value, bool):
+        return Markup("yes" if value else "no")
+    if isinstance(value, float):
+        shown = f"{100 * value:.1f} %" if SHARES.fullmatch(column) else f"{value:.3f}"
+        return Markup('<span class="n">{}</span>').format(shown.replace("-", "−"))
+    if isinstance(value, int | Decimal):
+        return Markup('<span class="n">{}</span>').format(number(value))
+    if isinstance(value, datetime.datetime):
+        at = value.astimezone(datetime.UTC)
+        return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M}")
+    if isinstance(value, str) and DIGEST.fullmatch(value):
+        return _linked(link("sha256", value), digest(value))
+    return text(str(value))
+
+
+def number(value: int | Decimal) -> str:
+    """A number as it is: of a decimal, all digits but needless noughts beyond the second."""
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f").replace("-", "−")
+    whole, _, rest = f"{value:f}".partition(".")
+    rest = rest.rstrip("0").ljust(2, "0") if rest else ""
+    return (whole + ("." + rest if rest else "")).replace("-", "−")
+
+
+def digest(value: str) -> Markup:
+    """A SHA-256 by its first digits."""
+    return Markup('<code title="{}">{}</code>').format(value, value[:12])
+
+
+def text(value: str, shown: int = SHOWN) -> Markup:
+    """A text from outside: isolated, what cannot be seen made visible, and folded where it is long."""
+    told = for_terminal(value, UNFOLDED)
+    if len(told) <= shown:
+        return Markup("<bdi>{}</bdi>").format(told)
+    more = Markup(" <em>({} characters in all; they are in the JSON)</em>").format(len(value)) if len(value) > UNFOLDED else ""
+    return Markup('<details class="long"><summary><bdi>{}…</bdi></summary><bdi>{}</bdi>{}</details>').format(told[:shown], told, more)
+
+
+def _linked(address: str, shown: Markup) -> Markup:
+    if shown.startswith("<details"):  # what unfolds is no link: that stands behind it
+        return shown + Markup(' <a href="{}">page</a>').format(address)
+    return Markup('<a href="{}">{}</a>').format(address, shown)
+
+
+def is_number(rows: list[dict[str, Any]], column: str) -> bool:
+    """Whether a column is one of numbers."""
+    values = [row[column] for row in rows if row[column] is not None]
+    return bool(values) and all(isinstance(value, int | float | Decimal) and not isinstance(value, bool) for value in values)
+
+

@@ -1,0 +1,164 @@
+"""Snapshots of a ledger: what it knew at one position, in memory, so that a question takes milliseconds.
+
+To ask a DuckLake costs 7 ms for each table that a question names. So the tables are copied into memory, and of the edges the best of
+each generated item; the others are read from the ledger's files where somebody asks for them. The program's own views and macros lie
+over that: a question gives the answer that `Ledger.ask` gives.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from mucs import InputError
+from mucs.ledger import Ledger
+from mucs.ledger.catalogue import META, NAMES
+from mucs.ledger.lake import CATALOGUE, FILE, Lake, literal
+from mucs.text import as_clause, first_line
+
+log_of_explorer = logging.getLogger("mucs.explorer")
+
+KEPT = "kept"  # the database in memory that has the copies
+BEST, LEAST, MOST = 100, 10, 3_000_000  # edges of each generated item in memory: at the best, at the least, and of all together
+MADE = ("usage", "balances", "adjustments", "verdicts")  # views that are computed once for a snapshot
+SECONDS = 10.0  # that a question may take
+PAUSE = 1.0  # between two looks at the ledger
+
+
+class Unavailable(InputError):
+    """The ledger cannot be read just now."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A ledger at one position.
+
+    Attributes:
+        place: The ledger's.
+        position: Of the log's last entry that it has.
+        head: Its SHA-256.
+        version: Of the lake, which is another whenever its files are others.
+        taken: When it was made.
+        most_rank: Up to which rank edges are in memory.
+        connection: The database; every reader takes a cursor of its own.
+    """
+
+    place: str
+    position: int
+    head: str
+    version: int
+    taken: datetime.datetime
+    most_rank: int
+    connection: duckdb.DuckDBPyConnection
+
+    def ledger(self) -> Ledger:
+        """The ledger as it was, for one reader; close it."""
+        return Ledger(self.connection.cursor(), self.place, seconds=SECONDS)
+
+
+def take(ledger: Ledger, best: int | None = None) -> Snapshot:
+    """A snapshot of a ledger that is open to read, whose connection it goes on with.
+
+    Args:
+        ledger: It is not to be used afterwards.
+        best: How many edges of each generated item are copied; as many as there is room for without it.
+    """
+    connection = ledger.connection
+    connection.execute(f"ATTACH ':memory:' AS {KEPT} (COMPRESS)")
+    connection.begin()  # what all of it is copied from is one state of the lake
+    state = state_of(ledger)
+    for name in NAMES:
+        if name != "edges":
+            connection.execute(f"CREATE TABLE {KEPT}.{name} AS FROM {FILE}.main.{name}")
+    items = ledger.one(f"SELECT count(*) FROM {KEPT}.attributions")
+    rank = best or max(LEAST, min(BEST, MOST // max(1, items)))
+    connection.execute(f"CREATE TABLE {KEPT}.best AS FROM {FILE}.main.edges WHERE rank <= {rank}")
+    # a load of a few edges lies in the catalogue and in no file; it has no rank beyond LEAST
+    files = [row["data_file"] for row in ledger.rows(f"FROM ducklake_list_files('{FILE}', 'edges')")]
+    named = ", ".join(f"'{literal(file)}'" for file in files)
+    others = f" UNION ALL FROM read_parquet([{named}]) WHERE rank > {rank}" if files else ""
+    connection.commit()
+    connection.execute(f"CREATE VIEW {KEPT}.edges AS FROM {KEPT}.best{others}")
+    for name in NAMES:
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {KEPT}.main.{name}")
+    connection.execute(f"DETACH {FILE}")
+    for name in MADE:
+        connection.execute(
+            f"CREATE TABLE {KEPT}.{name} AS FROM memory.main.{name};"
+            f" CREATE OR REPLACE VIEW {name} AS FROM {KEPT}.main.{name}"
+        )
+    return Snapshot(ledger.place, *state, datetime.datetime.now(datetime.UTC), rank, connection)
+
+
+def state_of(ledger: Ledger) -> tuple[int, str, int]:
+    """Position and head of an open ledger, and the version of its lake."""
+    return *ledger.at(), int(ledger.one(f"SELECT max(snapshot_id) FROM {META}.ducklake_snapshot"))
+
+
+class Snapshots:
+    """The snapshot of a ledger that others write: a new one is made when there is more, and the old one answers until then."""
+
+    def __init__(self, place: str, opened: Callable[[], Ledger]) -> None:
+        """Args: place: the ledger's. opened: opens it to read."""
+        self._place, self._opened = place, opened
+        self._now: Snapshot | None = None
+        self._fault: str | None = None
+        self._seen: object = None
+        self._ended = threading.Event()
+        self._look()
+        threading.Thread(target=self._watch, daemon=True, name="snapshots").start()
+
+    def current(self) -> Snapshot:
+        """The newest.
+
+        Raises:
+            Unavailable: If the ledger cannot be read; a second after it can again, it is.
+        """
+        if self._fault or self._now is None:
+            raise Unavailable(f"The ledger cannot be read just now: {self._fault}. This page comes back when it can.")
+        return self._now
+
+    def close(self) -> None:
+        """Look no more."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(PAUSE):
+            self._look()
+
+    def _look(self) -> None:
+        """Take a snapshot if the ledger is another than it was, and remember what is wrong with it."""
+        try:
+            seen = self._state()
+            if seen == self._seen and self._fault is None and self._now is not None:
+                return
+            ledger = self._opened()
+            now = self._now
+            if now is not None and state_of(ledger) == (now.position, now.head, now.version):
+                ledger.connection.close()
+            else:
+                self._now = take(ledger)
+                log_of_explorer.info("explore   entry %d of the log", self._now.position)
+            self._seen, self._fault = seen, None
+        except InputError as error:
+            self._fault = as_clause(error)
+        except (duckdb.Error, OSError) as error:
+            self._fault = first_line(error)
+
+    def _state(self) -> object:
+        """What is another wherever a local ledger is another; of one on Postgres, the entry that it is at."""
+        lake = Lake.at(self._place)
+        if lake.is_local:
+            files = [Path(lake.catalogue) / f"{CATALOGUE}{end}" for end in ("", "-wal")]
+            found = [file.stat() if file.exists() else None for file in files]
+            if found[0] is None:
+                raise InputError(f"there is no ledger at {self._place}")
+            return [each and (each.st_ino, each.st_size, each.st_mtime_ns) for each in found]
+        with self._opened() as ledger:
+            return state_of(ledger)
