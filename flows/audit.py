@@ -105,7 +105,7 @@ def audit(
         checkpoint: The checkpoint's DVC-tracked folder in it.
         training_set: The training set's.
         held_out: The held-out set's; None without one.
-        batch: The generated batch's.
+        batch: The generated batch's; or `object:<SHA-256>`, one that was sent and lies in the log.
         ledger: The ledger, which is brought up to the log first.
         reports: The folder for the run's page.
         settings: The method's; the paper's without.
@@ -130,7 +130,7 @@ def audit(
 
     if sync(ledger, log):
         log_of_audit.info("sync      the ledger is up to the log %s", log)
-    generated = pull(registry, revision, batch, job.cache)
+    generated = pull(registry, revision, batch, job.cache, log)
     inputs = job.pull()
     gated = validate_generated(generated, inputs.spec, job.cache, return_state=True)
     validations = inputs.validations + gated.result()
@@ -183,7 +183,7 @@ def missing_rows(
     row_sha256 = plan.images("batch").row_sha256.to_pylist()
     for run in sorted({holding[row] for row in row_sha256 if row in holding}):
         if not page_path(reports, run).exists():
-            batch = batch_of(ledger, run, job.registry, job.cache)
+            batch = batch_of(ledger, run, job)
             log_of_audit.info("report    %s", report(ledger, run, plan.training, batch, reports))
     rows = [k for k, row in enumerate(row_sha256) if row not in holding]
     return rows, sorted({withdrawn[row_sha256[k]] for k in rows if row_sha256[k] in withdrawn})
@@ -211,11 +211,11 @@ def holding_runs(
     return held, withdrawn
 
 
-def batch_of(ledger: str, run: str, registry: str, cache: Path) -> Pulled:
+def batch_of(ledger: str, run: str, job: Job) -> Pulled:
     """The generated batch that a run attributed, which may be another than the one that is audited now."""
     with reading(ledger) as opened:
         given = opened.run(run)["record"]["inputs"]["batch"]
-    return pull(registry, given["commit"], given["path"], cache)
+    return pull(job.registry, given["commit"], given["path"], job.cache, job.log)
 
 
 def attribute_all(job: Job, plan: Plan, asked: Sequence[Unit]) -> dict[int, str]:

@@ -96,6 +96,7 @@ class Job:
             device="cpu" if self.engine.is_fleet else self.device,
             cache=self.cache,
             work=self.work_store,
+            log=self.log,
         )
 
     def for_workers(self, plan: Plan) -> Plan:

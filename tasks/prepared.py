@@ -124,7 +124,7 @@ def here(plan: Plan, pulled: Pulled) -> Pulled:
     folder = cache_of(plan) / "folders" / pulled.digest
     if folder.is_dir():
         return replace(pulled, folder=folder)
-    anew = pull.fn(plan.registry, pulled.commit, pulled.path, cache_of(plan))
+    anew = pull.fn(plan.registry, pulled.commit, pulled.path, cache_of(plan), plan.log)
     if anew.digest != pulled.digest:
         raise InputError(
             f"{pulled.path} of {plan.registry} at {pulled.commit[:12]} is not what the job pulled: its SHA-256 is"
