@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -21,6 +20,7 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import digest
+from mucs.evidence.layout import sent_object
 from mucs.evidence.log import Broken, Log
 from mucs.files import file_sha256, is_inside, replacing
 from mucs.parse import load_json
@@ -39,8 +39,7 @@ JOBS = 16
 MOST_AT_ONCE = 64  # files that one job brings
 MOST_LISTED = 256_000_000  # bytes of a folder's list: about two million files
 SECONDS_BETWEEN_REPORTS = 5
-SENT = re.compile(r"object:([0-9a-f]{64})")  # the path of a batch that is an object of the log, and no folder of a registry
-SHARD = "batch.parquet"
+SHARD = "batch.parquet"  # the file of a batch that was sent
 
 
 class Altered(InputError):
@@ -72,7 +71,7 @@ class Pulled:
     @property
     def sent(self) -> Path | None:
         """The file of a batch that was sent; None for a folder of the registry."""
-        return self.folder / SHARD if SENT.fullmatch(self.path) else None
+        return self.folder / SHARD if sent_object(self.path) else None
 
     def listing(self) -> dict[str, str]:
         """SHA-256 by name of the folder's files, as they were pulled."""
@@ -253,8 +252,9 @@ def pull(registry: str, revision: str, path: str, cache: Path, log: str | None =
         InputError: If registry, revision, path, bucket or object do not exist or are not as they should be, S3 does not
             answer or refuses, or bytes differ.
     """
-    if log is not None and SENT.fullmatch(path):
-        return bring_sent(log, path, cache)
+    sent = sent_object(path)
+    if sent and log is not None:
+        return bring_sent(log, path, sent, cache)
     path = path.strip("/")
     if not is_inside(path):
         raise InputError(f"{for_terminal(path, 200)!r} is no path in a registry; give the folder's, such as train.")
@@ -273,18 +273,18 @@ def pull(registry: str, revision: str, path: str, cache: Path, log: str | None =
     return Pulled(path, opened.commit, folder, count, size, folder.name, fetched)
 
 
-def bring_sent(log: str, path: str, cache: Path) -> Pulled:
+def bring_sent(log: str, path: str, sha256: str, cache: Path) -> Pulled:
     """Bring a batch that was sent from the log into the cache, unless it is there.
 
     Args:
         log: The log's place.
         path: `object:<SHA-256>`.
+        sha256: Its object's.
         cache: Where it goes.
 
     Raises:
         InputError: If the log does not hold it, or does not answer or refuses.
     """
-    sha256 = path.partition(":")[2]
     folder = cache / "folders" / digest({SHARD: sha256})
     place = folder / SHARD
     there = place.is_file() and file_sha256(place) == sha256
