@@ -20,6 +20,7 @@ from mucs.evidence.entries import retained_until
 from mucs.evidence.store import Folder, Store
 from mucs.files import file_sha256
 
+ONE_BY_ONE = 8  # entries that are read in turn; where so few are new, what is asked for beyond the last would cost more
 AT_ONCE = 64  # entries that are read side by side
 
 
@@ -71,7 +72,7 @@ class Log:
         Raises:
             Broken: If one does not follow.
         """
-        width = 1
+        known, width = position, 1
         with ThreadPoolExecutor(AT_ONCE) as pool:
             while True:
                 asked = range(position + 1, position + 1 + width)
@@ -89,7 +90,7 @@ class Log:
                         raise Broken(f"The log {self.place} is broken: {wrong}; restore it from a copy.")
                     yield entry
                     position, previous = number, entry.sha256
-                width = min(2 * width, AT_ONCE)
+                width = 1 if position < known + ONE_BY_ONE else min(max(2 * width, ONE_BY_ONE), AT_ONCE)
 
     def append(self, entry: Entry) -> bool:
         """Put an entry in its place, retained for as long as it says; False if another is there already."""

@@ -49,6 +49,9 @@ LINE = (
     "deducted",
     "net",
 )
+# Characters of a text from which its row goes into a file. DuckLake puts a few rows into its catalogue, where it keeps the greatest
+# and least text of a column as well, and every question reads those: with a statement of 10 MB, each took a second more.
+LONG = 10_000
 # What the gate passes comes back from this as it was published, and the Merkle root holds it to that.
 STORED = {name: f"e.{name}::DOUBLE::DECIMAL(18, {digits})" for name, digits in DECIMALS.items()}
 # the versions of items that the training set of a run has
@@ -170,6 +173,18 @@ class Applying:
             return
         columns = {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
         self._insert_table(table, pa.table(columns), select)
+
+    def _add_row(self, table: str, *values: Any) -> None:
+        """One row, in a file if a text in it is long."""
+        is_long = any(isinstance(value, str) and len(value) > LONG for value in values)
+        if is_long:
+            self.connection.execute("SET ducklake_default_data_inlining_row_limit = 0")
+        try:
+            places = ", ".join("?" * len(values))
+            self.connection.execute(f"INSERT INTO {FILE}.{table} VALUES ({places})", list(values))
+        finally:
+            if is_long:
+                self.connection.execute("RESET ducklake_default_data_inlining_row_limit")
 
     def _insert_table(self, table: str, rows: pa.Table, select: str = "*", rest: str = "") -> None:
         self.connection.register("applied", rows)
@@ -306,12 +321,10 @@ class Applying:
             self._artifact_id(kind, inputs.get(kind))
             for kind in ("checkpoint", "training_set", "held_out", "calibration", "batch")
         ]
-        self.connection.execute(
-            f"INSERT INTO {FILE}.runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                *(run_id, entry.body["run"], record["method"], *of_inputs, digest(record["settings"])),
-                *(entry.body.get("location"), entry.at, canonical(record).decode()),
-            ],
+        self._add_row(
+            "runs",
+            *(run_id, entry.body["run"], record["method"], *of_inputs, digest(record["settings"])),
+            *(entry.body.get("location"), entry.at, canonical(record).decode()),
         )
         return run_id
 
@@ -379,25 +392,16 @@ class Applying:
         )
 
     def _derivation(self, entry: Entry) -> None:
-        self.connection.execute(
-            f"INSERT INTO {FILE}.derivations VALUES (?, ?, ?, ?)",
-            [entry.position, entry.body["child"], entry.body["parent"], entry.at],
-        )
+        self._add_row("derivations", entry.position, entry.body["child"], entry.body["parent"], entry.at)
 
     def _withdrawal(self, entry: Entry) -> None:
-        self.connection.execute(
-            f"INSERT INTO {FILE}.withdrawals VALUES (?, ?, ?, ?)",
-            [entry.position, self._runs[entry.body["run"]], entry.body["reason"], entry.at],
-        )
+        self._add_row("withdrawals", entry.position, self._runs[entry.body["run"]], entry.body["reason"], entry.at)
 
     # royalties
 
     def _usage(self, entry: Entry) -> None:
         sha256 = entry.body["usage"]
-        self.connection.execute(
-            f"INSERT INTO {FILE}.usage_reports VALUES (?, ?, ?, ?)",
-            [entry.position, sha256, self.log.object(sha256).decode(), entry.at],
-        )
+        self._add_row("usage_reports", entry.position, sha256, self.log.object(sha256).decode(), entry.at)
 
     def _statement(self, entry: Entry) -> None:
         sha256 = entry.body["sha256"]
@@ -405,13 +409,11 @@ class Applying:
         text = self.pseudonyms.in_json(said)
         content = load_json(text)
         header = content["header"]
-        self.connection.execute(
-            f"INSERT INTO {FILE}.statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                *(entry.position, sha256, header["contract"]["id"]),
-                *(header["period"]["start"][:10], header["period"]["end"][:10]),
-                *(header["version"], header["supersedes"], header["currency"], said, text, entry.at),
-            ],
+        self._add_row(
+            "statements",
+            *(entry.position, sha256, header["contract"]["id"]),
+            *(header["period"]["start"][:10], header["period"]["end"][:10]),
+            *(header["version"], header["supersedes"], header["currency"], said, text, entry.at),
         )
         lines = list(enumerate(content["lines"], start=1))
         pots = header["pots"]
@@ -430,13 +432,10 @@ class Applying:
     def _dispute(self, entry: Entry) -> None:
         body = entry.body
         number = entry.position if body["dispute"] is None else body["dispute"]
-        self.connection.execute(
-            f"INSERT INTO {FILE}.dispute_steps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                *(entry.position, number, body["statement"], self.pseudonyms.name(body["rights_holder"])),
-                *(body["state"], body["reason"]),
-                *(None if body["amount"] is None else Decimal(body["amount"]), entry.at),
-            ],
+        self._add_row(
+            "dispute_steps",
+            *(entry.position, number, body["statement"], self.pseudonyms.name(body["rights_holder"])),
+            *(body["state"], body["reason"], None if body["amount"] is None else Decimal(body["amount"]), entry.at),
         )
 
     def _erasure(self, entry: Entry) -> None:
