@@ -49,9 +49,7 @@ def _file_fault(body: Mapping[str, Any], record: Mapping[str, Any]) -> str | Non
     return None
 
 
-def _pull_fault(
-    log: Log, record: Mapping[str, Any], registry: str | None, pulled: set[tuple[str, ...]]
-) -> str | None:
+def _pull_fault(log: Log, record: Mapping[str, Any], registry: str | None, pulled: set[tuple[str, ...]]) -> str | None:
     """Pulls what no run before it had as input into a folder that does not stay."""
     registry = registry or str(record["registry"])
     for kind, given in record["inputs"].items():

@@ -445,5 +445,10 @@ class Applying:
 def _are_of(objects: Mapping[str, str], record: Mapping[str, Any]) -> bool:
     """Whether the objects of a run's entry are those that its record names."""
     calibration = record["calibration"] and record["calibration"]["sha256"]
-    named = (record["results"]["edges_sha256"], record["noise_bank"], calibration, sent_object(record["inputs"]["batch"]["path"]))
+    named = (
+        record["results"]["edges_sha256"],
+        record["noise_bank"],
+        calibration,
+        sent_object(record["inputs"]["batch"]["path"]),
+    )
     return named == (objects["edges"], objects["noise_bank"], objects.get("calibration"), objects.get("batch"))
