@@ -39,7 +39,8 @@ class OnDemand:
     """Attribution on demand.
 
     Attributes:
-        deployment: The deployment of `audit` that does the work, whose parameters say of what and where.
+        deployment: The deployment of `audit` that does the work, whose parameters say of what and where, as they were when it
+            was first asked.
         queue: How many requests may wait or be worked on.
     """
 

@@ -5,6 +5,7 @@ Prefect's own worker starts a process for each run, which takes longer to import
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -35,6 +36,7 @@ from tasks.prepared import prepared
 from tasks.progress import listening
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
 log = logging.getLogger("mucs.worker")
@@ -76,22 +78,23 @@ class WarmWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessWo
 def run_here(flow_run: FlowRun, entrypoint: str | None) -> None:
     """Run a flow run in this thread, and tell Prefect how far it is; what came of it is the flow run's state."""
     flow: Flow[..., Any] = load_flow_from_entrypoint(entrypoint or AUDIT)
-    told = Told(flow_run.id)
     narrator = logging.getLogger("mucs")
-    narrator.addHandler(told)
-    try:
-        with listening(told.hear):
-            run_flow(flow, flow_run=flow_run, return_type="state")
-    finally:
-        narrator.removeHandler(told)
+    with prefect_client() as prefect:
+        told = Told(prefect, flow_run.id)
+        narrator.addHandler(told)
+        try:
+            with listening(told.hear):
+                run_flow(flow, flow_run=flow_run, return_type="state")
+        finally:
+            narrator.removeHandler(told)
 
 
 class Told(logging.Handler):
     """Tells Prefect what a run does, from what it logs and from how far its units are, as an artifact of the run."""
 
-    def __init__(self, flow_run: UUID) -> None:
+    def __init__(self, prefect: SyncPrefectClient, flow_run: UUID) -> None:
         super().__init__(logging.INFO)
-        self.flow_run, self.last = flow_run, 0.0
+        self.prefect, self.flow_run, self.last = prefect, flow_run, 0.0
         self.artifact: UUID | None = None
         self.telling = threading.Lock()
 
@@ -106,16 +109,13 @@ class Told(logging.Handler):
 
     def tell(self, said: dict[str, Any]) -> None:
         """Put it where whoever asked looks; a telling that fails keeps nothing from being done."""
-        with self.telling, prefect_client() as prefect:
+        with self.telling, contextlib.suppress(Exception):
             self.last = time.monotonic()
-            try:
-                if self.artifact is None:
-                    made = ArtifactCreate(key=PROGRESS, type=PROGRESS, data=said, flow_run_id=self.flow_run)
-                    self.artifact = prefect.create_artifact(made).id
-                else:
-                    prefect.update_artifact(self.artifact, ArtifactUpdate(data=said))
-            except Exception as error:
-                logging.getLogger(__name__).debug("progress was not told: %s", error)
+            if self.artifact is None:
+                made = ArtifactCreate(key=PROGRESS, type=PROGRESS, data=said, flow_run_id=self.flow_run)
+                self.artifact = self.prefect.create_artifact(made).id
+            else:
+                self.prefect.update_artifact(self.artifact, ArtifactUpdate(data=said))
 
 
 def warm_up(pool: str, queue: str) -> None:
