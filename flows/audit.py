@@ -106,7 +106,7 @@ def audit(
         checkpoint: The checkpoint's DVC-tracked folder in it.
         training_set: The training set's.
         held_out: The held-out set's; None without one.
-        batch: The generated batch's.
+        batch: The generated batch's; or `object:<SHA-256>`, one that was sent and lies in the log.
         ledger: The ledger, which is brought up to the log first.
         reports: The folder for the run's page.
         settings: The method's; the paper's without.
@@ -131,7 +131,7 @@ def audit(
 
     if sync(ledger, log):
         log_of_audit.info("sync      the ledger is up to the log %s", log)
-    generated = pull(registry, revision, batch, job.cache)
+    generated = pull(registry, revision, batch, job.cache, log)
     inputs = job.pull()
     gated = validate_generated(generated, inputs.spec, job.cache, return_state=True)
     validations = inputs.validations + gated.result()

@@ -104,7 +104,7 @@ def estimate_audit(job: Job, batch: str, ledger: str) -> Estimated:
     """
     from mucs.attribution.estimate import estimate, timed
 
-    generated = pull.fn(job.registry, job.revision, batch, job.cache)
+    generated = pull.fn(job.registry, job.revision, batch, job.cache, job.log)
     fetched = [
         pull.fn(job.registry, job.revision, path, job.cache) if path else None
         for path in (job.checkpoint, job.training_set, job.held_out)

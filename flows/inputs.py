@@ -68,6 +68,15 @@ class Job:
             )
         open_store(self.work_store).check()
 
+    def spec(self) -> ImageSpec:
+        """The images that the checkpoint takes.
+
+        Raises:
+            InputError: If it cannot be pulled or used.
+        """
+        checkpoint = pull.fn(self.registry, self.revision, self.checkpoint, self.cache)
+        return validate_checkpoint.fn(checkpoint, self.cache)[1]
+
     def pull(self) -> Inputs:
         """Bring the inputs here and through their gates.
 
@@ -96,6 +105,7 @@ class Job:
             device="cpu" if self.engine.is_fleet else self.device,
             cache=self.cache,
             work=self.work_store,
+            log=self.log,
         )
 
     def for_workers(self, plan: Plan) -> Plan:

@@ -84,8 +84,10 @@ def deterministic(device: str) -> Iterator[Alerts]:
 
     blocks, depth = BLOCKS, getattr(BLOCKS.of_thread, "depth", 0)
     with blocks.lock:
+        # asked in every thread: one that never was takes the number anew at its first operation, when another block may have ended
+        now = torch.get_num_threads()
         if not blocks.count:
-            blocks.threads = torch.get_num_threads()
+            blocks.threads = now
             change_torch(device, blocks.stack, blocks.alerts)
         blocks.count += 1
         blocks.of_thread.depth = depth + 1

@@ -51,6 +51,7 @@ class Plan:
         device: "cpu", "cuda" or "auto".
         cache: The folder for what is pulled and prepared; None for each machine's own.
         work: The work store: a folder or `s3://bucket/prefix`.
+        log: The log's place, where the batch may have been sent; None where it was not.
         replaces: Runs that were withdrawn, whose items are measured again: nothing that was kept for them is used.
         version, method_sha256: Of the code that made the plan; no other works on it.
     """
@@ -64,6 +65,7 @@ class Plan:
     device: str
     cache: Path | None
     work: str
+    log: str | None = None
     replaces: tuple[str, ...] = ()
     version: str = mucs.__version__
     method_sha256: str = METHOD_SHA256

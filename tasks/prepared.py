@@ -64,17 +64,17 @@ def loaded(plan: Plan) -> Loaded:
         InputError: If the checkpoint cannot be used, or the settings do not fit it.
     """
     with LOADING:
-        return _loaded(plan, choose_device(plan.device))
+        return _loaded(replace(plan, batch=None), choose_device(plan.device))
 
 
 def described(plan: Plan) -> Loaded:
     """As `loaded`, but the model has shapes and names alone, and its weights take no memory: for who computes nothing."""
     with LOADING:
-        return _loaded(plan, "meta")
+        return _loaded(replace(plan, batch=None), "meta")
 
 
 def prepared(plan: Plan) -> Prepared:
-    """All that the units of a plan share, which a process reads once.
+    """All that the units of a plan share, which a process reads once; model and data once for all batches.
 
     Raises:
         InputError: If inputs cannot be had or used, or do not fit each other.
@@ -100,17 +100,24 @@ def _loaded(plan: Plan, device: str) -> Loaded:
 
 @functools.lru_cache(1)
 def _prepared(plan: Plan) -> Prepared:
+    return replace(_without_batch(replace(plan, batch=None)), generated=_items(plan, plan.batch, "batch"))
+
+
+@functools.lru_cache(1)
+def _without_batch(plan: Plan) -> Prepared:
     from mucs.attribution import LossStore
 
-    base, kept, encoding = loaded(plan), cache_of(plan) / plan.fresh, plan.settings.encoding
-
-    def items(pulled: Pulled | None, role: str) -> Items | None:
-        return None if pulled is None else read_items(base.model, here(plan, pulled), NAMES[role], encoding, kept)
-
-    training = items(plan.training, "training")
+    base, losses = loaded(plan), LossStore(cache_of(plan) / plan.fresh / "losses")
+    training, held_out = _items(plan, plan.training, "training"), _items(plan, plan.held_out, "held_out")
     assert training is not None
-    held_out, generated = items(plan.held_out, "held_out"), items(plan.batch, "batch")
-    return Prepared(base.model, base.bank, training, held_out, generated, LossStore(kept / "losses"))
+    return Prepared(base.model, base.bank, training, held_out, None, losses)
+
+
+def _items(plan: Plan, pulled: Pulled | None, role: str) -> Items | None:
+    if pulled is None:
+        return None
+    kept = cache_of(plan) / plan.fresh
+    return read_items(loaded(plan).model, here(plan, pulled), NAMES[role], plan.settings.encoding, kept)
 
 
 def here(plan: Plan, pulled: Pulled) -> Pulled:
@@ -124,7 +131,7 @@ def here(plan: Plan, pulled: Pulled) -> Pulled:
     folder = cache_of(plan) / "folders" / pulled.digest
     if folder.is_dir():
         return replace(pulled, folder=folder)
-    anew = pull.fn(plan.registry, pulled.commit, pulled.path, cache_of(plan))
+    anew = pull.fn(plan.registry, pulled.commit, pulled.path, cache_of(plan), plan.log)
     if anew.digest != pulled.digest:
         raise InputError(
             f"{pulled.path} of {plan.registry} at {pulled.commit[:12]} is not what the job pulled: its SHA-256 is"

@@ -20,22 +20,26 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs import InputError
 from mucs.canonical import digest
-from mucs.files import is_inside, replacing
+from mucs.evidence.layout import sent_object
+from mucs.evidence.log import Broken, Log
+from mucs.files import file_sha256, is_inside, replacing
 from mucs.parse import load_json
 from mucs.text import for_terminal
 from tasks.listing import Hashed, Known, Listing, State, listing_path
 from tasks.registry import MD5, Registry, Remote, Stored, open_registry
 from tasks.s3 import Unreachable, causes, client, plain_errors, save
+from tasks.stores import open_store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-log = logging.getLogger("mucs.pull")
+log_of_pull = logging.getLogger("mucs.pull")
 
 JOBS = 16
 MOST_AT_ONCE = 64  # files that one job brings
 MOST_LISTED = 256_000_000  # bytes of a folder's list: about two million files
 SECONDS_BETWEEN_REPORTS = 5
+SHARD = "batch.parquet"  # the file of a batch that was sent
 
 
 class Altered(InputError):
@@ -48,9 +52,10 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Pulled:
-    """A folder of the registry, here and verified.
+    """A folder of the registry, or a batch that was sent, here and verified.
 
-    path: inside the registry. commit: the Git commit that it was read at. folder: where its files lie (read only).
+    path: inside the registry, or `object:<SHA-256>`. commit: the Git commit that it was read at; empty for a batch that was
+    sent. folder: where its files lie (read only).
     files: how many. bytes: their size in all. digest: SHA-256 over the canonical JSON of `listing()`.
     fetched: how many files were not in the cache.
     """
@@ -62,6 +67,11 @@ class Pulled:
     bytes: int
     digest: str
     fetched: int
+
+    @property
+    def sent(self) -> Path | None:
+        """The file of a batch that was sent; None for a folder of the registry."""
+        return self.folder / SHARD if sent_object(self.path) else None
 
     def listing(self) -> dict[str, str]:
         """SHA-256 by name of the folder's files, as they were pulled."""
@@ -223,7 +233,7 @@ def lay_out(objects: dict[str, Path], folder: Path) -> None:
         any(isinstance(e, Unreachable) for e in causes(state.data)) if isinstance(state.data, BaseException) else False
     ),
 )
-def pull(registry: str, revision: str, path: str, cache: Path) -> Pulled:
+def pull(registry: str, revision: str, path: str, cache: Path, log: str | None = None) -> Pulled:
     """Bring a folder of a registry into the cache, each file checked against DVC's MD5.
 
     What lies there untouched since it was hashed is neither fetched nor hashed again.
@@ -231,8 +241,9 @@ def pull(registry: str, revision: str, path: str, cache: Path) -> Pulled:
     Args:
         registry: A path or Git address, of which nothing is obeyed but where on S3 its bytes are; see `tasks.registry`.
         revision: Tag, branch or commit of it.
-        path: The folder's, or a file's, in it.
+        path: The folder's, or a file's, in it; or `object:<SHA-256>`, a batch that was sent and lies in the log.
         cache: Where it goes.
+        log: The log's place, where a batch may have been sent.
 
     Returns:
         Where it lies, and its digest.
@@ -241,6 +252,9 @@ def pull(registry: str, revision: str, path: str, cache: Path) -> Pulled:
         InputError: If registry, revision, path, bucket or object do not exist or are not as they should be, S3 does not
             answer or refuses, or bytes differ.
     """
+    sent = sent_object(path)
+    if sent and log is not None:
+        return bring_sent(log, path, sent, cache)
     path = path.strip("/")
     if not is_inside(path):
         raise InputError(f"{for_terminal(path, 200)!r} is no path in a registry; give the folder's, such as train.")
@@ -255,8 +269,35 @@ def pull(registry: str, revision: str, path: str, cache: Path) -> Pulled:
         lay_out({name: object_path(cache, file.md5) for name, file in listing.files.items()}, folder)
         known.write(listing, folder)
     count, size = len(listing.files), listing.bytes
-    log.info("pull      %s: %d files, %.1f MB, %d of them fetched", path, count, size / 1e6, fetched)
+    log_of_pull.info("pull      %s: %d files, %.1f MB, %d of them fetched", path, count, size / 1e6, fetched)
     return Pulled(path, opened.commit, folder, count, size, folder.name, fetched)
+
+
+def bring_sent(log: str, path: str, sha256: str, cache: Path) -> Pulled:
+    """Bring a batch that was sent from the log into the cache, unless it is there.
+
+    Args:
+        log: The log's place.
+        path: `object:<SHA-256>`.
+        sha256: Its object's.
+        cache: Where it goes.
+
+    Raises:
+        InputError: If the log does not hold it, or does not answer or refuses.
+    """
+    folder = cache / "folders" / digest({SHARD: sha256})
+    place = folder / SHARD
+    there = place.is_file() and file_sha256(place) == sha256
+    if not there:
+        try:
+            with Log(open_store(log)).file(sha256) as found, replacing(place) as partial:
+                shutil.copyfile(found, partial)
+                partial.chmod(0o444)
+        except Broken as error:
+            raise Altered(str(error)) from None
+    size = place.stat().st_size
+    log_of_pull.info("pull      %s: %.1f MB", path, size / 1e6)
+    return Pulled(path, "", folder, 1, size, folder.name, int(not there))
 
 
 def object_path(cache: Path, md5: str) -> Path:
@@ -312,7 +353,7 @@ def bring(opened: Registry, path: str, cache: Path, before: Listing) -> tuple[Li
                         found += job.result()
                         if time.monotonic() - told > SECONDS_BETWEEN_REPORTS:
                             told = time.monotonic()
-                            log.info("pull      %s: %d of %d files", path, len(found), len(files))
+                            log_of_pull.info("pull      %s: %d of %d files", path, len(found), len(files))
                 finally:
                     pool.shutdown(cancel_futures=True)
     except Missing:

@@ -68,7 +68,7 @@ def replay(
     run, log = find_run(ledger, name)
     settings, count = read_settings(run["record"]), len(run["record"]["generated"])
     try:
-        pulled = pull_inputs(run["record"], registry, cache)
+        pulled = pull_inputs(run["record"], registry, cache, log)
         check_bank(run, log)
         rows = choose(run, opened(pulled["batch"], NAMES["batch"]), sample, seed)
         with tempfile.TemporaryDirectory() as folder:
@@ -107,14 +107,14 @@ def read_settings(record: dict[str, Any]) -> Settings:
     return settings
 
 
-def pull_inputs(record: dict[str, Any], registry: str | None, cache: Path) -> dict[str, Pulled]:
+def pull_inputs(record: dict[str, Any], registry: str | None, cache: Path, log: Log) -> dict[str, Pulled]:
     """The inputs of a run by kind, with the run's digests; Gone if one has another."""
     registry = registry or str(record["registry"])
     inputs = {}
     for kind, given in record["inputs"].items():
         if given is None:
             continue
-        pulled = inputs[kind] = pull.fn(registry, given["commit"], given["path"], cache)
+        pulled = inputs[kind] = pull.fn(registry, given["commit"], given["path"], cache, log.place)
         if pulled.digest != given["sha256"]:
             raise Gone(
                 f"the {kind.replace('_', ' ')} at {given['path']} of {registry} is not what the run used:"

@@ -78,6 +78,7 @@ def stage_run(
         validations=validations,
         noise_bank=outcome.bank,
         calibration=outcome.calibration_file,
+        batch=plan.batch.sent if plan.batch else None,
     )
 
 

@@ -33,7 +33,7 @@ def input_fault(log: Log, registry: str | None = None) -> str | None:
         if entry.kind == "run":
             record = record_of(log, entry)
             log_of_verify.info("verify    the inputs of run %s", entry.body["run"][:16])
-            fault = _file_fault(entry.body, record) or _pull_fault(record, registry, pulled)
+            fault = _file_fault(entry.body, record) or _pull_fault(log, record, registry, pulled)
             if fault:
                 return fault
     return None
@@ -49,16 +49,17 @@ def _file_fault(body: Mapping[str, Any], record: Mapping[str, Any]) -> str | Non
     return None
 
 
-def _pull_fault(record: Mapping[str, Any], registry: str | None, pulled: set[tuple[str, ...]]) -> str | None:
+def _pull_fault(log: Log, record: Mapping[str, Any], registry: str | None, pulled: set[tuple[str, ...]]) -> str | None:
     """Pulls what no run before it had as input into a folder that does not stay."""
     registry = registry or str(record["registry"])
     for kind, given in record["inputs"].items():
         if given is None or (registry, *given.values()) in pulled:
             continue
-        what = f"the {kind.replace('_', ' ')} {given['path']} of {registry} at {given['commit'][:12]}"
+        where = f" of {registry} at {given['commit'][:12]}" if given["commit"] else ""
+        what = f"the {kind.replace('_', ' ')} {given['path']}{where}"
         with tempfile.TemporaryDirectory() as folder:
             try:
-                found = pull.fn(registry, given["commit"], given["path"], Path(folder)).digest
+                found = pull.fn(registry, given["commit"], given["path"], Path(folder), log.place).digest
             except Altered as error:
                 return f"{what} is not whole: {as_clause(error)}"
         if found != given["sha256"]:

@@ -38,7 +38,7 @@ def cli() -> None:
 
 
 for command in (
-    *(jobs.demo, jobs.audit, jobs.calibrate, evaluate.evaluate),
+    *(jobs.demo, jobs.audit, jobs.calibrate, jobs.worker, evaluate.evaluate),
     *(questions.why, questions.used, questions.questions, questions.ask, questions.sql),
     *(records.rights, records.derive, records.withdraw, records.forget),
     *(royalties.royalties, royalties.dispute),

@@ -329,3 +329,23 @@ def calibrate(as_json: bool, **options: Any) -> None:
         click.echo(f"Calibrated with {done.decoys} decoys over {done.noises} noises: {done.address[:16]}.")
     else:
         click.echo(f"Nothing to do: the calibration {done.address[:16]} is there already.")
+
+
+@click.command()
+@click.option("--pool", default="audits", show_default=True, help="The work pool, of the type process.")
+@click.option("--queue", default="on-demand", show_default=True, help="The work queue in it.")
+def worker(pool: str, queue: str) -> None:
+    """Take runs of a deployment one after the other, with everything loaded, until it is stopped.
+
+    For pictures that are sent to be attributed at once; `prefect worker start` starts a process for each run.
+    """
+    quiet_tools()
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "0.5")
+    from flows.on_demand import prefect_client
+
+    with prefect_client():  # or a sentence
+        pass
+    from flows.warm_worker import work
+
+    quiet_loggers()
+    work(pool, queue)

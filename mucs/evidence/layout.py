@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,13 @@ RECORD = "run.json"
 NOISE_BANK = "noise_bank.safetensors"
 EDGES = "edges.parquet"
 VALIDATIONS = "validations.json"
+SENT = re.compile("object:([0-9a-f]{64})")
+
+
+def sent_object(path: str) -> str | None:
+    """The SHA-256 of the object that a batch is which was sent, from its path in a record, `object:<SHA-256>`; None for a folder of a registry."""
+    found = SENT.fullmatch(path)
+    return found and found[1]
 
 
 def calibration_name(address: str) -> str:

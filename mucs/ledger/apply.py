@@ -19,6 +19,7 @@ from mucs.canonical import canonical, digest
 from mucs.evidence.chain import VERSION, Entry
 from mucs.evidence.edges import DECIMALS
 from mucs.evidence.entries import objects_by_run
+from mucs.evidence.layout import sent_object
 from mucs.evidence.log import Broken, Log
 from mucs.evidence.outcome import OUTCOME
 from mucs.evidence.pseudonyms import Pseudonyms
@@ -459,5 +460,10 @@ class Applying:
 def _are_of(objects: Mapping[str, str], record: Mapping[str, Any]) -> bool:
     """Whether the objects of a run's entry are those that its record names."""
     calibration = record["calibration"] and record["calibration"]["sha256"]
-    named = (record["results"]["edges_sha256"], record["noise_bank"], calibration)
-    return named == (objects["edges"], objects["noise_bank"], objects.get("calibration"))
+    named = (
+        record["results"]["edges_sha256"],
+        record["noise_bank"],
+        calibration,
+        sent_object(record["inputs"]["batch"]["path"]),
+    )
+    return named == (objects["edges"], objects["noise_bank"], objects.get("calibration"), objects.get("batch"))

@@ -37,6 +37,7 @@ class Run:
         validations: Results of the gates.
         noise_bank: The noise bank's file.
         calibration: The calibration's; None without one.
+        batch: The generated batch's, where it was sent; None where it is a folder of a registry.
         envelope: The signed statement about the run, as JSON; None where it was not signed.
         thumbnails: Files of those that the log lacks, as `write_thumbnails` makes them.
     """
@@ -49,6 +50,7 @@ class Run:
     validations: Sequence[dict[str, Any]]
     noise_bank: Path
     calibration: Path | None = None
+    batch: Path | None = None
     envelope: dict[str, Any] | None = None
     thumbnails: Sequence[Path] = ()
 
@@ -85,8 +87,9 @@ def keep_run(ledger: Ledger, log: Log, run: Run, until: datetime.datetime | None
         "training": known or _keep_manifest(log, training, until),
         "generated": _keep_manifest(log, run.generated.select(["said", "row_sha256"]), until),
     }
-    if run.calibration is not None:
-        objects["calibration"] = log.keep(run.calibration, until)
+    for name, path in (("calibration", run.calibration), ("batch", run.batch)):
+        if path is not None:
+            objects[name] = log.keep(path, until)
     if run.envelope is not None:
         objects["envelope"] = log.keep(canonical(run.envelope), until)
     log.keep(canonical(run.record), until)

@@ -151,6 +151,8 @@ def test_a_scheduled_audit_runs_and_tells(operator, registry):
     set_up(operator, registry)
     first = operator.wait("a scheduled run to complete", lambda: operator.ended("nightly"))[-1]
     assert first["auto_scheduled"]
+    (on_demand,) = operator.ask("deployments", deployments={"name": {"any_": ["on-demand"]}})
+    assert (on_demand["work_pool_name"], on_demand["work_queue_name"]) == ("audits", "on-demand")
     assert asked(operator.folder / "ledger", "SELECT count(*) FROM edges") == [(36,)]
 
     def told():

@@ -1,6 +1,7 @@
 """Attribution of pulled folders: for each item the same, whatever runs beside it or ran before."""
 
 import os
+import threading
 import warnings
 from dataclasses import replace
 
@@ -252,3 +253,26 @@ def test_operations_that_are_not_deterministic_are_heard(recwarn):
         assert alerts.take() == ["put_"]
         assert alerts.take() == []
     assert [str(warning.message) for warning in recwarn] == ["something else"]
+
+
+def test_a_block_has_one_thread_though_another_ends_before_its_first_operation():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    began, ended, found = threading.Event(), threading.Event(), []
+
+    def compute():
+        with deterministic("cpu"):
+            began.set()
+            ended.wait()
+            found.append(torch.get_num_threads())
+
+    other = threading.Thread(target=compute)
+    try:
+        with deterministic("cpu"):
+            other.start()
+            began.wait()
+    finally:
+        ended.set()
+        other.join()
+        torch.set_num_threads(threads)
+    assert found == [1]

@@ -1,0 +1,57 @@
+"""Asked: what has become of a picture that somebody sent to be attributed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mucs import InputError
+from mucs.ledger.ledger import Ledger
+
+
+class Busy(InputError):
+    """As many pictures wait to be attributed as may; `seconds` says after how long a place may be free."""
+
+    def __init__(self, message: str, seconds: int) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class Unavailable(InputError):
+    """What has become of requests cannot be told now, and no new ones can be taken."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What has become of a request.
+
+    Attributes:
+        address: The request's.
+        state: How far it is.
+        before: How many requests come first, while it waits.
+        step: What is being done while it is running, in a few words.
+        done: How much of the step, where that is known.
+        of: Of how much.
+        run: The SHA-256 of the run that speaks for it, once it is done.
+        reason: Why it failed.
+    """
+
+    address: str
+    state: Literal["waiting", "running", "done", "failed"]
+    before: int | None = None
+    step: str | None = None
+    done: int | None = None
+    of: int | None = None
+    run: str | None = None
+    reason: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more becomes of it."""
+        return self.state in ("done", "failed")
+
+
+def answered(ledger: Ledger, address: str) -> Asked | None:
+    """The answer that a ledger has to a request; None where no run speaks for it."""
+    found = ledger.ask("attributed", row=address)
+    return Asked(address, "done", run=found[0]["run"]) if found else None

@@ -1,0 +1,167 @@
+"""Attribution on demand on real parts: what is sent waits at Prefect, a warm worker takes it, and the ledger answers."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from PIL import Image
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.workers.process import ProcessWorker
+
+from flows.audit import audit
+from flows.on_demand import OnDemand
+from mucs.images.request import Request
+from mucs.ledger.asked import Asked, Busy, Unavailable
+from tasks.validate import GateFailed
+from tests.conftest import draw
+from tests.flows.test_audit import SETTINGS, asked
+
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.heavy]
+
+
+def sent(seed: int, label: str = "1", size: int = 8) -> Request:
+    """A picture that nobody sent before."""
+    content = io.BytesIO()
+    Image.fromarray(draw(seed, int(label))).resize((size, size)).save(content, "PNG")
+    return Request(content.getvalue(), label=label)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_ever():
+    """What never becomes anything is an error."""
+
+    def stop(*_):
+        raise TimeoutError
+
+    kept = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(200)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, kept)
+
+
+@pytest.fixture(scope="module")
+def folder(registry, prefect_server, tmp_path_factory):
+    """A folder with a ledger and a log, and a deployment that attributes into it with so many steps that one can be killed."""
+    folder = tmp_path_factory.mktemp("on demand")
+    given = {
+        "registry": str(registry),
+        "revision": "v1",
+        "log": str(folder / "log"),
+        "licences": ["CC-BY-4.0"],
+        "ledger": str(folder / "ledger"),
+        "reports": str(folder / "reports"),
+        "cache": str(folder / "cache"),
+        "settings": SETTINGS.record() | {"max_steps": 300, "tolerance": 0.001},
+        "device": "cpu",
+    }
+    with get_client(sync_client=True) as prefect:
+        template = ProcessWorker.get_default_base_job_template()
+        prefect.create_work_pool(WorkPoolCreate(name="audits", type="process", base_job_template=template))
+        prefect.create_deployment(
+            prefect.create_flow(audit),
+            "on-demand",
+            entrypoint="flows.audit.audit",
+            work_pool_name="audits",
+            work_queue_name="on-demand",
+            parameters=given,
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def worker(folder):
+    """Starts a warm worker; all are stopped in the end."""
+    processes = []
+
+    def start() -> subprocess.Popen:
+        environment = os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()}
+        with (folder / "worker.log").open("ab") as log:
+            words = [sys.executable, "-m", "flows.cli", "worker"]
+            processes.append(subprocess.Popen(words, env=environment, stdout=log, stderr=log))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_what_is_refused_or_too_much_is_said_at_once_and_nothing_of_it_is_kept(folder):
+    with pytest.raises(GateFailed, match="height"):
+        OnDemand().submit(sent(900, size=9))
+    with pytest.raises(Busy, match=r"send it again in \d+ seconds") as busy:
+        OnDemand(queue=0).submit(sent(900))
+    assert busy.value.seconds >= 1
+    assert not (folder / "log").exists()
+    assert OnDemand().state(sent(900).address) is None
+
+
+def test_without_a_deployment_or_a_server_it_is_unavailable(folder):
+    with pytest.raises(Unavailable, match="no deployment audit/other"):
+        OnDemand("audit/other").submit(sent(900))
+    for url, said in (("http://127.0.0.1:9/api", "does not answer"), (None, "needs a Prefect server")):
+        known = OnDemand()
+        assert known.state(sent(900).address) is None  # which reads the deployment
+        with temporary_settings({PREFECT_API_URL: url}), pytest.raises(Unavailable, match=said):
+            known.state(sent(900).address)
+
+
+def test_a_picture_is_attributed_once_by_a_warm_worker_that_is_killed_meanwhile(folder, worker):
+    first, second = sent(901), sent(902)
+    found = []
+    asking = [threading.Thread(target=lambda: found.append(OnDemand().submit(first))) for _ in range(3)]
+    for each in asking:
+        each.start()
+    for each in asking:
+        each.join()
+    assert found == [Asked(first.address, "waiting", before=0)] * 3
+    assert OnDemand().submit(second) == Asked(second.address, "waiting", before=1)
+    with get_client(sync_client=True) as prefect:
+        assert len(prefect.read_flow_runs()) >= 2
+
+    process, killed, changes = worker(), False, []
+    for change in OnDemand().changes(first.address):
+        changes.append(change)
+        if change.step == "unlearning" and not killed:
+            process.kill()
+            process.wait()
+            killed = bool(worker())
+    assert changes[-1].state == "done"
+    assert {"waiting", "running", "done"} == {each.state for each in changes}
+    assert any(each.step == "unlearning" and each.done and each.of == 300 for each in changes)
+    log = (folder / "worker.log").read_text()
+    assert "is taken up again" in log
+    assert "the model and data of on-demand are loaded" in log
+
+    *_, last = OnDemand().changes(second.address)
+    assert last.state == "done"
+    assert asked(folder / "ledger", "SELECT run FROM lineage WHERE rank = 1 ORDER BY run_id") == [
+        (changes[-1].run,),
+        (last.run,),
+    ]
+    assert OnDemand().submit(first) == changes[-1]
+    with temporary_settings({PREFECT_API_URL: None}), pytest.raises(Unavailable):
+        OnDemand().submit(first)
+
+
+def test_what_fails_says_why_and_may_be_sent_again(folder, worker):
+    """Its batch is gone from the log when a worker comes to it."""
+    worker()
+    request = sent(903)
+    objects = {path.name for path in (folder / "log/objects").iterdir()}
+    assert OnDemand().submit(request).state == "waiting"
+    (batch,) = [path for path in (folder / "log/objects").iterdir() if path.name not in objects]
+    batch.unlink()
+    *_, last = OnDemand().changes(request.address)
+    assert last.state == "failed"
+    assert last.reason == f"The object {batch.name} of the log {folder / 'log'} is missing; restore it from a copy."
+    assert OnDemand().submit(request).state == "waiting"
+    *_, last = OnDemand().changes(request.address)
+    assert last.state == "done"
