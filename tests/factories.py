@@ -80,10 +80,19 @@ def attribution(training: int, edges: int, seed: int = 0, **changed: object) -> 
     return dataclasses.replace(made, **changed)
 
 
-def staged_run(folder: Path, generated: int = 3, training: int = 6, edges: int = 4, failed: int = 0, **changed) -> Run:
-    """A run of so many items g0, g1, …, and then so many that failed. changed: arguments of `run_record`."""
+def staged_run(
+    folder: Path, generated: int = 3, training: int = 6, edges: int = 4, failed: int = 0, ids: tuple[str, ...] = (), holders: tuple[str, ...] = (), **changed
+) -> Run:
+    """A run of so many items g0, g1, …, and then so many that failed.
+
+    ids, holders: of the first items of either kind, and of the first training items, in place of the usual ones.
+    changed: arguments of `run_record`.
+    """
     rows = [training_row(k) for k in range(training)]
     made = [item_row("g", k, seed=str(k)) for k in range(generated + failed)]
+    for each in (rows, made):
+        each[: len(ids)] = [row | {"id": name} for row, name in zip(each, ids, strict=False)]
+    rows[: len(holders)] = [row | {"rights_holder": name} for row, name in zip(rows, holders, strict=False)]
     path, bank = folder / "edges.parquet", folder / "noise_bank.safetensors"
     bank.write_bytes(b"noise")
     attributions = stage_items(

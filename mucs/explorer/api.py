@@ -98,10 +98,10 @@ def router(snapshots: Snapshots) -> APIRouter:
         return answer(request, as_of, asked_for, cursor, limit)
 
     @made.get("/generated/{item}/edges/{training}/proof", summary="The proof of one edge", tags=["items"], responses=shown | {200: {"description": "What `mucs verify --proof` checks.", "content": {"application/json": {"example": {"run": "3f79…", "root": "ab…", "edges": 320, "index": 7, "path": ["…"]}}}}, 413: {"description": "The run has too many edges to prove one while you wait."}})
-    def proof(item: str, training: str) -> Response:
+    def proof(item: str, training: str, as_of: str = THEN) -> Response:
         """A proof that this edge is among those that its run committed to, which shows no other."""
         with snapshots.current().ledger() as ledger:
-            made = one_proof(ledger, name_of(item), name_of(training))
+            made = one_proof(ledger, name_of(item), name_of(training), as_of)
         name = "".join(c if c.isalnum() and c.isascii() else "_" for c in f"proof-{item}-{training}")[:100]
         return Response(as_json(made), 200, {"content-disposition": f'attachment; filename="{name}.json"'}, "application/json")
 
@@ -141,15 +141,15 @@ def router(snapshots: Snapshots) -> APIRouter:
     return made
 
 
-def one_proof(ledger: Ledger, generated: str, training: str) -> dict[str, Any]:
+def one_proof(ledger: Ledger, generated: str, training: str, as_of: str) -> dict[str, Any]:
     """The proof of an edge, unless its run has too many to make the tree of them here."""
-    found = ledger.ask("edge", generated=generated, training=training)
+    found = ledger.ask("edge", generated=generated, training=training, as_of=as_of)
     edges = ledger.one("SELECT (record->'results'->>'edges')::BIGINT FROM runs WHERE sha256 = ?", found[0]["run"]) if found else 0
     if edges > MOST_TO_PROVE:
         raise InputError(f"The run has {edges:,} edges, too many to prove one of them here; write the proof with `mucs prove`.")
     if not found:
         raise Unknown(f"The ledger has no edge between {generated[:80]!r} and {training[:80]!r}; see those of the generated item.")
-    return prove(ledger, generated, training)
+    return prove(ledger, generated, training, as_of)
 
 
 def docs(description: Mapping[str, Any]) -> Page:

@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
@@ -88,8 +89,14 @@ def make_app(snapshots: Snapshots, select: Callable[[str, int, float], list[dict
     def fault(request: Request, error: Exception) -> Response:
         return _sentence(request, snapshots, error)
 
+    def wrong(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        names = ", ".join(str(each["loc"][-1]) for each in error.errors())
+        return Response(as_json({"error": f"What was given as {names} cannot be used; see /docs."}), 400, media_type="application/json")
+
     for kind in (InputError, duckdb.Error, TimeoutError):
         app.add_exception_handler(kind, fault)
+    app.add_exception_handler(RequestValidationError, wrong)
     app.add_route("/{rest:path}", _nothing, include_in_schema=False)
     return Gate(app)
 

@@ -57,7 +57,7 @@ class Gate:
             return await sending({"type": "http.response.body", "body": f"{sentence}\n".encode()})
         raw = scope.get("raw_path") or scope["path"].encode()
         path, form = inner(raw.partition(b"?")[0])
-        if path.split("/")[1] in FREE and form:
+        if form and path.split("/", 2)[1:2] and path.split("/", 2)[1] in FREE:
             path, form = f"{path}.{form}", None
         return await self.app({**scope, "path": path, "form": form}, receive, sending)
 

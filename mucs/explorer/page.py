@@ -43,6 +43,7 @@ class Asked:
         facets: list[str] | None = None,
         most: int = CAP,
         note: str = "",
+        more: str = "",
         **given: Any,
     ) -> View:
         """The answer of a named question, narrowed by what was chosen of its facets.
@@ -54,13 +55,14 @@ class Asked:
             facets: Columns that it can be narrowed by.
             most: Rows to show.
             note: A sentence about them.
+            more: Where all of them are.
             given: The question's parameters.
         """
         told = given | {"as_of": self.as_of}
         rows = self.ledger.ask(name, **told)
         kept, made = narrowed(rows, facets or [], {each: self.query.get(each) for each in facets or []})
         shown, reached = capped(kept, most)
-        return View(name, title, columns, shown, question(name).sql, told, reached, made, note)
+        return View(name, title, columns, shown, question(name).sql, told, reached, made, note, more)
 
     def query_view(self, name: str, title: str, columns: list[str], sql: str, **given: Any) -> View:
         """The rows of a query that stands beside a page's code."""

@@ -38,6 +38,7 @@ class View:
         reached: Whether there are more rows than these.
         facets: By which they can be narrowed.
         note: A sentence about them.
+        more: Where all of them are, if they are but the first on purpose.
     """
 
     name: str
@@ -49,6 +50,7 @@ class View:
     reached: bool = False
     facets: list[Facet] = field(default_factory=list)
     note: str = ""
+    more: str = ""
 
     def record(self) -> dict[str, Any]:
         """As JSON."""

@@ -10,12 +10,12 @@ from mucs.evidence.proof import make_proof
 from mucs.ledger.ledger import Ledger
 
 
-def prove(ledger: Ledger, generated: str, training: str) -> dict[str, Any]:
-    """The proof of the edge between two items (each its id, or the start of its SHA-256), in the run that speaks.
+def prove(ledger: Ledger, generated: str, training: str, as_of: str = "infinity") -> dict[str, Any]:
+    """The proof of the edge between two items (each its id, or the start of its SHA-256), in the run that speaks, or spoke then.
 
     Raises InputError unless there is exactly one such edge.
     """
-    found = ledger.ask("edge", generated=generated, training=training)
+    found = ledger.ask("edge", generated=generated, training=training, as_of=as_of)
     if not found:
         raise InputError(
             f"The ledger has no edges between {generated!r} and {training!r}; see those of a generated item with `mucs why`."

@@ -14,6 +14,7 @@ from mucs.explorer.view import CAP, View
 from mucs.ledger import analyst
 from mucs.ledger.names import Unknown
 from mucs.ledger.questions import names, question
+from mucs.text import unfit
 
 SECONDS, AT_ONCE = 10.0, 2  # that a query may take, and queries side by side
 PLOTTED = {"exposure": ("month", "share"), "shares": ("rights_holder", "share"), "holders": ("rights_holder", "share")}
@@ -84,7 +85,12 @@ def entry(asked: Asked, position: str) -> Page:
     rows = asked.ledger.rows("SELECT position, kind, sha256, entry FROM entries WHERE position::VARCHAR = $position", {"position": position})
     found = only(rows, "entry", position)
     said = json.loads(found["entry"])
-    return Page("entry.html", f"Entry {position} of the log", [], {"position": found["position"], "kind": found["kind"], "sha256": found["sha256"], "entry": said}, {"text": json.dumps(said, indent=1, ensure_ascii=False)})
+    return Page("entry.html", f"Entry {position} of the log", [], {"position": found["position"], "kind": found["kind"], "sha256": found["sha256"], "entry": said}, {"text": _visible(json.dumps(said, indent=1, ensure_ascii=False))})
+
+
+def _visible(text: str) -> str:
+    """JSON whose characters can all be seen, where it has an escape for those that cannot."""
+    return "".join(c if c == "\n" or not unfit(c) else json.dumps(c)[1:-1] for c in text)
 
 
 ARTIFACT = """

@@ -48,15 +48,15 @@ SELECT DISTINCT kind, name, sha256 FROM (
 def home(asked: Asked) -> Page:
     """What there is, what waits, and who is most exposed."""
     (counts,) = asked.ledger.rows(COUNTS, {"as_of": asked.as_of})
-    runs = asked.view("runs", "Latest runs", ["run", "loaded_at", "generated_items", "converged", "above_chance", "withdrawn_because"], most=5)
-    holders = asked.view("holders", "Most exposed rights holders", ["rights_holder", "works", "generated_items", "above_chance", "share", "since"], most=10)
-    disputes = asked.view("disputes", "Disputes", ["dispute", "rights_holder", "state", "reason", "statement", "changed_at"], most=10)
+    runs = asked.view("runs", "Latest runs", ["run", "loaded_at", "generated_items", "converged", "above_chance", "withdrawn_because"], most=5, more=asked.link("runs"))
+    holders = asked.view("holders", "Most exposed rights holders", ["rights_holder", "works", "generated_items", "above_chance", "share", "since"], most=10, more=asked.link("holders"))
+    disputes = asked.view("disputes", "Disputes", ["dispute", "rights_holder", "state", "reason", "statement", "changed_at"], most=10, more=asked.link("questions", "disputes"))
     waits = {
         "without_audit": len(asked.ledger.ask("coverage", as_of=asked.as_of)),
-        "disputes_waiting": sum(row["state"] in ("open", "under review") for row in disputes.rows),
+        "disputes_waiting": sum(row["state"] in ("open", "under review") for row in asked.ledger.ask("disputes", as_of=asked.as_of)),
         "without_licence": len(asked.ledger.ask("unlicensed", as_of=asked.as_of)),
     }
-    statements = asked.view("statements", "Latest statements", ["statement", "contract", "period", "version", "current", "paid", "currency", "issued_at"], most=5)
+    statements = asked.view("statements", "Latest statements", ["statement", "contract", "period", "version", "current", "paid", "currency", "issued_at"], most=5, more=asked.link("statements"))
     shown = [holders, runs, *([statements] if statements.rows else []), *([disputes] if disputes.rows else [])]
     return Page("home.html", "What is behind what was generated", shown, counts | waits)
 

@@ -6,6 +6,7 @@ from mucs.explorer.page import Asked, Page
 from mucs.explorer.plots import scatter
 from mucs.explorer.view import View
 from mucs.ledger.names import run_called
+from mucs.parse import load_json
 
 POINTS = """
 SELECT g.id AS generated, t.id AS training, a.score::DOUBLE AS first_score, b.score::DOUBLE AS second_score, a.rank AS first_rank, b.rank AS second_rank,
@@ -40,8 +41,7 @@ def runs(asked: Asked) -> Page:
 def run(asked: Asked, run: str) -> Page:
     """One of them: its summary, controls, gates and items."""
     sha256 = run_called(asked.ledger.connection, run)
-    said = asked.ledger.run(sha256)
-    record = said["record"]
+    record = load_json(asked.ledger.one("SELECT record FROM runs WHERE sha256 = ?", sha256))
     (summary,) = asked.ledger.rows(SUMMARY, {"run": sha256, "as_of": asked.as_of})
     items = asked.view("items", "Generated items", ["generated", "verdict", "training", "rights_holder", "score", "converged", "steps"], ["verdict", "rights_holder"], run=sha256)
     shares = asked.view("shares", "Share by rights holder", ["rights_holder", "share", "generated_items", "training_items"], run=sha256)

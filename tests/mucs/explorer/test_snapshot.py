@@ -1,0 +1,87 @@
+"""A snapshot answers as its ledger does, and follows it."""
+
+import shutil
+import time
+
+import pytest
+
+from mucs import InputError
+from mucs.explorer.snapshot import Snapshots, Unavailable, take
+from mucs.ledger import Ledger, analyst
+from mucs.ledger.questions import names, question
+from mucs.ledger.rights import withdraw
+from tests.factories import log_of, writing
+
+pytestmark = pytest.mark.heavy
+WAIT = 15  # seconds that a snapshot may take to come
+
+
+def nearly(rows):
+    """Rows with floats to nine digits: sums of them depend on their order."""
+    return [{k: round(v, 9) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+
+
+def test_it_answers_every_question_as_the_ledger_does(told):
+    with Ledger.open(told / "ledger") as there, take(Ledger.open(told / "ledger"), best=5).ledger() as here:
+        assert there.at() == here.at()
+        assert here.one("SELECT max(rank) FROM edges") == 12
+        runs = [row["sha256"] for row in there.rows("SELECT sha256 FROM runs ORDER BY run_id")]
+        known = {"generated": "g0", "training": "t1", "item": "t1", "rights_holder": "Ada", "target": "Ada", "run": runs[0]}
+        known |= {"first": runs[0], "second": runs[1], "statement": there.one("SELECT max(sha256) FROM statements"), "line": 1}
+        known |= {"checkpoint": f"{'checkpoint':f<64}", "training_set": f"{'training_set':f<64}", "settings": "x"}
+        answered = set()
+        for name in names():
+            given = {p.name: known[p.name] for p in question(name).parameters if p.default is None}
+            expected = there.ask(name, **given)
+            assert nearly(here.ask(name, **given)) == nearly(expected), name
+            answered |= {name} if expected else set()
+        assert answered == set(names()) - {"covered", "coverage"}
+
+
+def until(condition):
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_it_follows_its_ledger_and_says_when_that_is_away(own):
+    snapshots = Snapshots(str(own), lambda: Ledger.open(own))
+    try:
+        first = snapshots.current()
+        with writing(own) as ledger:
+            withdraw(ledger, ledger.one("SELECT sha256 FROM runs WHERE run_id = 2"), "no longer")
+            last = ledger.at()
+        until(lambda: snapshots.current().position == last[0])
+        with first.ledger() as old:
+            assert old.at()[0] == last[0] - 1  # whoever reads it goes on
+        own.rename(own.with_name("elsewhere"))
+        with pytest.raises(Unavailable, match="cannot be read just now: there is no ledger"):
+            until(lambda: snapshots.current() is None)
+        with Ledger.rebuild(own, log_of(own)) as made:
+            assert made.at() == last
+
+        def is_back():
+            try:
+                return snapshots.current().head == last[1]
+            except Unavailable:
+                return False
+
+        until(is_back)
+        shutil.rmtree(own.with_name("elsewhere"))
+        with snapshots.current().ledger() as ledger:
+            assert ledger.one("SELECT max(rank) FROM edges") == 12
+    finally:
+        snapshots.close()
+
+
+def test_an_analysts_query_ends_and_takes_nothing_with_it(told):
+    path = str(told / "ledger")
+    (row,) = analyst.select(path, "SELECT 1.50::DECIMAL(4, 2) AS a, [1, NULL] AS b, 'x' AS c, DATE '2026-10-31' AS d", 9, 10)
+    assert (str(row["a"]), row["b"], row["c"], row["d"].isoformat()) == ("1.50", [1, None], "x", "2026-10-31")
+    with pytest.raises(InputError, match=r"longer than 0.5 seconds"):
+        analyst.select(path, "SELECT count(*) FROM range(100000000000) t(x) WHERE x * x % 7 = 3", 9, 0.5)
+    with pytest.raises(InputError, match="must be one SELECT"):
+        analyst.select(path, "DROP TABLE edges", 9, 10)
+    with pytest.raises(InputError, match="more than 64,000,000 characters"):
+        analyst.select(path, "SELECT repeat('x', 100000000)", 9, 10)
