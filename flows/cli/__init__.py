@@ -90,6 +90,7 @@ def stopping() -> Iterator[None]:
 
     read, write = os.pipe()
     os.set_blocking(write, False)
+    ending = threading.Event()
 
     def watch() -> None:
         number = None
@@ -98,13 +99,15 @@ def stopping() -> Iterator[None]:
             if not arrived:
                 return os.close(read)
             number = arrived[0]
+        ending.set()
         time.sleep(SECONDS_TO_STOP)
         click.echo(f"mucs: {STOPPED}", err=True)
         os._exit(128 + number)
 
     def send_again(lost: sys.UnraisableHookArgs) -> None:
         if isinstance(lost.exc_value, Exception):
-            hook(lost)
+            if not ending.is_set():  # then finalizers find half of what they need
+                hook(lost)
             return
         number = signal.SIGINT if type(lost.exc_value) is KeyboardInterrupt else signal.SIGTERM
         threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
@@ -118,7 +121,8 @@ def stopping() -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(-1)
-        sys.unraisablehook = hook
+        if not ending.is_set():
+            sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, kept)
         os.close(write)
 
