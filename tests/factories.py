@@ -81,7 +81,14 @@ def attribution(training: int, edges: int, seed: int = 0, **changed: object) -> 
 
 
 def staged_run(
-    folder: Path, generated: int = 3, training: int = 6, edges: int = 4, failed: int = 0, ids: tuple[str, ...] = (), holders: tuple[str, ...] = (), **changed
+    folder: Path,
+    generated: int = 3,
+    training: int = 6,
+    edges: int = 4,
+    failed: int = 0,
+    ids: tuple[str, ...] = (),
+    holders: tuple[str, ...] = (),
+    **changed,
 ) -> Run:
     """A run of so many items g0, g1, …, and then so many that failed.
 

@@ -28,16 +28,17 @@ def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
     """
     import uvicorn
 
+    from mucs.evidence.thumbnails import Thumbnails
     from mucs.explorer.app import make_app
     from mucs.explorer.snapshot import Snapshots
     from mucs.ledger import analyst
-    from tasks.ledgers import credentials, reading
+    from tasks.ledgers import credentials, open_log, reading
 
     if place and (Path(place) / "ledger").is_dir():
         place = str(Path(place) / "ledger")
     where = place or ledger
-    with reading(where):  # refuses what is none
-        pass
+    with reading(where) as opened:  # refuses what is none
+        thumbnails = Thumbnails(open_log(opened.follows))
     with listening(port) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}"
         snapshots = Snapshots(where, partial(reading, where))
@@ -45,7 +46,13 @@ def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
         def select(query: str, rows: int, seconds: float) -> list[dict[str, object]]:
             return analyst.select(where, query, rows, seconds, credentials(where))
 
-        config = uvicorn.Config(make_app(snapshots, select), log_level="warning", access_log=False, server_header=False, lifespan="off")
+        config = uvicorn.Config(
+            make_app(snapshots, thumbnails, select),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+        )
         click.echo(f"Serving {where} at {address} until Ctrl-C.", err=True)
         if show:
             threading.Timer(0.5, webbrowser.open, (address,)).start()
@@ -63,6 +70,8 @@ def listening(port: int) -> socket.socket:
         made.bind((HOST, port))
     except OSError as error:
         made.close()
-        raise InputError(f"Port {port} cannot be used ({str(error.strerror).lower()}); give another --port, or 0 for any.") from None
+        raise InputError(
+            f"Port {port} cannot be used ({str(error.strerror).lower()}); give another --port, or 0 for any."
+        ) from None
     made.listen(128)
     return made

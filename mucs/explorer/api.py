@@ -30,7 +30,9 @@ EXAMPLE = {
     "rows": [{"rank": 1, "training": "2665", "score": 0.91}],
     "next": "3.100",
 }
-CURSOR = Query(None, description="Where the page before ended, as its `next` says.", pattern=r"^[0-9]{1,18}\.[0-9]{1,9}$")
+CURSOR = Query(
+    None, description="Where the page before ended, as its `next` says.", pattern=r"^[0-9]{1,18}\.[0-9]{1,9}$"
+)
 MOST = Query(LIMIT, ge=1, le=1000, description="Rows of a page.")
 THEN = Query("infinity", description="Answer from what was known at that time, such as 2026-10-31.", max_length=40)
 
@@ -54,8 +56,14 @@ def router(snapshots: Snapshots) -> APIRouter:
     shown: dict[int | str, dict[str, Any]] = {
         200: {"description": "Facts, and a page of rows.", "content": {"application/json": {"example": EXAMPLE}}},
         304: {"description": "Nothing has changed since the answer whose ETag was given."},
-        400: {"description": "A parameter is wrong; `error` says which.", "content": {"application/json": {"example": {"error": "…"}}}},
-        404: {"description": "There is nothing of that name; `error` names the nearest.", "content": {"application/json": {"example": {"error": "…"}}}},
+        400: {
+            "description": "A parameter is wrong; `error` says which.",
+            "content": {"application/json": {"example": {"error": "…"}}},
+        },
+        404: {
+            "description": "There is nothing of that name; `error` names the nearest.",
+            "content": {"application/json": {"example": {"error": "…"}}},
+        },
         503: {"description": "The ledger cannot be read just now."},
     }
 
@@ -86,47 +94,79 @@ def router(snapshots: Snapshots) -> APIRouter:
         return asked_for
 
     @made.get("/generated/{item}", responses=shown, summary="What is behind a generated item", tags=["items"])
-    def generated(request: Request, item: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST) -> Response:
+    def generated(
+        request: Request, item: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST
+    ) -> Response:
         """The item, its verdict, and the training items behind it, best first."""
 
         def asked_for(asked: Asked) -> tuple[Mapping[str, Any], list[Any]]:
             page = items.generated(asked, name_of(item))
             if page.template == "search.html":
                 raise InputError(f"{page.title}; name one by its SHA-256.")
-            return page.facts, asked.ledger.ask("why", generated=page.facts["sha256"], top=asked.snapshot.most_rank, as_of=asked.as_of)
+            return page.facts, asked.ledger.ask(
+                "why", generated=page.facts["sha256"], top=asked.snapshot.most_rank, as_of=asked.as_of
+            )
 
         return answer(request, as_of, asked_for, cursor, limit)
 
-    @made.get("/generated/{item}/edges/{training}/proof", summary="The proof of one edge", tags=["items"], responses=shown | {200: {"description": "What `mucs verify --proof` checks.", "content": {"application/json": {"example": {"run": "3f79…", "root": "ab…", "edges": 320, "index": 7, "path": ["…"]}}}}, 413: {"description": "The run has too many edges to prove one while you wait."}})
+    @made.get(
+        "/generated/{item}/edges/{training}/proof",
+        summary="The proof of one edge",
+        tags=["items"],
+        responses=shown
+        | {
+            200: {
+                "description": "What `mucs verify --proof` checks.",
+                "content": {
+                    "application/json": {
+                        "example": {"run": "3f79…", "root": "ab…", "edges": 320, "index": 7, "path": ["…"]}
+                    }
+                },
+            },
+            413: {"description": "The run has too many edges to prove one while you wait."},
+        },
+    )
     def proof(item: str, training: str, as_of: str = THEN) -> Response:
         """A proof that this edge is among those that its run committed to, which shows no other."""
         with snapshots.current().ledger() as ledger:
             made = one_proof(ledger, name_of(item), name_of(training), as_of)
         name = "".join(c if c.isalnum() and c.isascii() else "_" for c in f"proof-{item}-{training}")[:100]
-        return Response(as_json(made), 200, {"content-disposition": f'attachment; filename="{name}.json"'}, "application/json")
+        return Response(
+            as_json(made), 200, {"content-disposition": f'attachment; filename="{name}.json"'}, "application/json"
+        )
 
     @made.get("/training/{item}", responses=shown, summary="What a training item is behind", tags=["items"])
-    def training_item(request: Request, item: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST) -> Response:
+    def training_item(
+        request: Request, item: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST
+    ) -> Response:
         """The item, how its rights stand, and the generated items in whose ranking it stands, highest first."""
         return answer(request, as_of, of_page(items.training, "used", item), cursor, limit)
 
     @made.get("/holders/{name}", responses=shown, summary="A rights holder's works and exposure", tags=["holders"])
-    def one_holder(request: Request, name: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST) -> Response:
+    def one_holder(
+        request: Request, name: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST
+    ) -> Response:
         """How much rests on a rights holder's works, and these, the ones behind most first."""
         return answer(request, as_of, of_page(holders.holder, "works", name), cursor, limit)
 
     @made.get("/runs/{sha}", responses=shown, summary="What a run found", tags=["runs"])
-    def one_run(request: Request, sha: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST) -> Response:
+    def one_run(
+        request: Request, sha: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST
+    ) -> Response:
         """The run (the first eight digits or more of its SHA-256) and its generated items."""
         return answer(request, as_of, of_page(runs.run, "items", sha), cursor, limit)
 
     @made.get("/statements/{sha}", responses=shown, summary="A statement and its lines", tags=["statements"])
-    def one_statement(request: Request, sha: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST) -> Response:
+    def one_statement(
+        request: Request, sha: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST
+    ) -> Response:
         """The statement (the first eight digits or more of its SHA-256) and its lines, the largest first."""
         return answer(request, as_of, of_page(statements.statement, "lines", sha), cursor, limit)
 
     @made.get("/questions/{name}", responses=shown, summary="The answer of a named question", tags=["questions"])
-    def one_question(request: Request, name: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST) -> Response:
+    def one_question(
+        request: Request, name: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST
+    ) -> Response:
         """Its parameters go into the query by their names, as the page of questions lists them."""
         given = {key: value for key, value in request.query_params.items() if key not in ("as_of", "cursor", "limit")}
 
@@ -134,7 +174,9 @@ def router(snapshots: Snapshots) -> APIRouter:
             if name_of(name) not in names():
                 raise Unknown(f"There is no question {name[:80]!r}; see them at /questions.json.")
             found = question(name_of(name))
-            return {"question": found.name, "about": found.about}, asked.ledger.ask(found.name, **given, as_of=asked.as_of)
+            return {"question": found.name, "about": found.about}, asked.ledger.ask(
+                found.name, **given, as_of=asked.as_of
+            )
 
         return answer(request, as_of, asked_for, cursor, limit)
 
@@ -144,11 +186,19 @@ def router(snapshots: Snapshots) -> APIRouter:
 def one_proof(ledger: Ledger, generated: str, training: str, as_of: str) -> dict[str, Any]:
     """The proof of an edge, unless its run has too many to make the tree of them here."""
     found = ledger.ask("edge", generated=generated, training=training, as_of=as_of)
-    edges = ledger.one("SELECT (record->'results'->>'edges')::BIGINT FROM runs WHERE sha256 = ?", found[0]["run"]) if found else 0
+    edges = (
+        ledger.one("SELECT (record->'results'->>'edges')::BIGINT FROM runs WHERE sha256 = ?", found[0]["run"])
+        if found
+        else 0
+    )
     if edges > MOST_TO_PROVE:
-        raise InputError(f"The run has {edges:,} edges, too many to prove one of them here; write the proof with `mucs prove`.")
+        raise InputError(
+            f"The run has {edges:,} edges, too many to prove one of them here; write the proof with `mucs prove`."
+        )
     if not found:
-        raise Unknown(f"The ledger has no edge between {generated[:80]!r} and {training[:80]!r}; see those of the generated item.")
+        raise Unknown(
+            f"The ledger has no edge between {generated[:80]!r} and {training[:80]!r}; see those of the generated item."
+        )
     return prove(ledger, generated, training, as_of)
 
 
@@ -159,7 +209,13 @@ def docs(description: Mapping[str, Any]) -> Page:
         said = methods["get"]
         given = [each for each in said.get("parameters", []) if each["in"] == "query"]
         example = said["responses"]["200"]["content"]["application/json"].get("example", {})
-        found.append({"path": path, "summary": said["summary"], "about": said.get("description", ""), "query": given, "example": as_json(example).decode()})
+        found.append(
+            {
+                "path": path,
+                "summary": said["summary"],
+                "about": said.get("description", ""),
+                "query": given,
+                "example": as_json(example).decode(),
+            }
+        )
     return Page("docs.html", "For programs", [], {"description": "/v1/openapi.json"}, {"found": found})
-
-

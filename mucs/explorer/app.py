@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from mucs import InputError, __version__
+from mucs.evidence.thumbnails import Thumbnails
 from mucs.explorer import api
 from mucs.explorer.address import name_of
 from mucs.explorer.gate import Gate
@@ -71,17 +72,27 @@ def routes(select: Callable[[str, int, float], list[dict[str, Any]]]) -> list[Ro
     ]
 
 
-def make_app(snapshots: Snapshots, select: Callable[[str, int, float], list[dict[str, Any]]]) -> Gate:
+def make_app(
+    snapshots: Snapshots, thumbnails: Thumbnails, select: Callable[[str, int, float], list[dict[str, Any]]]
+) -> Gate:
     """The explorer as an ASGI application.
 
     Args:
         snapshots: Of the ledger.
+        thumbnails: Of its log.
         select: Answers an analyst's SELECT, of so many rows in so many seconds.
     """
-    app = FastAPI(title="mucs explorer", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json", redirect_slashes=False)
+    app = FastAPI(
+        title="mucs explorer",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+        redirect_slashes=False,
+    )
     for route in routes(select):
         app.add_route(route.path, _endpoint(snapshots, route.page), include_in_schema=False)
-    app.add_route("/pictures/{name}", _picture(snapshots), include_in_schema=False)
+    app.add_route("/pictures/{name}", _picture(snapshots, thumbnails), include_in_schema=False)
     app.add_route("/static/{name}", _static, include_in_schema=False)
     app.include_router(api.router(snapshots))
     app.add_route("/docs", _endpoint(snapshots, lambda asked: api.docs(app.openapi())), include_in_schema=False)
@@ -92,7 +103,11 @@ def make_app(snapshots: Snapshots, select: Callable[[str, int, float], list[dict
     def wrong(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         names = ", ".join(str(each["loc"][-1]) for each in error.errors())
-        return Response(as_json({"error": f"What was given as {names} cannot be used; see /docs."}), 400, media_type="application/json")
+        return Response(
+            as_json({"error": f"What was given as {names} cannot be used; see /docs."}),
+            400,
+            media_type="application/json",
+        )
 
     for kind in (InputError, duckdb.Error, TimeoutError):
         app.add_exception_handler(kind, fault)
@@ -126,7 +141,9 @@ def _rendered(request: Request, asked: Asked, page: Page, headers: Mapping[str, 
     if form == "csv":
         return Response(first_csv(page), page.status, headers, "text/csv; charset=utf-8")
     raw = request.scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0]
-    return Response(html(page, asked, raw or "/", dict(request.query_params)), page.status, headers, "text/html; charset=utf-8")
+    return Response(
+        html(page, asked, raw or "/", dict(request.query_params)), page.status, headers, "text/html; charset=utf-8"
+    )
 
 
 def _sentence(request: Request, snapshots: Snapshots, error: Exception) -> Response:
@@ -162,12 +179,12 @@ def _static(request: Request) -> Response:
     return FileResponse(path, media_type=KINDS[path.suffix[1:]], headers={"cache-control": "no-cache"})
 
 
-def _picture(snapshots: Snapshots) -> Callable[[Request], Response]:
+def _picture(snapshots: Snapshots, thumbnails: Thumbnails) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         sha256 = request.path_params["name"].removesuffix(".webp")
         if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
             raise Unknown("A picture is named by the SHA-256 of its image.")
-        found = thumbnail(snapshots.current(), sha256)
+        found = thumbnail(snapshots.current(), thumbnails, sha256)
         if found is None:  # it may come with a later run
             return Response(placeholder(sha256), 200, {"cache-control": "no-cache"}, "image/svg+xml")
         return Response(found, 200, {"cache-control": FOREVER}, "image/webp")

@@ -51,7 +51,7 @@ def cell(row: dict[str, Any], column: str, link: Link) -> Markup:
 
 def _value(value: Any, column: str, link: Link) -> Markup:
     if isinstance(value, bool):
-        return Markup("yes" if value else "no")
+        return text("yes" if value else "no")
     if isinstance(value, float):
         shown = f"{100 * value:.1f} %" if SHARES.fullmatch(column) else f"{value:.3f}"
         return Markup('<span class="n">{}</span>').format(shown.replace("-", "−"))
@@ -84,8 +84,14 @@ def text(value: str, shown: int = SHOWN) -> Markup:
     told = for_terminal(value, UNFOLDED)
     if len(told) <= shown:
         return Markup("<bdi>{}</bdi>").format(told)
-    more = Markup(" <em>({} characters in all; they are in the JSON)</em>").format(len(value)) if len(value) > UNFOLDED else ""
-    return Markup('<details class="long"><summary><bdi>{}…</bdi></summary><bdi>{}</bdi>{}</details>').format(told[:shown], told, more)
+    more = (
+        Markup(" <em>({} characters in all; they are in the JSON)</em>").format(len(value))
+        if len(value) > UNFOLDED
+        else ""
+    )
+    return Markup('<details class="long"><summary><bdi>{}…</bdi></summary><bdi>{}</bdi>{}</details>').format(
+        told[:shown], told, more
+    )
 
 
 def _linked(address: str, shown: Markup) -> Markup:
@@ -97,6 +103,6 @@ def _linked(address: str, shown: Markup) -> Markup:
 def is_number(rows: list[dict[str, Any]], column: str) -> bool:
     """Whether a column is one of numbers."""
     values = [row[column] for row in rows if row[column] is not None]
-    return bool(values) and all(isinstance(value, int | float | Decimal) and not isinstance(value, bool) for value in values)
-
-
+    return bool(values) and all(
+        isinstance(value, int | float | Decimal) and not isinstance(value, bool) for value in values
+    )

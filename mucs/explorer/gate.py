@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from mucs.explorer.address import inner
 
@@ -19,8 +19,9 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
 }
-FREE = ("pictures", "static", "v1", "docs")  # where a name's ending is part of it
-Receive, Send = Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]
+FREE = ("pictures", "static", "v1")  # where a name's ending is part of it
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
 
 class Gate:
@@ -63,11 +64,14 @@ class Gate:
 
     def _refused(self, scope: dict[str, Any]) -> tuple[int, str] | None:
         """Why a request is refused, if it is."""
-        headers = {key: value for key, value in scope["headers"]}
+        headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         name = host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host
         if name not in self.hosts:
-            return 421, "This server does not go by that name; open it under the address that it printed when it started."
+            return (
+                421,
+                "This server does not go by that name; open it under the address that it printed when it started.",
+            )
         if scope["method"] not in ("GET", "HEAD"):
             return 405, "These pages can only be read."
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MOST_URL:

@@ -103,7 +103,9 @@ class Page:
 def only(rows: list[dict[str, Any]], what: str, name: str) -> dict[str, Any]:
     """The one row that is meant. Raises Unknown if there is none, and InputError if there are several."""
     if not rows:
-        raise Unknown(f"The ledger has no {what} called {name[:100]!r} as of this time; look for it with the search above.")
+        raise Unknown(
+            f"The ledger has no {what} called {name[:100]!r} as of this time; look for it with the search above."
+        )
     if len(rows) > 1:
         raise InputError(f"The ledger has {len(rows)} {what}s called {name[:100]!r}; give more of its SHA-256.")
     return rows[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mucs import InputError
+from mucs.evidence.thumbnails import Thumbnails
 from mucs.explorer.snapshot import Snapshot
 
 PLACEHOLDER = """<svg xmlns="http://www.w3.org/2000/svg" width="192" height="192" viewBox="0 0 192 192">
@@ -10,9 +12,14 @@ PLACEHOLDER = """<svg xmlns="http://www.w3.org/2000/svg" width="192" height="192
 <text x="96" y="178" font-family="monospace" font-size="14" text-anchor="middle" fill="#455a64">{name}</text></svg>"""
 
 
-def thumbnail(snapshot: Snapshot, image_sha256: str) -> bytes | None:
-    """The WebP of an image; None where the log has none."""
-    return None
+def thumbnail(snapshot: Snapshot, thumbnails: Thumbnails, image_sha256: str) -> bytes | None:
+    """The WebP of an image; None where the log has none, was altered, or does not answer."""
+    with snapshot.ledger() as ledger:
+        place = ledger.one("SELECT object_sha256 FROM thumbnails WHERE image_sha256 = ?", image_sha256)
+    try:
+        return None if place is None else thumbnails.webp(place, image_sha256)
+    except InputError:
+        return None
 
 
 def placeholder(image_sha256: str) -> str:

@@ -12,7 +12,9 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 200, 44, 24, 12
 
 
 def _svg(width: float, height: float, title: str, parts: Sequence[Markup]) -> Markup:
-    head = Markup('<svg class="plot" viewBox="0 0 {:.0f} {:.0f}" role="img" aria-label="{}"><title>{}</title>').format(width, height, title, title)
+    head = Markup('<svg class="plot" viewBox="0 0 {:.0f} {:.0f}" role="img" aria-label="{}"><title>{}</title>').format(
+        width, height, title, title
+    )
     return head + Markup("").join(parts) + Markup("</svg>")
 
 
@@ -30,12 +32,18 @@ def bars(title: str, bars: Sequence[tuple[str, float]]) -> Markup:
     step = (WIDTH - LEFT) / max(len(bars), 1)
     wide = min(48.0, step * 0.7)
     down = HEIGHT - BOTTOM
-    parts = [_line(LEFT, down, WIDTH, down), _text(LEFT - 6, TOP + 4, f"{100 * most:.0f} %", "end"), _text(LEFT - 6, down, "0", "end")]
+    parts = [
+        _line(LEFT, down, WIDTH, down),
+        _text(LEFT - 6, TOP + 4, f"{100 * most:.0f} %", "end"),
+        _text(LEFT - 6, down, "0", "end"),
+    ]
     for place, (name, value) in enumerate(bars):
         x, high = LEFT + place * step + (step - wide) / 2, (down - TOP) * value / most
         tip = f"{name}: {100 * value:.1f} %"
         parts.append(
-            Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="bar"><title>{}</title></rect>').format(x, down - high, wide, high, tip)
+            Markup(
+                '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="bar"><title>{}</title></rect>'
+            ).format(x, down - high, wide, high, tip)
         )
         if place % max(1, len(bars) // 12) == 0:
             parts.append(_text(x + wide / 2, HEIGHT - 6, name, "middle"))
@@ -57,7 +65,9 @@ def scatter(title: str, points: Sequence[tuple[float, float]], across: str, up: 
         _line(*at(0, -1), *at(0, 1)),
         _line(*at(-1, 0), *at(1, 0)),
         _text(side / 2, side - 10, across, "middle"),
-        Markup('<text x="{}" y="{}" class="middle" transform="rotate(-90 14 {})">{}</text>').format(14, side / 2, side / 2, up),
+        Markup('<text x="{}" y="{}" class="middle" transform="rotate(-90 14 {})">{}</text>').format(
+            14, side / 2, side / 2, up
+        ),
     ]
     parts += [Markup('<circle cx="{:.1f}" cy="{:.1f}" r="2.5" class="point"/>').format(*at(*point)) for point in points]
     return _svg(side, side, title, parts)
@@ -73,17 +83,21 @@ def strip(title: str, rows: Sequence[dict[str, Any]], today: datetime.date) -> M
     height = TOP + high * len(rows) + 40
 
     def at(day: datetime.date) -> float:
-        return left + (WIDTH - left - 8) * (day - first).days / (last - first).days
+        return left + (WIDTH - left - 8) * float((day - first) / (last - first))
 
     parts: list[Markup] = []
     for place, row in enumerate(rows):
         y = TOP + place * high
         x, end = at(row["valid_from"]), at(row["valid_to"] or last)
-        told = f"{row['standing']} to {row['rights_holder']}, {row['licence']}, from {row['valid_from']}" + (f" until {row['valid_to']}" if row["valid_to"] else "")
+        told = f"{row['standing']} to {row['rights_holder']}, {row['licence']}, from {row['valid_from']}" + (
+            f" until {row['valid_to']}" if row["valid_to"] else ""
+        )
         kind = "right" if row["standing"] == "granted" else "right no"
         parts.append(_text(left - 8, y + 16, f"known {row['recorded_at']:%Y-%m-%d}", "end"))
         parts.append(
-            Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{}" class="{}"><title>{}</title></rect>').format(x, y + 3, max(2.0, end - x), high - 8, kind, told)
+            Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{}" class="{}"><title>{}</title></rect>').format(
+                x, y + 3, max(2.0, end - x), high - 8, kind, told
+            )
         )
         parts.append(_text(x + 5, y + 16, row["standing"], "in"))
     bottom = TOP + high * len(rows) + 6

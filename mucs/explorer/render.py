@@ -16,6 +16,7 @@ from mucs.explorer.cells import cell, digest, is_number, number, text
 from mucs.explorer.page import Asked, Page
 from mucs.explorer.view import as_csv, plain
 from mucs.explorer.words import COLUMNS, HEADINGS, TERMS
+from mucs.text import for_terminal
 
 HERE = Path(__file__).parent
 
@@ -30,7 +31,7 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(number=number, digest=digest, text=text, percent=lambda value: f"{100 * value:.1f} %")
+    made.filters.update(number=number, digest=digest, text=text, visible=for_terminal, percent=lambda value: f"{100 * value:.1f} %")
     made.globals.update(is_number=is_number, headings=HEADINGS, column_terms=COLUMNS, terms=TERMS)
     return made
 
@@ -47,36 +48,44 @@ def html(page: Page, asked: Asked, path: str, here: dict[str, str]) -> str:
     serial = itertools.count()
 
     def term(name: str, words: str | None = None) -> Markup:
-        said = Markup('<span class="term"><a href="{}" aria-describedby="t{}">{}</a><span role="tooltip" id="t{}">{}</span></span>')
+        said = Markup(
+            '<span class="term"><a href="{}" aria-describedby="t{}">{}</a><span role="tooltip" id="t{}">{}</span></span>'
+        )
         number = next(serial)
         return said.format(f"{asked.link('glossary')}#{anchor(name)}", number, words or name, number, TERMS[name])
 
     def again(**changed: Any) -> str:
         """This page, asked otherwise."""
         query = {**here, **changed}
-        return path + address(**{key: value for key, value in query.items() if key != "as_of"}, as_of=query.get("as_of") or "infinity").removeprefix("/")
+        return path + address(
+            **{key: value for key, value in query.items() if key != "as_of"}, as_of=query.get("as_of") or "infinity"
+        ).removeprefix("/")
 
     def twin(form: str) -> str:
         bare = path.removesuffix(".html") if path.rpartition(".")[2] == "html" else path
         return f"{bare if bare != '/' else '/index'}.{form}" + again().removeprefix(path)
 
-    return templates().get_template(page.template).render(
-        page=page,
-        title=page.title,
-        views=page.views,
-        facts=page.facts,
-        asked=asked,
-        snapshot=asked.snapshot,
-        here=here,
-        path=path,
-        link=asked.link,
-        cell=lambda row, column: cell(row, column, asked.link),
-        term=term,
-        again=again,
-        choose=lambda changed: again(**changed),
-        twin=twin,
-        anchor=anchor,
-        **page.shown,
+    return (
+        templates()
+        .get_template(page.template)
+        .render(
+            page=page,
+            title=page.title,
+            views=page.views,
+            facts=page.facts,
+            asked=asked,
+            snapshot=asked.snapshot,
+            here=here,
+            path=path,
+            link=asked.link,
+            cell=lambda row, column: cell(row, column, asked.link),
+            term=term,
+            again=again,
+            choose=lambda changed: again(**changed),
+            twin=twin,
+            anchor=anchor,
+            **page.shown,
+        )
     )
 
 

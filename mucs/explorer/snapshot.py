@@ -25,7 +25,11 @@ from mucs.text import as_clause, first_line
 log_of_explorer = logging.getLogger("mucs.explorer")
 
 KEPT = "kept"  # the database in memory that has the copies
-BEST, LEAST, MOST = 100, 10, 3_000_000  # edges of each generated item in memory: at the best, at the least, and of all together
+BEST, LEAST, MOST = (
+    100,
+    10,
+    3_000_000,
+)  # edges of each generated item in memory: at the best, at the least, and of all together
 MADE = ("usage", "balances", "adjustments", "verdicts")  # views that are computed once for a snapshot
 SECONDS = 10.0  # that a question may take
 PAUSE = 1.0  # between two looks at the ledger

@@ -40,15 +40,58 @@ TERMS = {
     "SHA-256": "A digest: another file, or another text, has another one.",
 }
 COLUMNS = {  # terms by the columns that they explain
-    **{"score": "score", "standard_error": "error", "p_value": "p", "decoy_p_value": "decoy p", "decoy_z": "decoy z", "rank": "rank"},
-    **{"best_rank": "rank", "verdict": "verdict", "share": "share", "standing": "standing", "standing_today": "standing", "run": "run"},
-    **{"above_chance": "above chance", "basis": "basis", "score_mass": "score mass", "carried_out": "carried out", "line": "line"},
-    **{"statement": "statement", "edges": "edge", "right_type": "pot", "generated": "generated item", "training": "training item"},
+    **{
+        "score": "score",
+        "standard_error": "error",
+        "p_value": "p",
+        "decoy_p_value": "decoy p",
+        "decoy_z": "decoy z",
+        "rank": "rank",
+    },
+    **{
+        "best_rank": "rank",
+        "verdict": "verdict",
+        "share": "share",
+        "standing": "standing",
+        "standing_today": "standing",
+        "run": "run",
+    },
+    **{
+        "above_chance": "above chance",
+        "basis": "basis",
+        "score_mass": "score mass",
+        "carried_out": "carried out",
+        "line": "line",
+    },
+    **{
+        "statement": "statement",
+        "edges": "edge",
+        "right_type": "pot",
+        "generated": "generated item",
+        "training": "training item",
+    },
 }
 HEADINGS = {
-    **{"generated": "generated item", "training": "training item", "standard_error": "error", "p_value": "p", "decoy_p_value": "decoy p"},
-    **{"generated_items": "generated items", "right_type": "pot", "sha256": "SHA-256", "recorded_at": "recorded", "loaded_at": "loaded"},
-    **{"issued_at": "issued", "standing_today": "rights today", "holder_today": "holder today", "training_sha256": "image"},
+    **{
+        "generated": "generated item",
+        "training": "training item",
+        "standard_error": "error",
+        "p_value": "p",
+        "decoy_p_value": "decoy p",
+    },
+    **{
+        "generated_items": "generated items",
+        "right_type": "pot",
+        "sha256": "SHA-256",
+        "recorded_at": "recorded",
+        "loaded_at": "loaded",
+    },
+    **{
+        "issued_at": "issued",
+        "standing_today": "rights today",
+        "holder_today": "holder today",
+        "training_sha256": "image",
+    },
     **{"opened_at": "opened", "changed_at": "last step", "position": "entry"},
 }
 VERDICTS = {

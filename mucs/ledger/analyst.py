@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -39,7 +40,9 @@ def select(
     """
     if not sql.isascii() and not sql.encode(errors="ignore").decode() == sql:
         raise InputError("The query has characters that are no text; write it in UTF-8.")
-    given = json.dumps({"place": place, "sql": sql, "rows": rows, "seconds": seconds, "credentials": dict(credentials or {})})
+    given = json.dumps(
+        {"place": place, "sql": sql, "rows": rows, "seconds": seconds, "credentials": dict(credentials or {})}
+    )
     command = [sys.executable, "-P", "-m", "mucs.ledger.analyst"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdin is not None
@@ -58,7 +61,9 @@ def select(
     try:
         answer = json.loads(text)
     except ValueError:
-        raise InputError(f"The query needs more time or memory than the {seconds:g} seconds and {MEMORY} that it has; ask for less.") from None
+        raise InputError(
+            f"The query needs more time or memory than the {seconds:g} seconds and {MEMORY} that it has; ask for less."
+        ) from None
     if "wrong" in answer:
         raise InputError(answer["wrong"])
     return [{name: read(value) for name, value in zip(answer["columns"], row, strict=True)} for row in answer["rows"]]
@@ -81,7 +86,7 @@ def written(value: Any) -> Any:
     return [type(value).__name__ if isinstance(value, float | Decimal) else "text", str(value)]
 
 
-READ = {
+READ: dict[str, Callable[[Any], Any]] = {
     "float": float,
     "Decimal": Decimal,
     "time": datetime.datetime.fromisoformat,
@@ -107,7 +112,10 @@ def main() -> None:
         with Ledger.open(given["place"], given["credentials"] or None) as ledger:
             rows = ledger.select(given["sql"], given["rows"], given["seconds"])
         text = json.dumps(
-            {"columns": list(rows[0]) if rows else [], "rows": [[written(value) for value in row.values()] for row in rows]}
+            {
+                "columns": list(rows[0]) if rows else [],
+                "rows": [[written(value) for value in row.values()] for row in rows],
+            }
         )
         if len(text) > MOST_ANSWER:
             raise InputError(f"The answer has more than {MOST_ANSWER:,} characters; ask for less.")

@@ -364,7 +364,9 @@ class Ledger:
             return self._fetch(sql, parameters, most)
         return self._answer(sql, parameters, most, seconds=self.seconds)
 
-    def _fetch(self, sql: str | duckdb.Statement, parameters: Any = None, most: int | None = None) -> list[dict[str, Any]]:
+    def _fetch(
+        self, sql: str | duckdb.Statement, parameters: Any = None, most: int | None = None
+    ) -> list[dict[str, Any]]:
         result = self.connection.execute(sql, parameters)
         columns = [column[0] for column in result.description or ()]
         found = result.fetchall() if most is None else result.fetchmany(most)

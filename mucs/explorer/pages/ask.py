@@ -11,7 +11,7 @@ from mucs import InputError
 from mucs.explorer.page import Asked, Page, only
 from mucs.explorer.plots import bars
 from mucs.explorer.view import CAP, View
-from mucs.ledger import analyst
+from mucs.ledger.ledger import MEMORY
 from mucs.ledger.names import Unknown
 from mucs.ledger.questions import names, question
 from mucs.text import unfit
@@ -39,15 +39,28 @@ def one_question(asked: Asked, name: str) -> Page:
     views, plot = [], None
     if not needed:
         rows = asked.ledger.ask(name, **given, as_of=asked.as_of)
-        shown = [key for key in (rows[0] if rows else {}) if not key.endswith("_sha256") and any(row[key] is not None for row in rows)]
+        shown = [
+            key
+            for key in (rows[0] if rows else {})
+            if not key.endswith("_sha256") and any(row[key] is not None for row in rows)
+        ]
         views = [View(name, "Answer", shown, rows[:CAP], found.sql, given | {"as_of": asked.as_of}, len(rows) > CAP)]
         if name in PLOTTED and rows:
             label, value = PLOTTED[name]
             plot = bars(f"{found.about.split('?')[0]}?", [(str(row[label]), row[value] or 0.0) for row in rows[:BARS]])
     elif given and set(needed) != {p.name for p in parameters if p.default is None}:
         raise InputError(f"The question {name} needs {needed[0]} as well; fill it in.")
-    facts = {"question": name, "about": found.about, "parameters": [{"name": p.name, "kind": p.kind, "default": p.default, "about": p.about, "given": given.get(p.name, "")} for p in parameters]}
-    return Page("question.html", f"{name.replace('_', ' ').capitalize()}", views, facts, {"plot": plot, "sql": found.sql})
+    facts = {
+        "question": name,
+        "about": found.about,
+        "parameters": [
+            {"name": p.name, "kind": p.kind, "default": p.default, "about": p.about, "given": given.get(p.name, "")}
+            for p in parameters
+        ],
+    }
+    return Page(
+        "question.html", f"{name.replace('_', ' ').capitalize()}", views, facts, {"plot": plot, "sql": found.sql}
+    )
 
 
 def sql(select: Callable[[str, int, float], list[dict[str, Any]]]) -> Callable[[Asked], Page]:
@@ -64,8 +77,16 @@ def sql(select: Callable[[str, int, float], list[dict[str, Any]]]) -> Callable[[
             finally:
                 running.release()
             views = [View("sql", "Answer", list(rows[0]) if rows else [], rows[:CAP], query, {}, len(rows) > CAP)]
-        tables = asked.ledger.rows("SELECT table_name AS name, string_agg(column_name, ', ' ORDER BY column_index) AS columns FROM duckdb_columns() WHERE database_name = 'kept' AND table_name <> 'best' GROUP BY ALL ORDER BY ALL")
-        return Page("sql.html", "SQL", views, {"query": query}, {"tables": tables, "seconds": SECONDS, "cap": CAP, "memory": analyst.MEMORY})
+        tables = asked.ledger.rows(
+            "SELECT table_name AS name, string_agg(column_name, ', ' ORDER BY column_index) AS columns FROM duckdb_columns() WHERE database_name = 'kept' AND table_name <> 'best' GROUP BY ALL ORDER BY ALL"
+        )
+        return Page(
+            "sql.html",
+            "SQL",
+            views,
+            {"query": query},
+            {"tables": tables, "seconds": SECONDS, "cap": CAP, "memory": MEMORY},
+        )
 
     return page
 
@@ -77,15 +98,35 @@ class Busy(InputError):
 def entries(asked: Asked) -> Page:
     """The log's entries, the last first."""
     sql = "SELECT position, kind, (entry::JSON->>'at')[:19] AS at, sha256 FROM entries WHERE (entry::JSON->>'at')::TIMESTAMPTZ <= $as_of::TIMESTAMPTZ ORDER BY position DESC"
-    return Page("table.html", "The log", [asked.query_view("entries", "Entries of the log, the last first", ["position", "kind", "at", "sha256"], sql, as_of=asked.as_of)])
+    return Page(
+        "table.html",
+        "The log",
+        [
+            asked.query_view(
+                "entries",
+                "Entries of the log, the last first",
+                ["position", "kind", "at", "sha256"],
+                sql,
+                as_of=asked.as_of,
+            )
+        ],
+    )
 
 
 def entry(asked: Asked, position: str) -> Page:
     """One entry, as it is in the log."""
-    rows = asked.ledger.rows("SELECT position, kind, sha256, entry FROM entries WHERE position::VARCHAR = $position", {"position": position})
+    rows = asked.ledger.rows(
+        "SELECT position, kind, sha256, entry FROM entries WHERE position::VARCHAR = $position", {"position": position}
+    )
     found = only(rows, "entry", position)
     said = json.loads(found["entry"])
-    return Page("entry.html", f"Entry {position} of the log", [], {"position": found["position"], "kind": found["kind"], "sha256": found["sha256"], "entry": said}, {"text": _visible(json.dumps(said, indent=1, ensure_ascii=False))})
+    return Page(
+        "entry.html",
+        f"Entry {position} of the log",
+        [],
+        {"position": found["position"], "kind": found["kind"], "sha256": found["sha256"], "entry": said},
+        {"text": _visible(json.dumps(said, indent=1, ensure_ascii=False))},
+    )
 
 
 def _visible(text: str) -> str:
@@ -114,7 +155,12 @@ def artifact(asked: Asked, name: str) -> Page:
     found = rows[0] if rows and len({row["sha256"] for row in rows}) == 1 else only(rows, "artifact", name)
     given = {"sha256": found["sha256"], "as_of": asked.as_of}
     runs = asked.query_view("runs", "Runs that used it", ["run", "loaded_at"], RUNS_OF, kind=found["kind"], **given)
-    derived = asked.query_view("derived", "What it was made from and into", ["how", "sha256", "recorded_at", "position"], DERIVED, **given)
-    return Page("artifact.html", f"{found['kind'].replace('_', ' ').capitalize()} {found['sha256'][:12]}", [runs, derived], found)
-
-
+    derived = asked.query_view(
+        "derived", "What it was made from and into", ["how", "sha256", "recorded_at", "position"], DERIVED, **given
+    )
+    return Page(
+        "artifact.html",
+        f"{found['kind'].replace('_', ' ').capitalize()} {found['sha256'][:12]}",
+        [runs, derived],
+        found,
+    )

@@ -18,29 +18,78 @@ def holders(asked: Asked) -> Page:
     """All who hold rights today, the most exposed first."""
     columns = ["rights_holder", "works", "granted", "generated_items", "above_chance", "share", "since"]
     note = "share: of all that was attributed; above chance: generated items in which something stands out, whoever's it is."
-    return Page("table.html", "Rights holders", [asked.view("holders", "Rights holders, most exposed first", columns, note=note)])
+    return Page(
+        "table.html",
+        "Rights holders",
+        [asked.view("holders", "Rights holders, most exposed first", columns, note=note)],
+    )
 
 
 def holder(asked: Asked, name: str) -> Page:
     """One of them."""
     known(asked.ledger.connection, "holder", name)
-    months = asked.view("exposure", "Exposure, month by month", ["month", "generated_items", "of_which_exposed", "edges", "share", "latest_run"], rights_holder=name)
-    works = asked.view("works", "Works", ["training", "licence", "standing", "uses", "valid_from", "valid_to", "generated_items", "best_rank"], ["licence", "standing"], rights_holder=name)
-    stated = asked.query_view("stated", "Account, statement by statement", ["period", "statement", "version", "carried_in", "net", "adjustments", "paid", "carried_out", "currency"], STATED, holder=name, as_of=asked.as_of)
-    disputes = asked.view("disputes", "Disputes", ["dispute", "state", "reason", "amount", "currency", "statement", "changed_at"])
+    months = asked.view(
+        "exposure",
+        "Exposure, month by month",
+        ["month", "generated_items", "of_which_exposed", "edges", "share", "latest_run"],
+        rights_holder=name,
+    )
+    works = asked.view(
+        "works",
+        "Works",
+        ["training", "licence", "standing", "uses", "valid_from", "valid_to", "generated_items", "best_rank"],
+        ["licence", "standing"],
+        rights_holder=name,
+    )
+    stated = asked.query_view(
+        "stated",
+        "Account, statement by statement",
+        ["period", "statement", "version", "carried_in", "net", "adjustments", "paid", "carried_out", "currency"],
+        STATED,
+        holder=name,
+        as_of=asked.as_of,
+    )
+    disputes = asked.view(
+        "disputes", "Disputes", ["dispute", "state", "reason", "amount", "currency", "statement", "changed_at"]
+    )
     disputes.rows[:] = [row for row in disputes.rows if row["rights_holder"] == name]
     items, exposed = (sum(row[key] for row in months.rows) for key in ("generated_items", "of_which_exposed"))
     share = sum(row["share"] * row["generated_items"] for row in months.rows) / items if items else 0.0
     exposed_months = [row["month"] for row in months.rows if row["of_which_exposed"]]
-    facts = {"rights_holder": name, "works": len(works.rows), "generated_items": items, "exposed": exposed, "share": share, "since": exposed_months[0] if exposed_months else None}
-    plot = bars(f"Share of what was generated each month that rests on {name}", [(row["month"], row["share"]) for row in months.rows])
+    facts = {
+        "rights_holder": name,
+        "works": len(works.rows),
+        "generated_items": items,
+        "exposed": exposed,
+        "share": share,
+        "since": exposed_months[0] if exposed_months else None,
+    }
+    plot = bars(
+        f"Share of what was generated each month that rests on {name}",
+        [(row["month"], row["share"]) for row in months.rows],
+    )
     return Page("holder.html", name, [works, months, stated, disputes], facts, {"plot": plot})
 
 
 def takedown(asked: Asked, name: str) -> Page:
     """What taking out a rights holder or a training item would touch, before anything is done."""
     known(asked.ledger.connection, "target", name)
-    touched = asked.view("takedown", "What it would touch", ["what", "items", "of_items", "share_of_all", "share_of_touched", "gross", "currency", "sha256"], target=name)
-    shares = asked.view("takedown_shares", "How shares would move", ["rights_holder", "share_now", "share_without", "difference"], target=name)
-    items = asked.view("takedown_items", "Generated items that rest on it", ["generated", "edges", "best_rank", "share", "run"], target=name)
+    touched = asked.view(
+        "takedown",
+        "What it would touch",
+        ["what", "items", "of_items", "share_of_all", "share_of_touched", "gross", "currency", "sha256"],
+        target=name,
+    )
+    shares = asked.view(
+        "takedown_shares",
+        "How shares would move",
+        ["rights_holder", "share_now", "share_without", "difference"],
+        target=name,
+    )
+    items = asked.view(
+        "takedown_items",
+        "Generated items that rest on it",
+        ["generated", "edges", "best_rank", "share", "run"],
+        target=name,
+    )
     return Page("takedown.html", f"Taking out {name}", [touched, shares, items], {"target": name})

@@ -33,7 +33,13 @@ WHERE contains(lower(name), lower($q)) OR contains(lower(about), lower($q)) OR (
 QUALIFY row_number() OVER (PARTITION BY kind ORDER BY lower(name) <> lower($q), length(name), name, sha256) <= $most
 ORDER BY lower(name) <> lower($q), kind, length(name), name, sha256
 """
-PLACES = {"generated item": "generated", "training item": "training", "rights holder": "holders", "run": "runs", "statement": "statements"}
+PLACES = {
+    "generated item": "generated",
+    "training item": "training",
+    "rights holder": "holders",
+    "run": "runs",
+    "statement": "statements",
+}
 DIGEST = """
 SELECT DISTINCT kind, name, sha256 FROM (
     SELECT 'generated' AS kind, sha256 AS name, sha256 FROM generated_items UNION ALL SELECT 'generated', sha256, row_sha256 FROM generated_items
@@ -41,6 +47,7 @@ SELECT DISTINCT kind, name, sha256 FROM (
     UNION ALL SELECT 'runs', sha256, sha256 FROM runs UNION ALL SELECT 'statements', sha256, sha256 FROM statements
     UNION ALL SELECT 'artifacts', sha256, sha256 FROM artifacts UNION ALL SELECT 'entries', position::VARCHAR, sha256 FROM entries
     UNION ALL SELECT 'entries', position::VARCHAR, sha256 FROM usage_reports
+    UNION ALL SELECT 'runs', r.sha256, v.sha256 FROM validations v JOIN runs r USING (run_id)
 ) WHERE starts_with(sha256, $digest) ORDER BY ALL LIMIT 50
 """
 
@@ -48,15 +55,41 @@ SELECT DISTINCT kind, name, sha256 FROM (
 def home(asked: Asked) -> Page:
     """What there is, what waits, and who is most exposed."""
     (counts,) = asked.ledger.rows(COUNTS, {"as_of": asked.as_of})
-    runs = asked.view("runs", "Latest runs", ["run", "loaded_at", "generated_items", "converged", "above_chance", "withdrawn_because"], most=5, more=asked.link("runs"))
-    holders = asked.view("holders", "Most exposed rights holders", ["rights_holder", "works", "generated_items", "above_chance", "share", "since"], most=10, more=asked.link("holders"))
-    disputes = asked.view("disputes", "Disputes", ["dispute", "rights_holder", "state", "reason", "statement", "changed_at"], most=10, more=asked.link("questions", "disputes"))
+    runs = asked.view(
+        "runs",
+        "Latest runs",
+        ["run", "loaded_at", "generated_items", "converged", "above_chance", "withdrawn_because"],
+        most=5,
+        more=asked.link("runs"),
+    )
+    holders = asked.view(
+        "holders",
+        "Most exposed rights holders",
+        ["rights_holder", "works", "generated_items", "above_chance", "share", "since"],
+        most=10,
+        more=asked.link("holders"),
+    )
+    disputes = asked.view(
+        "disputes",
+        "Disputes",
+        ["dispute", "rights_holder", "state", "reason", "statement", "changed_at"],
+        most=10,
+        more=asked.link("questions", "disputes"),
+    )
     waits = {
         "without_audit": len(asked.ledger.ask("coverage", as_of=asked.as_of)),
-        "disputes_waiting": sum(row["state"] in ("open", "under review") for row in asked.ledger.ask("disputes", as_of=asked.as_of)),
+        "disputes_waiting": sum(
+            row["state"] in ("open", "under review") for row in asked.ledger.ask("disputes", as_of=asked.as_of)
+        ),
         "without_licence": len(asked.ledger.ask("unlicensed", as_of=asked.as_of)),
     }
-    statements = asked.view("statements", "Latest statements", ["statement", "contract", "period", "version", "current", "paid", "currency", "issued_at"], most=5, more=asked.link("statements"))
+    statements = asked.view(
+        "statements",
+        "Latest statements",
+        ["statement", "contract", "period", "version", "current", "paid", "currency", "issued_at"],
+        most=5,
+        more=asked.link("statements"),
+    )
     shown = [holders, runs, *([statements] if statements.rows else []), *([disputes] if disputes.rows else [])]
     return Page("home.html", "What is behind what was generated", shown, counts | waits)
 
@@ -66,8 +99,19 @@ def search(asked: Asked) -> Page:
     words = asked.query.get("q", "").strip()[:200]
     if not words:
         return Page("search.html", "Search", [], {"q": ""})
-    view = asked.query_view("search", f"Found for “{words}”", ["kind", "name", "about", "sha256"], SEARCH, q=words, as_of=asked.as_of, most=FOUND)
-    found = [row | {"page": asked.link(PLACES.get(row["kind"], "artifacts"), called(row["name"], row["sha256"]))} for row in view.rows]
+    view = asked.query_view(
+        "search",
+        f"Found for “{words}”",
+        ["kind", "name", "about", "sha256"],
+        SEARCH,
+        q=words,
+        as_of=asked.as_of,
+        most=FOUND,
+    )
+    found = [
+        row | {"page": asked.link(PLACES.get(row["kind"], "artifacts"), called(row["name"], row["sha256"]))}
+        for row in view.rows
+    ]
     return Page("search.html", f"Search: {words}", [view], {"q": words}, {"found": found})
 
 
@@ -81,9 +125,17 @@ def digest(asked: Asked, digest: str) -> Page:
         ((kind, name),) = places
         return Page("", "", to=asked.link(kind, name))
     if not rows:
-        raise Unknown(f"Nothing in the ledger has a page under {digest[:16]}…; it may be the digest of a file in the log, such as the result of a gate.")
+        raise Unknown(
+            f"Nothing in the ledger has a page under {digest[:16]}…; it may be the digest of a file in the log."
+        )
     view = View("sha256", f"What begins with {digest[:16]}", ["kind", "sha256"], rows, DIGEST, {"digest": digest})
-    return Page("search.html", view.title, [view], {"q": digest}, {"found": [row | {"about": "", "page": asked.link(row["kind"], row["name"])} for row in rows]})
+    return Page(
+        "search.html",
+        view.title,
+        [view],
+        {"q": digest},
+        {"found": [row | {"about": "", "page": asked.link(row["kind"], row["name"])} for row in rows]},
+    )
 
 
 def glossary(asked: Asked) -> Page:

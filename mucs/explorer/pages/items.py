@@ -12,7 +12,19 @@ from mucs.explorer.plots import strip
 from mucs.explorer.words import STANDINGS, VERDICTS
 from mucs.ledger.names import known
 
-EDGES = ["rank", "training", "annotation", "rights_holder", "licence", "standing_today", "score", "standard_error", "p_value", "decoy_p_value", "decoy_z"]
+EDGES = [
+    "rank",
+    "training",
+    "annotation",
+    "rights_holder",
+    "licence",
+    "standing_today",
+    "score",
+    "standard_error",
+    "p_value",
+    "decoy_p_value",
+    "decoy_z",
+]
 USED = ["generated", "rank", "score", "standard_error", "p_value", "decoy_p_value", "decoy_z", "converged", "run"]
 TRAIL = ["recorded_at", "event", "detail", "sha256", "position"]
 SHOWN = 10  # pictures at the top of a page
@@ -65,12 +77,41 @@ def generated(asked: Asked, item: str) -> Page:
     found = next((row for row in versions if row["run"]), versions[0] if versions else None)
     found = found or only([], "generated item", item)
     name = found["sha256"]
-    edges = asked.view("why", "Training items behind it, best first", EDGES, ["rights_holder", "licence"], generated=name, top=asked.number("top", SHOWN))
+    edges = asked.view(
+        "why",
+        "Training items behind it, best first",
+        EDGES,
+        ["rights_holder", "licence"],
+        generated=name,
+        top=asked.number("top", SHOWN),
+    )
     trail = asked.view("trail", "What is on record of it", TRAIL, item=name)
     row = json.loads(found["manifest_row"])
-    facts = {key: found[key] for key in ("id", "sha256", "recorded_at", "run", "verdict", "converged", "steps", "candidates", "survivors", "probe_before", "probe_after", "null_loss")}
+    facts = {
+        key: found[key]
+        for key in (
+            "id",
+            "sha256",
+            "recorded_at",
+            "run",
+            "verdict",
+            "converged",
+            "steps",
+            "candidates",
+            "survivors",
+            "probe_before",
+            "probe_after",
+            "null_loss",
+        )
+    }
     control = _control(asked, found)
-    return Page("generated.html", f"Generated item {found['id']}", [edges, trail], facts | {"manifest_row": row, "control": control}, {"said": VERDICTS.get(found["verdict"] or "", "No run speaks for this item, as of this time."), "shown": SHOWN})
+    return Page(
+        "generated.html",
+        f"Generated item {found['id']}",
+        [edges, trail],
+        facts | {"manifest_row": row, "control": control},
+        {"said": VERDICTS.get(found["verdict"] or "", "No run speaks for this item, as of this time."), "shown": SHOWN},
+    )
 
 
 def _control(asked: Asked, found: dict[str, Any]) -> Any:
@@ -83,8 +124,19 @@ def _control(asked: Asked, found: dict[str, Any]) -> Any:
 
 def _which(asked: Asked, kind: str, name: str, versions: list[dict[str, Any]]) -> Page:
     """Several images of one name, of which the reader chooses."""
-    found = {row["sha256"]: {"kind": f"{kind} item", "name": row["id"], "sha256": row["sha256"], "about": f"first recorded {row['recorded_at']:%Y-%m-%d}", "page": asked.link(kind, row["sha256"])} for row in versions}
-    return Page("search.html", f"{len(found)} images are called {name}", [], {"q": name}, {"found": list(found.values())})
+    found = {
+        row["sha256"]: {
+            "kind": f"{kind} item",
+            "name": row["id"],
+            "sha256": row["sha256"],
+            "about": f"first recorded {row['recorded_at']:%Y-%m-%d}",
+            "page": asked.link(kind, row["sha256"]),
+        }
+        for row in versions
+    }
+    return Page(
+        "search.html", f"{len(found)} images are called {name}", [], {"q": name}, {"found": list(found.values())}
+    )
 
 
 TRAINING = """
@@ -113,10 +165,17 @@ def training_items(asked: Asked) -> Page:
     rows = asked.ledger.rows(ALL_TRAINING, given, CAP + 1)
     facets = []
     for name in FACETS:
-        counts = asked.ledger.rows(f"SELECT {name} AS value, count(*) AS n FROM ({ALL_TRAINING}) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20", given | {name: None})
+        counts = asked.ledger.rows(
+            f"SELECT {name} AS value, count(*) AS n FROM ({ALL_TRAINING}) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20",
+            given | {name: None},
+        )
         facets.append(Facet(name, [(row["value"], row["n"]) for row in counts], chosen[name]))
     columns = ["training", "annotation", "rights_holder", "licence", "standing", "date"]
-    return Page("table.html", "Training items", [View("training", "Training items", columns, rows[:CAP], ALL_TRAINING, given, len(rows) > CAP, facets)])
+    return Page(
+        "table.html",
+        "Training items",
+        [View("training", "Training items", columns, rows[:CAP], ALL_TRAINING, given, len(rows) > CAP, facets)],
+    )
 
 
 def training(asked: Asked, item: str) -> Page:
@@ -128,10 +187,57 @@ def training(asked: Asked, item: str) -> Page:
     found = versions[0] if versions else only([], "training item", item)
     name = found["sha256"]
     most = asked.snapshot.most_rank
-    used = asked.query_view("used", "Generated items in whose ranking it stands, highest first", USED, BEST_OF, training=name, as_of=asked.as_of, most_rank=most)
-    history = asked.view("history", "Rights: what was said, and when we knew", ["recorded_at", "event", "standing", "rights_holder", "licence", "uses", "valid_from", "valid_to", "position"], training=name)
-    stated = asked.query_view("stated", "In statements", ["period", "contract", "version", "current", "line", "right_type", "rights_holder", "share", "gross", "currency"], STATED, training=name, as_of=asked.as_of)
-    facts = {key: found[key] for key in ("id", "sha256", "holder_today", "licence_today", "standing", "uses", "valid_from", "valid_to", "rights_holder", "licence", "date", "recorded_at")}
+    used = asked.query_view(
+        "used",
+        "Generated items in whose ranking it stands, highest first",
+        USED,
+        BEST_OF,
+        training=name,
+        as_of=asked.as_of,
+        most_rank=most,
+    )
+    history = asked.view(
+        "history",
+        "Rights: what was said, and when we knew",
+        ["recorded_at", "event", "standing", "rights_holder", "licence", "uses", "valid_from", "valid_to", "position"],
+        training=name,
+    )
+    stated = asked.query_view(
+        "stated",
+        "In statements",
+        [
+            "period",
+            "contract",
+            "version",
+            "current",
+            "line",
+            "right_type",
+            "rights_holder",
+            "share",
+            "gross",
+            "currency",
+        ],
+        STATED,
+        training=name,
+        as_of=asked.as_of,
+    )
+    facts = {
+        key: found[key]
+        for key in (
+            "id",
+            "sha256",
+            "holder_today",
+            "licence_today",
+            "standing",
+            "uses",
+            "valid_from",
+            "valid_to",
+            "rights_holder",
+            "licence",
+            "date",
+            "recorded_at",
+        )
+    }
     row = json.loads(found["manifest_row"])
     plot = strip(f"Rights in {found['id']} over time", history.rows, datetime.datetime.now(datetime.UTC).date())
     best = sum(each["rank"] <= 10 for each in used.rows)
@@ -139,6 +245,18 @@ def training(asked: Asked, item: str) -> Page:
         "training.html",
         f"Training item {row.get('annotation') or found['id']}",
         [used, history, stated],
-        facts | {"manifest_row": row, "versions": len(versions), "among_the_ten_best_of": best, "looked_at_ranks_up_to": most},
-        {"plot": plot, "standing": STANDINGS[found["standing"]], "trail": asked.link("questions", "trail", item=name), "all": asked.link("questions", "used", training=name, top=1000), "name": called(found["id"], name)},
+        facts
+        | {
+            "manifest_row": row,
+            "versions": len(versions),
+            "among_the_ten_best_of": best,
+            "looked_at_ranks_up_to": most,
+        },
+        {
+            "plot": plot,
+            "standing": STANDINGS[found["standing"]],
+            "trail": asked.link("questions", "trail", item=name),
+            "all": asked.link("questions", "used", training=name, top=1000),
+            "name": called(found["id"], name),
+        },
     )

@@ -88,10 +88,14 @@ def page_of(kind: str) -> str:
 def lineage(asked: Asked, kind: str, name: str) -> Page:
     """The drawing around a thing, with what the reader opened."""
     if kind not in THING:
-        raise Unknown(f"There is no lineage of {kind[:40]!r}; it is of generated, training, runs, artifacts or statements.")
+        raise Unknown(
+            f"There is no lineage of {kind[:40]!r}; it is of generated, training, runs, artifacts or statements."
+        )
     found = asked.ledger.rows(THING[kind], {"name": name, "as_of": asked.as_of})
     if not found:
-        raise Unknown(f"The ledger has nothing of that kind called {name[:100]!r} as of this time; look for it with the search above.")
+        raise Unknown(
+            f"The ledger has nothing of that kind called {name[:100]!r} as of this time; look for it with the search above."
+        )
     if len({row["key"] for row in found}) > 1:
         raise InputError(f"Several are called {name[:100]!r}; give more of its SHA-256.")
     start = (found[0]["kind"], found[0]["key"])
@@ -99,12 +103,24 @@ def lineage(asked: Asked, kind: str, name: str) -> Page:
     graph = Graph({start: found[0]["label"]})
     for node in [start, *opened]:
         if node in graph.nodes:  # what hangs on something that is not drawn is not drawn either
-            _grow(asked, graph, node)  # type: ignore[arg-type]
-    rows = [{"from": f"{a[0]} {graph.nodes[a]}", "to": f"{b[0]} {graph.nodes[b]}", "from_sha256": a[1], "to_sha256": b[1]} for a, b in sorted(graph.ties)]
+            _grow(asked, graph, node)
+    rows = [
+        {"from": f"{a[0]} {graph.nodes[a]}", "to": f"{b[0]} {graph.nodes[b]}", "from_sha256": a[1], "to_sha256": b[1]}
+        for a, b in sorted(graph.ties)
+    ]
     view = View("ties", "The same as a table", ["from", "to"], rows, "")
-    rest = [{"around": graph.nodes[node], "kind": other.replace("_", " "), "count": count} for (node, other), count in graph.more.items()]
+    rest = [
+        {"around": graph.nodes[node], "kind": other.replace("_", " "), "count": count}
+        for (node, other), count in graph.more.items()
+    ]
     facts = {"nodes": len(graph.nodes), "not_drawn": rest}
-    return Page("lineage.html", f"Lineage of {found[0]['label']}", [view], facts, {"drawing": draw(asked, graph, start, opened, kind, name)})
+    return Page(
+        "lineage.html",
+        f"Lineage of {found[0]['label']}",
+        [view],
+        facts,
+        {"drawing": draw(asked, graph, start, opened, kind, name)},
+    )
 
 
 def _grow(asked: Asked, graph: Graph, node: tuple[str, str]) -> None:
@@ -112,7 +128,12 @@ def _grow(asked: Asked, graph: Graph, node: tuple[str, str]) -> None:
     for kind, sql in NEIGHBOURS[page_of(node[0])].items():
         if page_of(node[0]) == "artifacts" and kind == "training" and node[0] != "training_set":
             continue
-        rows = asked.ledger.rows(f"SELECT key, any_value(label) AS label, count(*) OVER () AS n FROM ({sql}) GROUP BY key LIMIT {OF_A_KIND}" if "ORDER" not in sql else f"SELECT *, count(*) OVER () AS n FROM ({sql}) LIMIT {OF_A_KIND}", {"key": node[1], "as_of": asked.as_of})
+        rows = asked.ledger.rows(
+            f"SELECT key, any_value(label) AS label, count(*) OVER () AS n FROM ({sql}) GROUP BY key LIMIT {OF_A_KIND}"
+            if "ORDER" not in sql
+            else f"SELECT *, count(*) OVER () AS n FROM ({sql}) LIMIT {OF_A_KIND}",
+            {"key": node[1], "as_of": asked.as_of},
+        )
         drawn = 0
         for row in rows:
             other = (kind, row["key"])
@@ -139,32 +160,48 @@ def draw(asked: Asked, graph: Graph, start: tuple[str, str], opened: list[Any], 
         for down, node in enumerate(columns[place]):
             at[node] = (10 + across * (BOX + GAP), 10 + down * ROW)
     width, height = 10 + len(columns) * (BOX + GAP), 16 + ROW * max(map(len, columns.values()))
-    head = Markup('<svg class="lineage" viewBox="0 0 {} {}" width="{}" height="{}" role="group" aria-label="Lineage">').format(width, height, width, height)
-    return head + Markup("").join([*_ties(graph, at), *_boxes(asked, graph, at, start, opened, kind, name)]) + Markup("</svg>")
+    head = Markup(
+        '<svg class="lineage" viewBox="0 0 {} {}" width="{}" height="{}" role="group" aria-label="Lineage">'
+    ).format(width, height, width, height)
+    return (
+        head
+        + Markup("").join([*_ties(graph, at), *_boxes(asked, graph, at, start, opened, kind, name)])
+        + Markup("</svg>")
+    )
 
 
 def _ties(graph: Graph, at: dict[tuple[str, str], tuple[int, int]]) -> Iterator[Markup]:
     for a, b in sorted(graph.ties):
         (x1, y1), (x2, y2) = at[a], at[b]
-        yield Markup('<path class="tie" d="M{} {} C{} {} {} {} {} {}"/>').format(x1 + BOX, y1 + 18, x1 + BOX + GAP / 2, y1 + 18, x2 - GAP / 2, y2 + 18, x2, y2 + 18)
+        yield Markup('<path class="tie" d="M{} {} C{} {} {} {} {} {}"/>').format(
+            x1 + BOX, y1 + 18, x1 + BOX + GAP / 2, y1 + 18, x2 - GAP / 2, y2 + 18, x2, y2 + 18
+        )
 
 
-def _boxes(asked: Asked, graph: Graph, at: dict[tuple[str, str], tuple[int, int]], start: tuple[str, str], opened: list[Any], kind: str, name: str) -> Iterator[Markup]:
+def _boxes(
+    asked: Asked,
+    graph: Graph,
+    at: dict[tuple[str, str], tuple[int, int]],
+    start: tuple[str, str],
+    opened: list[Any],
+    kind: str,
+    name: str,
+) -> Iterator[Markup]:
     for node, label in graph.nodes.items():
         x, y = at[node]
         called = for_terminal(label, 18)
         link = asked.link(page_of(node[0]), node[1])
         said = node[0].replace("_", " ").removesuffix("s")
         mark = "box start" if node == start else "box"
-        yield Markup('<a href="{}"><rect class="{}" x="{}" y="{}" width="{}" height="36" rx="4"/><text x="{}" y="{}" class="kind">{}</text><text x="{}" y="{}">{}</text></a>').format(
-            link, mark, x, y, BOX, x + 8, y + 14, said, x + 8, y + 29, called
-        )
+        yield Markup(
+            '<a href="{}"><rect class="{}" x="{}" y="{}" width="{}" height="36" rx="4"/><text x="{}" y="{}" class="kind">{}</text><text x="{}" y="{}">{}</text></a>'
+        ).format(link, mark, x, y, BOX, x + 8, y + 14, said, x + 8, y + 29, called)
         if node != start:
             is_open = node in opened
             rest = [each for each in opened if each != node]
             told = ",".join(":".join(each) for each in (rest if is_open else [*opened, node]))
             other = asked.link("lineage", kind, name, open=told)
             word = f"{'Close' if is_open else 'Open'} {said} {called}"
-            yield Markup('<a href="{}" aria-label="{}"><circle class="sign" cx="{}" cy="{}" r="9"/><text x="{}" y="{}" class="middle sign">{}</text></a>').format(
-                other, word, x + BOX - 13, y + 18, x + BOX - 13, y + 22, "−" if is_open else "+"
-            )
+            yield Markup(
+                '<a href="{}" aria-label="{}"><circle class="sign" cx="{}" cy="{}" r="9"/><text x="{}" y="{}" class="middle sign">{}</text></a>'
+            ).format(other, word, x + BOX - 13, y + 18, x + BOX - 13, y + 22, "−" if is_open else "+")

@@ -34,7 +34,17 @@ FROM validations WHERE run_id = (SELECT run_id FROM runs WHERE sha256 = $run) OR
 
 def runs(asked: Asked) -> Page:
     """All runs, the latest first."""
-    columns = ["run", "loaded_at", "generated_items", "converged", "above_chance", "edges", "checkpoint", "training_set", "withdrawn_because"]
+    columns = [
+        "run",
+        "loaded_at",
+        "generated_items",
+        "converged",
+        "above_chance",
+        "edges",
+        "checkpoint",
+        "training_set",
+        "withdrawn_because",
+    ]
     return Page("table.html", "Runs", [asked.view("runs", "Runs, the latest first", columns)])
 
 
@@ -43,15 +53,37 @@ def run(asked: Asked, run: str) -> Page:
     sha256 = run_called(asked.ledger.connection, run)
     record = load_json(asked.ledger.one("SELECT record FROM runs WHERE sha256 = ?", sha256))
     (summary,) = asked.ledger.rows(SUMMARY, {"run": sha256, "as_of": asked.as_of})
-    items = asked.view("items", "Generated items", ["generated", "verdict", "training", "rights_holder", "score", "converged", "steps"], ["verdict", "rights_holder"], run=sha256)
-    shares = asked.view("shares", "Share by rights holder", ["rights_holder", "share", "generated_items", "training_items"], run=sha256)
-    gates = asked.query_view("gates", "Gates", ["suite", "success", "rows", "expectations", "sha256"], GATES, run=sha256)
+    items = asked.view(
+        "items",
+        "Generated items",
+        ["generated", "verdict", "training", "rights_holder", "score", "converged", "steps"],
+        ["verdict", "rights_holder"],
+        run=sha256,
+    )
+    shares = asked.view(
+        "shares", "Share by rights holder", ["rights_holder", "share", "generated_items", "training_items"], run=sha256
+    )
+    gates = asked.query_view(
+        "gates", "Gates", ["suite", "success", "rows", "expectations", "sha256"], GATES, run=sha256
+    )
     verdicts: dict[str, int] = {}
     for row in asked.ledger.ask("verdicts", run=sha256, as_of=asked.as_of):
         verdicts[row["verdict"]] = verdicts.get(row["verdict"], 0) + 1
     others = [row["run"] for row in asked.ledger.ask("runs", as_of=asked.as_of) if row["run"] != sha256]
-    facts = {"run": sha256, **summary, "verdicts": verdicts, "edges": record["results"]["edges"], "edges_root": record["results"]["edges_root"]}
-    facts |= {"controls": record["results"].get("controls"), "failed": record.get("failed", []), "code": record.get("code", {}), "method_settings": record["settings"], "method": record["method"]}
+    facts = {
+        "run": sha256,
+        **summary,
+        "verdicts": verdicts,
+        "edges": record["results"]["edges"],
+        "edges_root": record["results"]["edges_root"],
+    }
+    facts |= {
+        "controls": record["results"].get("controls"),
+        "failed": record.get("failed", []),
+        "code": record.get("code", {}),
+        "method_settings": record["settings"],
+        "method": record["method"],
+    }
     return Page("run.html", f"Run {sha256[:12]}", [items, shares, gates], facts, {"others": others[:20]})
 
 
@@ -59,12 +91,40 @@ def against(asked: Asked, run: str, other: str) -> Page:
     """Two runs side by side: how far they agree on the same items."""
     first, second = (run_called(asked.ledger.connection, each) for each in (run, other))
     top = asked.number("top", 25)
-    drift = asked.view("drift", "Item by item", ["generated", "overlap", "same_best", "mean_score_change", "largest_score_change"], first=first, second=second, top=top)
+    drift = asked.view(
+        "drift",
+        "Item by item",
+        ["generated", "overlap", "same_best", "mean_score_change", "largest_score_change"],
+        first=first,
+        second=second,
+        top=top,
+    )
     given = {"first": first, "second": second, "top": top}
     points = asked.ledger.rows(POINTS, given)
-    table = View("points", "Edges that both have", ["generated", "training", "first_score", "second_score", "first_rank", "second_rank"], points[:200], POINTS, given, len(points) > 200)
-    plot = scatter("Scores of the two runs for the same edges", [(row["first_score"], row["second_score"]) for row in points[:2000]], f"score in run {first[:8]}", f"score in run {second[:8]}")
+    table = View(
+        "points",
+        "Edges that both have",
+        ["generated", "training", "first_score", "second_score", "first_rank", "second_rank"],
+        points[:200],
+        POINTS,
+        given,
+        len(points) > 200,
+    )
+    plot = scatter(
+        "Scores of the two runs for the same edges",
+        [(row["first_score"], row["second_score"]) for row in points[:2000]],
+        f"score in run {first[:8]}",
+        f"score in run {second[:8]}",
+    )
     items = len(drift.rows)
     overlap = sum(row["overlap"] for row in drift.rows) / items if items else 0.0
-    facts = {"first": first, "second": second, "top": top, "items": items, "mean_overlap": overlap, "same_best": sum(row["same_best"] for row in drift.rows), "points": len(points)}
+    facts = {
+        "first": first,
+        "second": second,
+        "top": top,
+        "items": items,
+        "mean_overlap": overlap,
+        "same_best": sum(row["same_best"] for row in drift.rows),
+        "points": len(points),
+    }
     return Page("against.html", f"Runs {first[:8]} and {second[:8]}", [drift, table], facts, {"plot": plot})

@@ -8,7 +8,18 @@ from typing import Any
 from mucs.explorer.page import Asked, Page, only
 from mucs.ledger.names import Unknown
 
-LINES = ["line", "rights_holder", "right_type", "basis", "works", "generated_items", "share", "gross", "deducted", "net"]
+LINES = [
+    "line",
+    "rights_holder",
+    "right_type",
+    "basis",
+    "works",
+    "generated_items",
+    "share",
+    "gross",
+    "deducted",
+    "net",
+]
 WORKS = """
 SELECT w.id AS training, w.share, round(w.share::DECIMAL(20, 12) * l.pot, 4) AS gross, w.sha256 AS training_sha256
 FROM works w JOIN lines l USING (position, line) JOIN statements s USING (position)
@@ -33,42 +44,106 @@ WHERE s.sha256 = $statement AND l.rights_holder = $holder ORDER BY gross DESC, t
 
 def statements(asked: Asked) -> Page:
     """All statements, the latest first."""
-    columns = ["statement", "contract", "period", "version", "current", "holders", "paid", "carried_out", "currency", "issued_at"]
-    return Page("table.html", "Statements", [asked.view("statements", "Statements, the latest first", columns, ["contract", "period", "current"])])
+    columns = [
+        "statement",
+        "contract",
+        "period",
+        "version",
+        "current",
+        "holders",
+        "paid",
+        "carried_out",
+        "currency",
+        "issued_at",
+    ]
+    return Page(
+        "table.html",
+        "Statements",
+        [asked.view("statements", "Statements, the latest first", columns, ["contract", "period", "current"])],
+    )
 
 
 def _found(asked: Asked, statement: str) -> dict[str, Any]:
     sql = "SELECT sha256, contract, period_start, period_end, version, currency, content, issued_at FROM statements"
-    rows = asked.ledger.rows(f"{sql} WHERE length($name) >= 8 AND starts_with(sha256, $name) AND issued_at <= $as_of::TIMESTAMPTZ", {"name": statement, "as_of": asked.as_of})
+    rows = asked.ledger.rows(
+        f"{sql} WHERE length($name) >= 8 AND starts_with(sha256, $name) AND issued_at <= $as_of::TIMESTAMPTZ",
+        {"name": statement, "as_of": asked.as_of},
+    )
     found = only(rows, "statement", statement)
     return found | {"content": json.loads(found["content"])}
 
 
 def _facts(found: dict[str, Any]) -> dict[str, Any]:
     header = found["content"]["header"]
-    return {"statement": found["sha256"], "title": header["statement"], "issued_at": found["issued_at"], "currency": found["currency"], "header": header, "period": str(found["period_start"])[:7]}
+    return {
+        "statement": found["sha256"],
+        "title": header["statement"],
+        "issued_at": found["issued_at"],
+        "currency": found["currency"],
+        "header": header,
+        "period": str(found["period_start"])[:7],
+    }
 
 
 def statement(asked: Asked, statement: str) -> Page:
     """One of them: accounts, lines, versions, disputes, and what it was made from."""
     found = _found(asked, statement)
     sha256 = found["sha256"]
-    accounts = asked.query_view("accounts", "Accounts", ["rights_holder", "paid", "net", "carried_in", "difference", "adjustments", "carried_out"], BALANCES, statement=sha256)
+    accounts = asked.query_view(
+        "accounts",
+        "Accounts",
+        ["rights_holder", "paid", "net", "carried_in", "difference", "adjustments", "carried_out"],
+        BALANCES,
+        statement=sha256,
+    )
     lines = asked.view("lines", "Lines", LINES, ["right_type", "basis", "rights_holder"], statement=sha256)
-    versions = asked.query_view("versions", "Versions of this month", ["version", "statement", "issued_at", "paid", "difference"], VERSIONS, contract=found["contract"], start=found["period_start"], as_of=asked.as_of)
-    disputes = asked.view("disputes", "Disputes of this statement", ["dispute", "rights_holder", "state", "reason", "amount", "changed_at"])
+    versions = asked.query_view(
+        "versions",
+        "Versions of this month",
+        ["version", "statement", "issued_at", "paid", "difference"],
+        VERSIONS,
+        contract=found["contract"],
+        start=found["period_start"],
+        as_of=asked.as_of,
+    )
+    disputes = asked.view(
+        "disputes",
+        "Disputes of this statement",
+        ["dispute", "rights_holder", "state", "reason", "amount", "changed_at"],
+    )
     disputes.rows[:] = [row for row in disputes.rows if row["statement"] == sha256]
-    facts = _facts(found) | {"paid": sum(row["paid"] for row in accounts.rows), "current": versions.rows[-1]["statement"] == sha256, "changes": found["content"]["header"].get("changes", [])}
+    facts = _facts(found) | {
+        "paid": sum(row["paid"] for row in accounts.rows),
+        "current": versions.rows[-1]["statement"] == sha256,
+        "changes": found["content"]["header"].get("changes", []),
+    }
     return Page("statement.html", f"Statement {facts['title']}", [accounts, lines, versions, disputes], facts)
 
 
 def line(asked: Asked, statement: str, line: str) -> Page:
     """How a line came about: its works, and the edges that they were counted for."""
     found = _found(asked, statement)
-    lines = [row for row in asked.ledger.ask("lines", statement=found["sha256"], as_of=asked.as_of) if str(row["line"]) == line]
+    lines = [
+        row
+        for row in asked.ledger.ask("lines", statement=found["sha256"], as_of=asked.as_of)
+        if str(row["line"]) == line
+    ]
     this = only(lines, "line", line)
-    works = asked.query_view("works", "Works of this line", ["training", "share", "gross"], WORKS, statement=found["sha256"], line=this["line"])
-    edges = asked.view("line_edges", "Edges that it rests on", ["generated", "rank", "training", "score", "standard_error", "p_value", "decoy_p_value", "run"], statement=found["sha256"], line=this["line"])
+    works = asked.query_view(
+        "works",
+        "Works of this line",
+        ["training", "share", "gross"],
+        WORKS,
+        statement=found["sha256"],
+        line=this["line"],
+    )
+    edges = asked.view(
+        "line_edges",
+        "Edges that it rests on",
+        ["generated", "rank", "training", "score", "standard_error", "p_value", "decoy_p_value", "run"],
+        statement=found["sha256"],
+        line=this["line"],
+    )
     return Page("line.html", f"Line {line} of {_facts(found)['title']}", [edges, works], _facts(found) | {"line": this})
 
 
@@ -79,12 +154,28 @@ def document(asked: Asked, statement: str, name: str) -> Page:
     balance = [each for each in found["content"]["balances"] if each["holder"] == name]
     if not balance:
         raise Unknown(f"The statement {_facts(found)['title']} has no account of {name[:100]!r}.")
-    lines = asked.view("lines", "Lines", ["line", "right_type", "basis", "works", "generated_items", "units", "share", "gross", "deducted", "net"], statement=sha256)
+    lines = asked.view(
+        "lines",
+        "Lines",
+        ["line", "right_type", "basis", "works", "generated_items", "units", "share", "gross", "deducted", "net"],
+        statement=sha256,
+    )
     lines.rows[:] = [row for row in lines.rows if row["rights_holder"] == name]
-    works = asked.query_view("works", "Works", ["training", "line", "right_type", "share", "gross"], OWN, statement=sha256, holder=name)
+    works = asked.query_view(
+        "works", "Works", ["training", "line", "right_type", "share", "gross"], OWN, statement=sha256, holder=name
+    )
     works.rows[:] = [row | {"statement": sha256} for row in works.rows]
     adjustments = [each for each in found["content"]["adjustments"] if each["holder"] == name]
     header = _facts(found)["header"]
-    facts = {key: value for key, value in _facts(found).items() if key != "header"} | {"rights_holder": name, "account": balance[0], "adjustments": adjustments}
-    terms = {"contract": header["contract"]["id"], "contract_version": header["contract"]["version"], "licensee": header["contract"]["licensee"]["name"], "licensor": header["contract"]["licensor"]["name"]}
+    facts = {key: value for key, value in _facts(found).items() if key != "header"} | {
+        "rights_holder": name,
+        "account": balance[0],
+        "adjustments": adjustments,
+    }
+    terms = {
+        "contract": header["contract"]["id"],
+        "contract_version": header["contract"]["version"],
+        "licensee": header["contract"]["licensee"]["name"],
+        "licensor": header["contract"]["licensor"]["name"],
+    }
     return Page("document.html", f"{name}: statement {facts['title']}", [lines, works], facts | terms)

@@ -6,13 +6,14 @@ import shutil
 import pytest
 from starlette.testclient import TestClient
 
+from mucs.evidence.thumbnails import Thumbnails
 from mucs.explorer.app import make_app
 from mucs.explorer.snapshot import Snapshots
 from mucs.ledger import Ledger, analyst
 from mucs.ledger.rights import Right, say_derivation, say_rights, withdraw
 from mucs.royalties import Period, issue, read_contract, read_usage
 from mucs.royalties.dispute import open_dispute
-from tests.factories import load, staged_run, writing
+from tests.factories import load, log_of, staged_run, writing
 from tests.mucs.ledger.test_ledger import TRAINING, make_run
 
 ODD = ("a/b c?d#e&f%2F", "<script>alert(1)</script>", "ünï ✓", "right\u202egnp.exe", "=1+1", "..", "z.json", "N" * 5000)
@@ -38,7 +39,10 @@ minimum_payout: 20.00
 def tell(folder) -> None:
     """Runs, rights, usage, two versions of a statement, a dispute, and a withdrawal."""
     path = folder / "ledger"
-    runs = [make_run(folder, name, scores) for name, scores in {"a": (0.4, 0.2, -0.1, -0.3), "b": (0.9, 0.3, 0.1, 0.0)}.items()]
+    runs = [
+        make_run(folder, name, scores)
+        for name, scores in {"a": (0.4, 0.2, -0.1, -0.3), "b": (0.9, 0.3, 0.1, 0.0)}.items()
+    ]
     for run in runs:
         load(path, run)
     kinds = ("checkpoint", "training_set", "held_out", "batch")
@@ -47,10 +51,14 @@ def tell(folder) -> None:
     load(path, odd)
     (folder / "contract.yaml").write_text(CONTRACT)
     for units in (3, 5):
-        (folder / "usage.csv").write_text(f"generated,date,units,revenue\ng0,2026-10-02,{units},300\ng1,2026-10-09,1,100.01\n")
+        (folder / "usage.csv").write_text(
+            f"generated,date,units,revenue\ng0,2026-10-02,{units},300\ng1,2026-10-09,1,100.01\n"
+        )
         month = Period.month("2026-10")
         with writing(path) as ledger:
-            made = issue(ledger, read_contract(folder / "contract.yaml"), month, read_usage(folder / "usage.csv", month))
+            made = issue(
+                ledger, read_contract(folder / "contract.yaml"), month, read_usage(folder / "usage.csv", month)
+            )
     with writing(path) as ledger:
         open_dispute(ledger, made.sha256, "Ada", "The second of mine <b>is missing</b>")
         opted = Right(2, TRAINING[1]["sha256"], "Ben", "private", "opted out", None, "2026-03-01", None)
@@ -62,7 +70,9 @@ def tell(folder) -> None:
 def explorer(path):
     """The application over a ledger, and what to close."""
     snapshots = Snapshots(str(path), lambda: Ledger.open(path))
-    return make_app(snapshots, lambda sql, rows, seconds: analyst.select(str(path), sql, rows, seconds)), snapshots
+    return make_app(
+        snapshots, Thumbnails(log_of(path)), lambda sql, rows, seconds: analyst.select(str(path), sql, rows, seconds)
+    ), snapshots
 
 
 @pytest.fixture(scope="session")

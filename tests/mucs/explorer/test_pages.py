@@ -37,8 +37,14 @@ class Acting(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        acts = [name for name, value in attributes if name.startswith("on") or name == "style" or (value or "").strip().lower().startswith("javascript:")]
-        self.found += [(tag, name) for name in acts] + ([(tag, None)] if tag in ("script", "style", "b", "iframe") else [])
+        acts = [
+            name
+            for name, value in attributes
+            if name.startswith("on") or name == "style" or (value or "").strip().lower().startswith("javascript:")
+        ]
+        self.found += [(tag, name) for name in acts] + (
+            [(tag, None)] if tag in ("script", "style", "b", "iframe") else []
+        )
 
 
 def statement(client):
@@ -82,12 +88,19 @@ def test_a_time_is_carried_by_every_link_and_hides_what_came_later(client, befor
     for url, answer in crawl(client, address("generated", as_of=before_statements), 2):
         assert answer.status_code in (200, 303), (url, answer.text[-300:])
         if "as_of=" in url and answer.headers.get("content-type", "").startswith("text/html"):
-            found = [each for each in re.findall(r'href="([^"#]+)"', answer.text) if not each.startswith(("/static", "/v1/openapi"))]
+            found = [
+                each
+                for each in re.findall(r'href="([^"#]+)"', answer.text)
+                if not each.startswith(("/static", "/v1/openapi"))
+            ]
             assert len([each for each in found if "as_of=" not in each]) == 1, url  # the one that leads back to now
     name = statement(client)
     assert client.get(address("statements", name)).status_code == 200
     assert client.get(address("statements", name, as_of=before_statements)).status_code == 404
-    assert client.get(address("statements", as_of=before_statements, form="json")).json()["views"]["statements"]["rows"] == []
+    assert (
+        client.get(address("statements", as_of=before_statements, form="json")).json()["views"]["statements"]["rows"]
+        == []
+    )
 
 
 @pytest.mark.parametrize("number", range(len(ODD)))
@@ -95,7 +108,9 @@ def test_an_item_of_any_name_has_a_page(client, number):
     rows = client.get("/generated.json").json()["views"]["items"]["rows"]
     (row,) = [each for each in rows if each["generated"] == ODD[number]]
     listed = [url for url in links(client.get("/generated").text) if url.startswith("/generated/")]
-    pages = [url for url in listed if client.get(url).status_code == 200 and row["generated_sha256"] in client.get(url).text]
+    pages = [
+        url for url in listed if client.get(url).status_code == 200 and row["generated_sha256"] in client.get(url).text
+    ]
     assert pages
     if ODD[number] != "..":
         answer = client.get(f"/v1/generated/{segment(ODD[number])}")
@@ -114,7 +129,7 @@ def test_hostile_text_is_shown_as_text(client):
     assert "\\u202egnp.exe" in client.get("/generated").text
     text = client.get("/holders.csv").text
     assert "\n'=HYPERLINK(1)," in text
-    assert list(csv.DictReader(io.StringIO(text)))[0].keys() >= {"rights_holder", "share"}
+    assert next(iter(csv.DictReader(io.StringIO(text)))).keys() >= {"rights_holder", "share"}
     page = client.get(address("holders", HOLDERS[0]))
     assert (page.status_code, "&lt;img src=x" in page.text) == (200, True)
 
@@ -129,7 +144,11 @@ def test_a_page_says_what_it_rests_on_and_that_its_rows_were_cut(client):
     assert client.get("/questions/why").status_code == 200  # a form
     assert client.get("/questions/why", params={"generated": "g0"}).text.count("<tr>") > 1
     chosen = client.get("/generated.json", params={"verdict": "above chance"}).json()["views"]["items"]["rows"]
-    assert chosen == [row for row in client.get("/generated.json").json()["views"]["items"]["rows"] if row["verdict"] == "above chance"]
+    assert chosen == [
+        row
+        for row in client.get("/generated.json").json()["views"]["items"]["rows"]
+        if row["verdict"] == "above chance"
+    ]
 
 
 def test_a_line_leads_down_to_the_edges_that_make_it(client, told):
@@ -164,7 +183,9 @@ def test_what_is_not_there_is_404_with_the_nearest(client):
     }.items():
         answer = client.get(url)
         assert (answer.status_code, words in answer.text) == (404, True), (url, answer.text[-300:])
-    assert client.get("/holders/Adda.json").json() == {"error": "The ledger has no rights holder called 'Adda'; did you mean 'Ada'?"}
+    assert client.get("/holders/Adda.json").json() == {
+        "error": "The ledger has no rights holder called 'Adda'; did you mean 'Ada'?"
+    }
     assert client.get("/?as_of=soon").status_code == 400
 
 
@@ -184,11 +205,15 @@ def test_programs_read_page_by_page_and_are_told_when_nothing_changed(client):
     first = client.get("/v1/questions/edges", params={"run": statement_run(client), "limit": 3})
     rows, cursor = first.json()["rows"], first.json()["next"]
     while cursor:
-        answer = client.get("/v1/questions/edges", params={"run": statement_run(client), "limit": 3, "cursor": cursor}).json()
+        answer = client.get(
+            "/v1/questions/edges", params={"run": statement_run(client), "limit": 3, "cursor": cursor}
+        ).json()
         rows, cursor = rows + answer["rows"], answer["next"]
     assert rows == client.get("/v1/questions/edges", params={"run": statement_run(client)}).json()["rows"]
     tag = first.headers["etag"]
-    again = client.get("/v1/questions/edges", params={"run": statement_run(client), "limit": 3}, headers={"if-none-match": tag})
+    again = client.get(
+        "/v1/questions/edges", params={"run": statement_run(client), "limit": 3}, headers={"if-none-match": tag}
+    )
     assert (again.status_code, again.content) == (304, b"")
     assert client.get("/v1/runs/ffffffff").status_code == 404
     assert client.get("/v1/questions/edges?limit=x").status_code == 400
@@ -219,7 +244,10 @@ def test_lineage_draws_few_and_counts_the_rest(tmp_path):
         run = statement_run(client)
         around = client.get(f"/lineage/runs/{run}.json").json()["facts"]
         assert {"around": run[:12], "kind": "generated", "count": 18} in around["not_drawn"]
-        everything = [f"generated:{row['generated_sha256']}" for row in client.get("/generated.json").json()["views"]["items"]["rows"]]
+        everything = [
+            f"generated:{row['generated_sha256']}"
+            for row in client.get("/generated.json").json()["views"]["items"]["rows"]
+        ]
         page = client.get(f"/lineage/runs/{run}.json", params={"open": ",".join(everything)}).json()["facts"]
         assert around["nodes"] < page["nodes"] <= 200
     snapshots.close()
@@ -253,11 +281,39 @@ def wait(condition):
 def test_whatever_is_asked_is_answered_and_changes_nothing(client, told):
     drawn = random.Random(0)
     before = {path: path.read_bytes() for path in told.rglob("*.parquet")}
-    words = ["%00", "%FF", "..", "%2e%2e", "'; DROP TABLE edges; --", "999999999999", "-1", "${x}", "{{7*7}}", "%F0%9F", "\\", "a" * 300, "=1", "infinity", "0001-01-01"]
-    paths = [route.path for route in routes(lambda *_: [])] + ["/v1/generated/{item}", "/v1/questions/{name}", "/pictures/{name}", "/static/{name}"]
+    words = [
+        "%00",
+        "%FF",
+        "..",
+        "%2e%2e",
+        "'; DROP TABLE edges; --",
+        "999999999999",
+        "-1",
+        "${x}",
+        "{{7*7}}",
+        "%F0%9F",
+        "\\",
+        "a" * 300,
+        "=1",
+        "infinity",
+        "0001-01-01",
+    ]
+    paths = [route.path for route in routes(lambda *_: [])] + [
+        "/v1/generated/{item}",
+        "/v1/questions/{name}",
+        "/pictures/{name}",
+        "/static/{name}",
+    ]
     for _ in range(300):
-        path = re.sub(r"\{\w+\}", lambda _: segment(drawn.choice(words)) if drawn.random() < 0.5 else drawn.choice(words).replace(" ", "+"), drawn.choice(paths))
-        query = "&".join(f"{drawn.choice(['as_of', 'q', 'top', 'open', 'verdict', 'cursor', 'limit', 'generated'])}={segment(drawn.choice(words))}" for _ in range(drawn.randrange(3)))
+        path = re.sub(
+            r"\{\w+\}",
+            lambda _: segment(drawn.choice(words)) if drawn.random() < 0.5 else drawn.choice(words).replace(" ", "+"),
+            drawn.choice(paths),
+        )
+        query = "&".join(
+            f"{drawn.choice(['as_of', 'q', 'top', 'open', 'verdict', 'cursor', 'limit', 'generated'])}={segment(drawn.choice(words))}"
+            for _ in range(drawn.randrange(3))
+        )
         answer = client.get(f"{path}?{query}")
         assert answer.status_code < 500, (path, query, answer.text[-300:])
         assert "49" not in answer.text or "{{7*7}}" not in path + query or answer.status_code == 200

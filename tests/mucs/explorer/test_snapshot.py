@@ -26,8 +26,21 @@ def test_it_answers_every_question_as_the_ledger_does(told):
         assert there.at() == here.at()
         assert here.one("SELECT max(rank) FROM edges") == 12
         runs = [row["sha256"] for row in there.rows("SELECT sha256 FROM runs ORDER BY run_id")]
-        known = {"generated": "g0", "training": "t1", "item": "t1", "rights_holder": "Ada", "target": "Ada", "run": runs[0]}
-        known |= {"first": runs[0], "second": runs[1], "statement": there.one("SELECT max(sha256) FROM statements"), "line": 1}
+        known = {
+            "generated": "g0",
+            "training": "t1",
+            "item": "t1",
+            "rights_holder": "Ada",
+            "target": "Ada",
+            "run": runs[0],
+        }
+        known |= {
+            "first": runs[0],
+            "second": runs[1],
+            "statement": there.one("SELECT max(sha256) FROM statements"),
+            "line": 1,
+            "row": there.one("SELECT max(row_sha256) FROM generated_items JOIN attributions USING (generated_id)"),
+        }
         known |= {"checkpoint": f"{'checkpoint':f<64}", "training_set": f"{'training_set':f<64}", "settings": "x"}
         answered = set()
         for name in names():
@@ -77,7 +90,9 @@ def test_it_follows_its_ledger_and_says_when_that_is_away(own):
 
 def test_an_analysts_query_ends_and_takes_nothing_with_it(told):
     path = str(told / "ledger")
-    (row,) = analyst.select(path, "SELECT 1.50::DECIMAL(4, 2) AS a, [1, NULL] AS b, 'x' AS c, DATE '2026-10-31' AS d", 9, 10)
+    (row,) = analyst.select(
+        path, "SELECT 1.50::DECIMAL(4, 2) AS a, [1, NULL] AS b, 'x' AS c, DATE '2026-10-31' AS d", 9, 10
+    )
     assert (str(row["a"]), row["b"], row["c"], row["d"].isoformat()) == ("1.50", [1, None], "x", "2026-10-31")
     with pytest.raises(InputError, match=r"longer than 0.5 seconds"):
         analyst.select(path, "SELECT count(*) FROM range(100000000000) t(x) WHERE x * x % 7 = 3", 9, 0.5)
