@@ -8,18 +8,21 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mucs.text import for_terminal
+
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 200, 44, 24, 12
+SHOWN = 60  # characters of a text in a plot
 
 
 def _svg(width: float, height: float, title: str, parts: Sequence[Markup]) -> Markup:
     head = Markup('<svg class="plot" viewBox="0 0 {:.0f} {:.0f}" role="img" aria-label="{}"><title>{}</title>').format(
-        width, height, title, title
+        width, height, for_terminal(title), for_terminal(title)
     )
     return head + Markup("").join(parts) + Markup("</svg>")
 
 
 def _text(x: float, y: float, text: str, kind: str = "") -> Markup:
-    return Markup('<text x="{:.1f}" y="{:.1f}" class="{}">{}</text>').format(x, y, kind, text)
+    return Markup('<text x="{:.1f}" y="{:.1f}" class="{}">{}</text>').format(x, y, kind, for_terminal(text, SHOWN))
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str = "axis") -> Markup:
@@ -43,7 +46,7 @@ def bars(title: str, bars: Sequence[tuple[str, float]]) -> Markup:
         parts.append(
             Markup(
                 '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="bar"><title>{}</title></rect>'
-            ).format(x, down - high, wide, high, tip)
+            ).format(x, down - high, wide, high, for_terminal(tip))
         )
         if place % max(1, len(bars) // 12) == 0:
             parts.append(_text(x + wide / 2, HEIGHT - 6, name, "middle"))
@@ -66,7 +69,7 @@ def scatter(title: str, points: Sequence[tuple[float, float]], across: str, up: 
         _line(*at(-1, 0), *at(1, 0)),
         _text(side / 2, side - 10, across, "middle"),
         Markup('<text x="{}" y="{}" class="middle" transform="rotate(-90 14 {})">{}</text>').format(
-            14, side / 2, side / 2, up
+            14, side / 2, side / 2, for_terminal(up, SHOWN)
         ),
     ]
     parts += [Markup('<circle cx="{:.1f}" cy="{:.1f}" r="2.5" class="point"/>').format(*at(*point)) for point in points]
@@ -96,7 +99,7 @@ def strip(title: str, rows: Sequence[dict[str, Any]], today: datetime.date) -> M
         parts.append(_text(left - 8, y + 16, f"known {row['recorded_at']:%Y-%m-%d}", "end"))
         parts.append(
             Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{}" class="{}"><title>{}</title></rect>').format(
-                x, y + 3, max(2.0, end - x), high - 8, kind, told
+                x, y + 3, max(2.0, end - x), high - 8, kind, for_terminal(told)
             )
         )
         parts.append(_text(x + 5, y + 16, row["standing"], "in"))

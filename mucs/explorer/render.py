@@ -31,7 +31,9 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(number=number, digest=digest, text=text, visible=for_terminal, percent=lambda value: f"{100 * value:.1f} %")
+    made.filters.update(
+        number=number, digest=digest, text=text, visible=for_terminal, percent=lambda value: f"{100 * value:.1f} %"
+    )
     made.globals.update(is_number=is_number, headings=HEADINGS, column_terms=COLUMNS, terms=TERMS)
     return made
 
