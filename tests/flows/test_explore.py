@@ -1,0 +1,69 @@
+"""The explorer as a person starts it: a real server, asked by a real client."""
+
+import re
+import signal
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from tests.factories import load, staged_run
+
+pytestmark = pytest.mark.heavy
+
+ADDRESS = re.compile(r"Serving (.*) at (http://127\.0\.0\.1:\d+) until Ctrl-C\.")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """The address of an explorer over a folder with a small ledger in it."""
+    folder = tmp_path_factory.mktemp("explored")
+    load(folder / "ledger", staged_run(folder))
+    command = [sys.executable, "-m", "flows.cli", "explore", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        found = ADDRESS.fullmatch(server.stderr.readline().strip())
+        assert found, server.stderr.read()
+        yield found[2]
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 143
+
+
+def test_pages_pictures_json_csv_and_sql_are_served(served):
+    with httpx.Client(base_url=served) as client:
+        page = client.get("/generated/g0")
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        picture = client.get(re.search(r"/pictures/[0-9a-f]{64}\.webp", page.text)[0])
+        assert (picture.headers["content-type"], picture.content[:4]) == ("image/webp", b"RIFF")
+        assert client.get("/pictures/" + "f" * 64 + ".webp").headers["content-type"] == "image/svg+xml"
+        assert client.get("/generated/g0.json").json()["facts"]["id"] == "g0"
+        assert client.get("/holders.csv").text.startswith("rights_holder,")
+        assert "<td" in client.get("/sql", params={"q": "SELECT count(*) AS n FROM edges"}).text
+        again = client.get("/generated/g0", headers={"if-none-match": page.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert client.get("/generated/nothing").status_code == 404
+
+
+def test_it_serves_this_machine_alone_and_is_only_read(served):
+    with httpx.Client(base_url=served) as client:
+        assert client.get("/", headers={"host": "elsewhere.example"}).status_code == 421
+        assert client.post("/sql", content=b"q=1").status_code == 405
+        headers = client.get("/").headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+
+
+def test_what_is_no_ledger_and_a_port_that_is_taken_are_a_sentence(served, tmp_path):
+    port = served.rpartition(":")[2]
+    for words, said in (
+        (["--ledger", str(tmp_path / "none")], "There is no ledger at"),
+        (["--ledger", str(tmp_path)], "There is no ledger at"),
+        (["--port", port], f"Port {port} cannot be used"),
+    ):
+        if "--port" in words:
+            (tmp_path / "own").mkdir()
+            load(tmp_path / "own/ledger", staged_run(tmp_path))
+            words = [str(tmp_path / "own"), *words]
+        command = [sys.executable, "-m", "flows.cli", "explore", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
