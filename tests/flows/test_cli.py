@@ -304,8 +304,9 @@ def test_prefect_deployments_name_flows_with_their_parameters():
     from flows.royalties import royalties
 
     deployments = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
-    nightly, fleet, calibration, monthly = deployments
-    for deployment, flow in ((nightly, audit), (fleet, audit), (calibration, calibrate), (monthly, royalties)):
+    nightly, on_demand, fleet, calibration, monthly = deployments
+    of_audit = [(each, audit) for each in (nightly, on_demand, fleet)]
+    for deployment, flow in (*of_audit, (calibration, calibrate), (monthly, royalties)):
         assert deployment["entrypoint"] == f"{flow.fn.__module__}.{flow.fn.__name__}"
         assert set(deployment["parameters"]) <= set(inspect.signature(flow.fn).parameters)
         taken = flow.validate_parameters(deployment["parameters"])

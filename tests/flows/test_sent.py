@@ -35,7 +35,7 @@ def test_the_run_commits_to_what_was_sent_and_says_where_it_is(sent):
     record = json.loads(published[f"{done.run}/record"])
     assert (record["inputs"]["batch"]["path"], record["inputs"]["batch"]["commit"]) == (path, "")
     assert record["generated"] == [{"id": request.row["id"], "sha256": request.row["sha256"]}]
-    assert done.report.read_text().count("data:image/png;base64,") == 1 + 5
+    assert done.report.read_text().count("data:image/webp;base64,") == 1 + 5
 
 
 def test_its_edges_are_those_of_the_same_picture_in_a_batch_of_the_registry(sent, registry, tmp_path):

@@ -302,7 +302,8 @@ def test_every_question_answers_whatever_the_amounts_are(empty, world, contract,
     money_holds(ledger)
     holder = items[0].holder
     values = {"generated": "g0", "training": "t0", "item": "t0", "target": holder, "rights_holder": holder}
-    values |= dict.fromkeys(("run", "first", "second", "checkpoint", "training_set", "settings"), sha("run"))
+    values |= dict.fromkeys(("run", "first", "second", "checkpoint", "training_set", "settings", "row"), sha("run"))
+    values |= {"statement": statement.sha256, "line": 1}
     answers = {}
     for name in names():
         given_ = {p.name: values[p.name] for p in question(name).parameters if p.default is None}
