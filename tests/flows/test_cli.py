@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -304,9 +305,10 @@ def test_prefect_deployments_name_flows_with_their_parameters():
     from flows.royalties import royalties
 
     deployments = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
-    nightly, on_demand, fleet, calibration, monthly = deployments
-    of_audit = [(each, audit) for each in (nightly, on_demand, fleet)]
-    for deployment, flow in (*of_audit, (calibration, calibrate), (monthly, royalties)):
+    nightly, _, _, calibration, monthly = deployments
+    flows = {"nightly": audit, "on-demand": audit, "fleet": audit, "calibration": calibrate, "monthly": royalties}
+    for deployment in deployments:
+        flow: Any = flows[deployment["name"]]
         assert deployment["entrypoint"] == f"{flow.fn.__module__}.{flow.fn.__name__}"
         assert set(deployment["parameters"]) <= set(inspect.signature(flow.fn).parameters)
         taken = flow.validate_parameters(deployment["parameters"])
