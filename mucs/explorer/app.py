@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
@@ -16,12 +17,13 @@ from mucs import InputError, __version__
 from mucs.evidence.thumbnails import Thumbnails
 from mucs.explorer import api
 from mucs.explorer.address import name_of
+from mucs.explorer.answers import Answers
 from mucs.explorer.gate import Gate
 from mucs.explorer.page import Asked, Page
 from mucs.explorer.pages import ask, holders, home, items, lineage, runs, statements
 from mucs.explorer.pictures import placeholder, thumbnail
 from mucs.explorer.render import HERE, as_json, first_csv, html, record, templates
-from mucs.explorer.snapshot import Snapshots, Unavailable
+from mucs.explorer.snapshot import Snapshot, Snapshots, Unavailable
 from mucs.explorer.unchanged import not_changed, tag
 from mucs.ledger.names import Unknown
 from mucs.ledger.questions import Parameter
@@ -90,12 +92,13 @@ def make_app(
         openapi_url="/v1/openapi.json",
         redirect_slashes=False,
     )
+    answers = Answers()
     for route in routes(select):
-        app.add_route(route.path, _endpoint(snapshots, route.page), include_in_schema=False)
+        app.add_route(route.path, _endpoint(snapshots, answers, route.page), include_in_schema=False)
     app.add_route("/pictures/{name}", _picture(snapshots, thumbnails), include_in_schema=False)
     app.add_route("/static/{name}", _static, include_in_schema=False)
     app.include_router(api.router(snapshots))
-    app.add_route("/docs", _endpoint(snapshots, lambda asked: api.docs(app.openapi())), include_in_schema=False)
+    app.add_route("/docs", _endpoint(snapshots, answers, lambda asked: api.docs(app.openapi())), include_in_schema=False)
 
     def fault(request: Request, error: Exception) -> Response:
         return _sentence(request, snapshots, error)
@@ -116,18 +119,25 @@ def make_app(
     return Gate(app)
 
 
-def _endpoint(snapshots: Snapshots, page: Callable[..., Page]) -> Callable[[Request], Response]:
-    def answer(request: Request) -> Response:
-        snapshot = snapshots.current()
-        etag = tag(snapshot, request)
-        if not_changed(request, etag):
-            return Response(status_code=304, headers={"etag": etag})
+def _endpoint(
+    snapshots: Snapshots, answers: Answers, page: Callable[..., Page]
+) -> Callable[[Request], Awaitable[Response]]:
+    def make(request: Request, snapshot: Snapshot, etag: str) -> Response:
         query = dict(request.query_params)
         with snapshot.ledger() as ledger:
             asked = Asked(snapshot, ledger, AS_OF.value(query.get("as_of") or "infinity"), query)
             names = {key: name_of(value) for key, value in request.path_params.items()}
             made = page(asked, **names)
         return _rendered(request, asked, made, {"etag": etag, "cache-control": "no-cache"})
+
+    async def answer(request: Request) -> Response:
+        snapshot = snapshots.current()
+        etag = tag(snapshot, request)
+        if not_changed(request, etag):
+            return Response(status_code=304, headers={"etag": etag})
+        return answers.kept(etag) or await run_in_threadpool(
+            answers.made, etag, lambda: make(request, snapshot, etag)
+        )
 
     return answer
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mucs.explorer.address import called
+from mucs.explorer.view import View
+from mucs.explorer.words import HEADINGS
 from mucs.text import for_terminal
 
 SHOWN, UNFOLDED = 60, 2000  # characters of a text at first, and when it is unfolded
@@ -54,12 +57,12 @@ def _value(value: Any, column: str, link: Link) -> Markup:
         return text("yes" if value else "no")
     if isinstance(value, float):
         shown = f"{100 * value:.1f} %" if SHARES.fullmatch(column) else f"{value:.3f}"
-        return Markup('<span class="n">{}</span>').format(shown.replace("-", "−"))
+        return Markup('<span class="n">%s</span>') % shown.replace("-", "−")
     if isinstance(value, int | Decimal):
-        return Markup('<span class="n">{}</span>').format(number(value))
+        return Markup('<span class="n">%s</span>') % number(value)
     if isinstance(value, datetime.datetime):
         at = value.astimezone(datetime.UTC)
-        return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M}")
+        return Markup('<time datetime="%s">%s</time>') % (at.isoformat(), f"{at:%Y-%m-%d %H:%M}")
     if isinstance(value, str) and DIGEST.fullmatch(value):
         return _linked(link("sha256", value), digest(value))
     return text(str(value))
@@ -76,14 +79,14 @@ def number(value: int | Decimal) -> str:
 
 def digest(value: str) -> Markup:
     """A SHA-256 by its first digits."""
-    return Markup('<code title="{}">{}</code>').format(value, value[:12])
+    return Markup('<code title="%s">%s</code>') % (value, value[:12])
 
 
 def text(value: str, shown: int = SHOWN) -> Markup:
     """A text from outside: isolated, what cannot be seen made visible, and folded where it is long."""
     told = for_terminal(value, UNFOLDED)
     if len(told) <= shown:
-        return Markup("<bdi>{}</bdi>").format(told)
+        return Markup("<bdi>%s</bdi>") % told
     more = (
         Markup(" <em>({} characters in all; they are in the JSON)</em>").format(len(value))
         if len(value) > UNFOLDED
@@ -96,8 +99,22 @@ def text(value: str, shown: int = SHOWN) -> Markup:
 
 def _linked(address: str, shown: Markup) -> Markup:
     if shown.startswith("<details"):  # what unfolds is no link: that stands behind it
-        return shown + Markup(' <a href="{}">page</a>').format(address)
-    return Markup('<a href="{}">{}</a>').format(address, shown)
+        return shown + Markup(' <a href="%s">page</a>') % address
+    return Markup('<a href="%s">%s</a>') % (address, shown)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A column of a table: its name, the words above it, and whether it is one of numbers."""
+
+    column: str
+    words: Markup
+    number: bool
+
+
+def headed(view: View) -> list[Head]:
+    """The columns that a view shows."""
+    return [Head(each, escape(HEADINGS.get(each, each).replace("_", " ")), is_number(view.rows, each)) for each in view.columns]
 
 
 def is_number(rows: list[dict[str, Any]], column: str) -> bool:

@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from mucs.explorer.address import address
-from mucs.explorer.cells import cell, digest, is_number, number, text
+from mucs.explorer.cells import cell, digest, headed, number, text
 from mucs.explorer.page import Asked, Page
 from mucs.explorer.view import as_csv, plain
 from mucs.explorer.words import COLUMNS, HEADINGS, TERMS
@@ -34,7 +34,7 @@ def templates() -> jinja2.Environment:
     made.filters.update(
         number=number, digest=digest, text=text, visible=for_terminal, percent=lambda value: f"{100 * value:.1f} %"
     )
-    made.globals.update(is_number=is_number, headings=HEADINGS, column_terms=COLUMNS, terms=TERMS)
+    made.globals.update(headed=headed, headings=HEADINGS, column_terms=COLUMNS, terms=TERMS)
     return made
 
 

@@ -2,7 +2,8 @@
 
 To ask a DuckLake costs 7 ms for each table that a question names. So the tables are copied into memory, and of the edges the best of
 each generated item; the others are read from the ledger's files where somebody asks for them. The program's own views and macros lie
-over that: a question gives the answer that `Ledger.ask` gives.
+over that: a question gives the answer that `Ledger.ask` gives. What most questions begin with is computed once: which runs speak, and
+how rights stand today.
 """
 
 from __future__ import annotations
@@ -30,7 +31,16 @@ BEST, LEAST, MOST = (
     10,
     3_000_000,
 )  # edges of each generated item in memory: at the best, at the least, and of all together
-MADE = ("usage", "balances", "adjustments", "verdicts")  # views that are computed once for a snapshot
+# views that are computed once for a snapshot, and macros for now and today; to plan a question over them takes longer than to answer it
+MADE = ("usage", "balances", "adjustments", "verdicts", "statement_lines", "disputes", "speaking")
+NOW = """
+CREATE TABLE {kept}.rights_today AS FROM memory.main.rights_on('{day}', 'infinity');
+CREATE MACRO {kept}.rights_on(day, as_of) AS TABLE
+    FROM {kept}.main.rights_today WHERE as_of = 'infinity' AND day::DATE = DATE '{day}'
+    UNION ALL FROM memory.main.rights_on(day, as_of) WHERE NOT (as_of = 'infinity' AND day::DATE = DATE '{day}');
+CREATE MACRO {kept}.speaking_as_of(as_of) AS TABLE
+    FROM {kept}.main.speaking WHERE as_of = 'infinity' UNION ALL FROM memory.main.speaking_as_of(as_of) WHERE as_of <> 'infinity'
+"""
 SECONDS = 10.0  # that a question may take
 PAUSE = 1.0  # between two looks at the ledger
 
@@ -63,7 +73,9 @@ class Snapshot:
 
     def ledger(self) -> Ledger:
         """The ledger as it was, for one reader; close it."""
-        return Ledger(self.connection.cursor(), self.place, seconds=SECONDS)
+        cursor = self.connection.cursor()
+        cursor.execute(f"SET search_path = '{KEPT},memory'")  # what is kept first, also where a macro names it
+        return Ledger(cursor, self.place, seconds=SECONDS)
 
 
 def take(ledger: Ledger, best: int | None = None) -> Snapshot:
@@ -93,16 +105,20 @@ def take(ledger: Ledger, best: int | None = None) -> Snapshot:
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {KEPT}.main.{name}")
     connection.execute(f"DETACH {FILE}")
     for name in MADE:
-        connection.execute(
-            f"CREATE TABLE {KEPT}.{name} AS FROM memory.main.{name};"
-            f" CREATE OR REPLACE VIEW {name} AS FROM {KEPT}.main.{name}"
-        )
-    return Snapshot(ledger.place, *state, datetime.datetime.now(datetime.UTC), rank, connection)
+        connection.execute(f"CREATE TABLE {KEPT}.{name} AS FROM memory.main.{name}")
+    taken = datetime.datetime.now(datetime.UTC)
+    connection.execute(NOW.format(kept=KEPT, day=taken.date()))
+    return Snapshot(ledger.place, *state, taken, rank, connection)
 
 
 def state_of(ledger: Ledger) -> tuple[int, str, int]:
     """Position and head of an open ledger, and the version of its lake."""
     return *ledger.at(), int(ledger.one(f"SELECT max(snapshot_id) FROM {META}.ducklake_snapshot"))
+
+
+def today() -> datetime.date:
+    """The day that questions take for today."""
+    return datetime.datetime.now(datetime.UTC).date()
 
 
 class Snapshots:
@@ -139,12 +155,12 @@ class Snapshots:
     def _look(self) -> None:
         """Take a snapshot if the ledger is another than it was, and remember what is wrong with it."""
         try:
-            seen = self._state()
+            seen = self._state(), today()
             if seen == self._seen and self._fault is None and self._now is not None:
                 return
             ledger = self._opened()
             now = self._now
-            if now is not None and state_of(ledger) == (now.position, now.head, now.version):
+            if now is not None and (*state_of(ledger), today()) == (now.position, now.head, now.version, now.taken.date()):
                 ledger.connection.close()
             else:
                 self._now = take(ledger)

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from mucs.evidence.log import Broken, Log
 from mucs.ledger import catalogue, names
 from mucs.ledger.apply import Applying
 from mucs.ledger.lake import FILE, Credentials, Lake, functions_beyond_duckdb, in_order, literal
+from mucs.ledger.limit import limit
 from mucs.ledger.opening import (
     REBUILD,
     WAS_QUICKER,
@@ -374,6 +376,9 @@ class Ledger:
 
     def _answer(self, *query: Any, seconds: float | None = None) -> list[dict[str, Any]]:
         """As `rows`, and Ctrl-C ends it at once. Raises TimeoutError after so many seconds."""
+        if threading.current_thread() is not threading.main_thread():
+            with limit.of(self.connection, seconds) if seconds else contextlib.nullcontext():
+                return self._fetch(*query)
         with ThreadPoolExecutor(1) as other:  # the one that asks is where signals arrive
             asked = other.submit(self._fetch, *query)
             try:

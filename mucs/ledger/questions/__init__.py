@@ -6,6 +6,7 @@ A parameter's line is `-- $name kind = default: what it is`, without a default f
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,11 +87,13 @@ class Question:
         return {p.name: p.value(given.get(p.name, p.default)) for p in self.parameters}
 
 
-def names() -> list[str]:
-    """Of all questions."""
-    return sorted(path.stem for path in HERE.glob("*.sql"))
+@functools.cache
+def names() -> tuple[str, ...]:
+    """Of all questions, in order."""
+    return tuple(sorted(path.stem for path in HERE.glob("*.sql")))
 
 
+@functools.cache
 def question(name: str) -> Question:
     """A question by its name. Raises InputError if there is none."""
     if name not in names():
