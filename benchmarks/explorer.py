@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import re
 import subprocess
@@ -32,6 +33,12 @@ def memory(pid: int) -> tuple[int, int]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     found = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in lines if line.startswith(("VmRSS", "VmHWM"))}
     return found["VmRSS"], found["VmHWM"]
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has taken."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def names(client: httpx.Client) -> dict[str, list[str]]:
@@ -98,14 +105,17 @@ def main() -> None:
             for _ in range(int(given.rate * given.seconds)):
                 kind = drawn.choice(kinds)
                 pages.append(f"/{kind}/{quote(drawn.choice(known[kind]), safe='')}")
+            before = cpu_seconds(server.pid)
             taken, failed, late = asyncio.run(load(said[1], pages, given.rate, given.seconds))
+            each = 1000 * (cpu_seconds(server.pid) - before) / len(taken)
             taken.sort()
             shown = ", ".join(f"p{p} {1000 * taken[int(len(taken) * p / 100)]:.0f} ms" for p in (50, 95, 99))
             print(
                 f"\n{given.rate:g} requests a second for {given.seconds:g} s: {shown}; {failed} of {len(taken)} failed"
             )
             print(
-                f"the client fell behind by {1000 * late:.0f} ms at the most; the server held {memory(server.pid)[1]} MB at the most"
+                f"the client fell behind by {1000 * late:.0f} ms at the most; the server took {each:.0f} ms of CPU a request, and held"
+                f" {memory(server.pid)[1]} MB at the most"
             )
         finally:
             server.terminate()

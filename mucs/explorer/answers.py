@@ -7,9 +7,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 
+from anyio import CapacityLimiter, to_thread
+from starlette.requests import Request
 from starlette.responses import Response
 
+from mucs.explorer.unchanged import not_changed
+
 MOST_BYTES = 64 * 2**20  # of all that is kept
+SIDE_BY_SIDE = 8  # answers that are made at a time: more of them would only wait for each other, and take memory
 
 
 class Answers:
@@ -20,20 +25,25 @@ class Answers:
         self._kept: OrderedDict[str, Response] = OrderedDict()
         self._made: dict[str, Future[Response]] = {}
         self._lock = threading.Lock()
+        self._side_by_side = CapacityLimiter(SIDE_BY_SIDE)
 
-    def kept(self, etag: str) -> Response | None:
-        """The answer of an ETag, if it is there still."""
-        with self._lock:
-            if etag in self._kept:
-                self._kept.move_to_end(etag)
-            return self._kept.get(etag)
-
-    def made(self, etag: str, make: Callable[[], Response]) -> Response:
-        """The answer of an ETag; whoever asks while another has it made waits for that one.
+    async def answer(self, request: Request, etag: str, make: Callable[[], Response]) -> Response:
+        """What a request is answered: that nothing has changed, what was answered before, or what is made now.
 
         Raises:
-            Exception: Whatever `make` raises, to all who wait.
+            Exception: Whatever `make` raises.
         """
+        if not_changed(request, etag):
+            return Response(status_code=304, headers={"etag": etag})
+        with self._lock:
+            found = self._kept.get(etag)
+            if found is not None:
+                self._kept.move_to_end(etag)
+                return found
+        return await to_thread.run_sync(self._once, etag, make, limiter=self._side_by_side)
+
+    def _once(self, etag: str, make: Callable[[], Response]) -> Response:
+        """Make an answer, or wait for whoever does so already."""
         with self._lock:
             if etag in self._kept:
                 return self._kept[etag]

@@ -9,11 +9,12 @@ from fastapi import APIRouter, Query, Request, Response
 
 from mucs import InputError
 from mucs.explorer.address import name_of
+from mucs.explorer.answers import Answers
 from mucs.explorer.page import Asked, Page
 from mucs.explorer.pages import holders, items, runs, statements
 from mucs.explorer.render import as_json
 from mucs.explorer.snapshot import Snapshot, Snapshots
-from mucs.explorer.unchanged import not_changed, tag
+from mucs.explorer.unchanged import tag
 from mucs.explorer.view import View, plain
 from mucs.ledger import Ledger, prove
 from mucs.ledger.names import Unknown
@@ -50,8 +51,8 @@ def paged(snapshot: Snapshot, rows: Sequence[Any], cursor: str | None, limit: in
     return list(rows[int(offset) : end]), f"{snapshot.position}.{end}" if end < len(rows) else None
 
 
-def router(snapshots: Snapshots) -> APIRouter:
-    """The routes. Args: snapshots: of the ledger."""
+def router(snapshots: Snapshots, answers: Answers) -> APIRouter:
+    """The routes. Args: snapshots: of the ledger. answers: that were given."""
     made = APIRouter(prefix="/v1")
     shown: dict[int | str, dict[str, Any]] = {
         200: {"description": "Facts, and a page of rows.", "content": {"application/json": {"example": EXAMPLE}}},
@@ -67,23 +68,25 @@ def router(snapshots: Snapshots) -> APIRouter:
         503: {"description": "The ledger cannot be read just now."},
     }
 
-    def answer(request: Request, as_of: str, make: Any, cursor: str | None, limit: int) -> Response:
+    async def answer(request: Request, as_of: str, make: Any, cursor: str | None, limit: int) -> Response:
         snapshot = snapshots.current()
         etag = tag(snapshot, request)
-        if not_changed(request, etag):
-            return Response(status_code=304, headers={"etag": etag})
-        with snapshot.ledger() as ledger:
-            asked = Asked(snapshot, ledger, AS_OF.value(as_of))
-            facts, rows = make(asked)
-        few, following = paged(snapshot, rows, cursor, limit)
-        body = {
-            "log": {"position": snapshot.position, "head": snapshot.head},
-            "as_of": None if asked.as_of == "infinity" else asked.as_of,
-            "facts": plain(facts),
-            "rows": plain(few),
-            "next": following,
-        }
-        return Response(as_json(body), 200, {"etag": etag, "cache-control": "no-cache"}, "application/json")
+
+        def made() -> Response:
+            with snapshot.ledger() as ledger:
+                asked = Asked(snapshot, ledger, AS_OF.value(as_of))
+                facts, rows = make(asked)
+            few, following = paged(snapshot, rows, cursor, limit)
+            body = {
+                "log": {"position": snapshot.position, "head": snapshot.head},
+                "as_of": None if asked.as_of == "infinity" else asked.as_of,
+                "facts": plain(facts),
+                "rows": plain(few),
+                "next": following,
+            }
+            return Response(as_json(body), 200, {"etag": etag, "cache-control": "no-cache"}, "application/json")
+
+        return await answers.answer(request, etag, made)
 
     def of_page(make: Any, view: str, *given: str) -> Any:
         def asked_for(asked: Asked) -> tuple[Mapping[str, Any], list[Any]]:
@@ -94,7 +97,7 @@ def router(snapshots: Snapshots) -> APIRouter:
         return asked_for
 
     @made.get("/generated/{item}", responses=shown, summary="What is behind a generated item", tags=["items"])
-    def generated(
+    async def generated(
         request: Request, item: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST
     ) -> Response:
         """The item, its verdict, and the training items behind it, best first."""
@@ -107,7 +110,7 @@ def router(snapshots: Snapshots) -> APIRouter:
                 "why", generated=page.facts["sha256"], top=asked.snapshot.most_rank, as_of=asked.as_of
             )
 
-        return answer(request, as_of, asked_for, cursor, limit)
+        return await answer(request, as_of, asked_for, cursor, limit)
 
     @made.get(
         "/generated/{item}/edges/{training}/proof",
@@ -136,35 +139,35 @@ def router(snapshots: Snapshots) -> APIRouter:
         )
 
     @made.get("/training/{item}", responses=shown, summary="What a training item is behind", tags=["items"])
-    def training_item(
+    async def training_item(
         request: Request, item: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST
     ) -> Response:
         """The item, how its rights stand, and the generated items in whose ranking it stands, highest first."""
-        return answer(request, as_of, of_page(items.training, "used", item), cursor, limit)
+        return await answer(request, as_of, of_page(items.training, "used", item), cursor, limit)
 
     @made.get("/holders/{name}", responses=shown, summary="A rights holder's works and exposure", tags=["holders"])
-    def one_holder(
+    async def one_holder(
         request: Request, name: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST
     ) -> Response:
         """How much rests on a rights holder's works, and these, the ones behind most first."""
-        return answer(request, as_of, of_page(holders.holder, "works", name), cursor, limit)
+        return await answer(request, as_of, of_page(holders.holder, "works", name), cursor, limit)
 
     @made.get("/runs/{sha}", responses=shown, summary="What a run found", tags=["runs"])
-    def one_run(
+    async def one_run(
         request: Request, sha: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST
     ) -> Response:
         """The run (the first eight digits or more of its SHA-256) and its generated items."""
-        return answer(request, as_of, of_page(runs.run, "items", sha), cursor, limit)
+        return await answer(request, as_of, of_page(runs.run, "items", sha), cursor, limit)
 
     @made.get("/statements/{sha}", responses=shown, summary="A statement and its lines", tags=["statements"])
-    def one_statement(
+    async def one_statement(
         request: Request, sha: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST
     ) -> Response:
         """The statement (the first eight digits or more of its SHA-256) and its lines, the largest first."""
-        return answer(request, as_of, of_page(statements.statement, "lines", sha), cursor, limit)
+        return await answer(request, as_of, of_page(statements.statement, "lines", sha), cursor, limit)
 
     @made.get("/questions/{name}", responses=shown, summary="The answer of a named question", tags=["questions"])
-    def one_question(
+    async def one_question(
         request: Request, name: str, as_of: str = THEN, cursor: str | None = CURSOR, limit: int = MOST
     ) -> Response:
         """Its parameters go into the query by their names, as the page of questions lists them."""
@@ -178,7 +181,7 @@ def router(snapshots: Snapshots) -> APIRouter:
                 found.name, **given, as_of=asked.as_of
             )
 
-        return answer(request, as_of, asked_for, cursor, limit)
+        return await answer(request, as_of, asked_for, cursor, limit)
 
     return made
 

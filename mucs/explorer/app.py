@@ -9,7 +9,6 @@ from typing import Any
 import duckdb
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
@@ -24,7 +23,7 @@ from mucs.explorer.pages import ask, holders, home, items, lineage, runs, statem
 from mucs.explorer.pictures import placeholder, thumbnail
 from mucs.explorer.render import HERE, as_json, first_csv, html, record, templates
 from mucs.explorer.snapshot import Snapshot, Snapshots, Unavailable
-from mucs.explorer.unchanged import not_changed, tag
+from mucs.explorer.unchanged import tag
 from mucs.ledger.names import Unknown
 from mucs.ledger.questions import Parameter
 from mucs.text import first_line
@@ -97,8 +96,10 @@ def make_app(
         app.add_route(route.path, _endpoint(snapshots, answers, route.page), include_in_schema=False)
     app.add_route("/pictures/{name}", _picture(snapshots, thumbnails), include_in_schema=False)
     app.add_route("/static/{name}", _static, include_in_schema=False)
-    app.include_router(api.router(snapshots))
-    app.add_route("/docs", _endpoint(snapshots, answers, lambda asked: api.docs(app.openapi())), include_in_schema=False)
+    app.include_router(api.router(snapshots, answers))
+    app.add_route(
+        "/docs", _endpoint(snapshots, answers, lambda asked: api.docs(app.openapi())), include_in_schema=False
+    )
 
     def fault(request: Request, error: Exception) -> Response:
         return _sentence(request, snapshots, error)
@@ -133,11 +134,7 @@ def _endpoint(
     async def answer(request: Request) -> Response:
         snapshot = snapshots.current()
         etag = tag(snapshot, request)
-        if not_changed(request, etag):
-            return Response(status_code=304, headers={"etag": etag})
-        return answers.kept(etag) or await run_in_threadpool(
-            answers.made, etag, lambda: make(request, snapshot, etag)
-        )
+        return await answers.answer(request, etag, lambda: make(request, snapshot, etag))
 
     return answer
 

@@ -114,7 +114,10 @@ class Head:
 
 def headed(view: View) -> list[Head]:
     """The columns that a view shows."""
-    return [Head(each, escape(HEADINGS.get(each, each).replace("_", " ")), is_number(view.rows, each)) for each in view.columns]
+    return [
+        Head(each, escape(HEADINGS.get(each, each).replace("_", " ")), is_number(view.rows, each))
+        for each in view.columns
+    ]
 
 
 def is_number(rows: list[dict[str, Any]], column: str) -> bool:

@@ -108,6 +108,7 @@ def take(ledger: Ledger, best: int | None = None) -> Snapshot:
         connection.execute(f"CREATE TABLE {KEPT}.{name} AS FROM memory.main.{name}")
     taken = datetime.datetime.now(datetime.UTC)
     connection.execute(NOW.format(kept=KEPT, day=taken.date()))
+    connection.execute("SET threads = 1")  # of a question: those of several readers go on side by side
     return Snapshot(ledger.place, *state, taken, rank, connection)
 
 
@@ -160,7 +161,12 @@ class Snapshots:
                 return
             ledger = self._opened()
             now = self._now
-            if now is not None and (*state_of(ledger), today()) == (now.position, now.head, now.version, now.taken.date()):
+            if now is not None and (*state_of(ledger), today()) == (
+                now.position,
+                now.head,
+                now.version,
+                now.taken.date(),
+            ):
                 ledger.connection.close()
             else:
                 self._now = take(ledger)

@@ -26,7 +26,6 @@ EDGES = [
     "decoy_z",
 ]
 USED = ["generated", "rank", "score", "standard_error", "p_value", "decoy_p_value", "decoy_z", "converged", "run"]
-TRAIL = ["recorded_at", "event", "detail", "sha256", "position"]
 SHOWN = 10  # pictures at the top of a page
 GENERATED = """
 SELECT g.generated_id, g.id, g.sha256, g.row_sha256, g.manifest_row, g.recorded_at, s.run_id, r.sha256 AS run, r.loaded_at, v.verdict, a.*
@@ -85,7 +84,6 @@ def generated(asked: Asked, item: str) -> Page:
         generated=name,
         top=asked.number("top", SHOWN),
     )
-    trail = asked.view("trail", "What is on record of it", TRAIL, item=name)
     row = json.loads(found["manifest_row"])
     facts = {
         key: found[key]
@@ -108,9 +106,13 @@ def generated(asked: Asked, item: str) -> Page:
     return Page(
         "generated.html",
         f"Generated item {found['id']}",
-        [edges, trail],
+        [edges],
         facts | {"manifest_row": row, "control": control},
-        {"said": VERDICTS.get(found["verdict"] or "", "No run speaks for this item, as of this time."), "shown": SHOWN},
+        {
+            "trail": asked.link("questions", "trail", item=name),
+            "said": VERDICTS.get(found["verdict"] or "", "No run speaks for this item, as of this time."),
+            "shown": SHOWN,
+        },
     )
 
 

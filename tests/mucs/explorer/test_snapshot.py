@@ -1,11 +1,13 @@
 """A snapshot answers as its ledger does, and follows it."""
 
+import datetime
 import shutil
 import time
 
 import pytest
 
 from mucs import InputError
+from mucs.explorer import snapshot
 from mucs.explorer.snapshot import Snapshots, Unavailable, take
 from mucs.ledger import Ledger, analyst
 from mucs.ledger.questions import names, question
@@ -21,7 +23,7 @@ def nearly(rows):
     return [{k: round(v, 9) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
 
 
-def test_it_answers_every_question_as_the_ledger_does(told):
+def test_it_answers_every_question_as_the_ledger_does(told, before_statements):
     with Ledger.open(told / "ledger") as there, take(Ledger.open(told / "ledger"), best=5).ledger() as here:
         assert there.at() == here.at()
         assert here.one("SELECT max(rank) FROM edges") == 12
@@ -48,6 +50,9 @@ def test_it_answers_every_question_as_the_ledger_does(told):
             expected = there.ask(name, **given)
             assert nearly(here.ask(name, **given)) == nearly(expected), name
             answered |= {name} if expected else set()
+            for other in ({"as_of": before_statements}, {"day": "2025-01-01"}):  # neither now nor today
+                if set(other) <= {p.name for p in question(name).parameters}:
+                    assert nearly(here.ask(name, **given, **other)) == nearly(there.ask(name, **given, **other)), name
         assert answered == set(names()) - {"covered", "coverage"}
 
 
@@ -84,6 +89,18 @@ def test_it_follows_its_ledger_and_says_when_that_is_away(own):
         shutil.rmtree(own.with_name("elsewhere"))
         with snapshots.current().ledger() as ledger:
             assert ledger.one("SELECT max(rank) FROM edges") == 12
+    finally:
+        snapshots.close()
+
+
+def test_another_day_makes_another_snapshot(told, monkeypatch):
+    snapshots = Snapshots(str(told / "ledger"), lambda: Ledger.open(told / "ledger"))
+    try:
+        first = snapshots.current()
+        tomorrow = snapshot.today() + datetime.timedelta(days=1)
+        monkeypatch.setattr(snapshot, "today", lambda: tomorrow)
+        until(lambda: snapshots.current() is not first)
+        assert snapshots.current().head == first.head
     finally:
         snapshots.close()
 
