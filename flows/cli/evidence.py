@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from flows.cli.jobs import quiet_loggers, quiet_tools
-from flows.cli.shared import JSON, LEDGER, LOG, PLACE, Whole, print_json, reading
+from flows.cli.shared import JSON, LEDGER, LOG, OUTBOX, PLACE, Whole, print_json, reading
 from mucs import InputError
 from mucs.files import read_at_most
 from mucs.parse import load_json
@@ -119,6 +119,7 @@ def verify_envelope(path: Path, key: Path, as_json: bool) -> None:
 @click.option("--root", help="The Merkle root that the run published, as results.edges_root of its record.")
 @click.option("--envelope", type=PLACE, help="Check this signed statement, and the files beside it, alone.")
 @click.option("--key", type=PLACE, help="The public key: of --envelope or of a signed --head; alone, of every run.")
+@OUTBOX
 @JSON
 def verify(
     ledger: str,
@@ -132,6 +133,7 @@ def verify(
     root: str | None,
     envelope: Path | None,
     key: Path | None,
+    outbox: Path | None,
     as_json: bool,
 ) -> None:
     """Hold the log to itself, and the ledger to the log; exit status 1 at the first thing that does not hold.
@@ -213,6 +215,17 @@ def verify(
             )
         for table, sha256 in (done.digests or {}).items():
             click.echo(f"  {table:16}{sha256}")
+    if outbox:
+        from flows.notify import FAILED, HELD
+        from mucs.outbox import Outbox
+
+        found = {
+            "log": held_to.place,
+            "ledger": None if alone else ledger,
+            "position": done.position,
+            "head": done.head,
+        }
+        Outbox(outbox).put(FAILED if done.fault else HELD, found | ({"fault": done.fault} if done.fault else {}))
     if done.fault:
         sys.exit(1)
 

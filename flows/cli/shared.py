@@ -76,6 +76,12 @@ LOG = click.option(
     envvar="MUCS_LOG",
     help="The log, a folder or s3://bucket/prefix; without it, the one that the ledger follows.",
 )
+OUTBOX = click.option(
+    "--outbox",
+    type=PLACE,
+    envvar="MUCS_OUTBOX",
+    help="The file in which waits what `mucs notify` tells others; a missing one is made.",
+)
 AS_OF = click.option(
     "--as-of",
     default="infinity",
