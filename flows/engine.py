@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from flows.deadline import deadline
 from mucs import InputError
 from mucs.text import first_line, for_terminal
 from tasks.device import choose_device, cores
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 LOCAL = "local"
 SECONDS_TO_CONNECT = 10.0
 SECONDS_TO_ANSWER = 60.0  # of which Ray's own command takes ten to start on a busy machine
+SECONDS_TO_TAKE = 300.0  # a job; a minute on a busy machine
 TRIES = 10  # of a task whose worker died, anew on another
 NEEDED = "pip install 'mucs[service,fleet]'"
 
@@ -118,8 +120,10 @@ class Engine:
 
             # there Ray tells of workers that died; standard output is for what a command answers
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+            late = f"The Ray cluster at {address} took no job within {SECONDS_TO_TAKE:.0f} seconds; look at its logs, and run the same command again."
             try:
-                runner = stack.enter_context(RayTaskRunner(address=address, init_kwargs=options))
+                with deadline(SECONDS_TO_TAKE, late):  # Ray holds the interpreter while it connects
+                    runner = stack.enter_context(RayTaskRunner(address=address, init_kwargs=options))
             except (Exception, SystemExit) as error:
                 said = first_line(error)
                 where = "from a machine that is none of its nodes, give ray://HOST:10001"
