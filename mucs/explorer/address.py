@@ -1,7 +1,7 @@
 """Addresses of pages: one for each thing, whatever its name has in it, in the form and as of the time that the reader chose.
 
 A name is one segment of a path. In a segment `%2F` is a slash of the name, so that names may have slashes; a page's last segment
-may end in `.json` or `.csv`, and in `.html` where the name itself ends in one of the three.
+may end in `.json`, `.csv` or, of a document, `.pdf`, and in `.html` where the name itself ends in one of the four.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
-FORMS = ("html", "json", "csv")
+FORMS = ("html", "json", "csv", "pdf")
 LONGEST = 200  # characters of a name in an address; a longer one goes by its SHA-256
 
 
@@ -45,7 +45,7 @@ def address(*parts: str, as_of: str = "infinity", form: str | None = None, **que
     Args:
         parts: The path's, each a name.
         as_of: The time whose knowledge it answers from.
-        form: `json` or `csv` instead of HTML.
+        form: `json`, `csv` or `pdf` instead of HTML.
         query: What else it is asked; nothing is said of None and of empty words.
     """
     path = "/" + "/".join(map(segment, parts))

@@ -18,7 +18,7 @@ from mucs.explorer import api
 from mucs.explorer.address import name_of
 from mucs.explorer.answers import Answers
 from mucs.explorer.gate import Gate
-from mucs.explorer.page import Asked, Page
+from mucs.explorer.page import Asked, Page, Picture
 from mucs.explorer.pages import ask, holders, home, items, lineage, runs, statements
 from mucs.explorer.pictures import placeholder, thumbnail
 from mucs.explorer.render import HERE, as_json, first_csv, html, record, templates
@@ -93,12 +93,14 @@ def make_app(
     )
     answers = Answers()
     for route in routes(select):
-        app.add_route(route.path, _endpoint(snapshots, answers, route.page), include_in_schema=False)
+        app.add_route(route.path, _endpoint(snapshots, answers, route.page, thumbnails), include_in_schema=False)
     app.add_route("/pictures/{name}", _picture(snapshots, thumbnails), include_in_schema=False)
     app.add_route("/static/{name}", _static, include_in_schema=False)
     app.include_router(api.router(snapshots, answers))
     app.add_route(
-        "/docs", _endpoint(snapshots, answers, lambda asked: api.docs(app.openapi())), include_in_schema=False
+        "/docs",
+        _endpoint(snapshots, answers, lambda asked: api.docs(app.openapi()), thumbnails),
+        include_in_schema=False,
     )
 
     def fault(request: Request, error: Exception) -> Response:
@@ -121,7 +123,7 @@ def make_app(
 
 
 def _endpoint(
-    snapshots: Snapshots, answers: Answers, page: Callable[..., Page]
+    snapshots: Snapshots, answers: Answers, page: Callable[..., Page], thumbnails: Thumbnails
 ) -> Callable[[Request], Awaitable[Response]]:
     def make(request: Request, snapshot: Snapshot, etag: str) -> Response:
         query = dict(request.query_params)
@@ -129,7 +131,10 @@ def _endpoint(
             asked = Asked(snapshot, ledger, AS_OF.value(query.get("as_of") or "infinity"), query)
             names = {key: name_of(value) for key, value in request.path_params.items()}
             made = page(asked, **names)
-        return _rendered(request, asked, made, {"etag": etag, "cache-control": "no-cache"})
+        headers = {"etag": etag, "cache-control": "no-cache"}
+        if request.scope.get("form") == "pdf":
+            return _pdf(made, headers, lambda sha256: thumbnail(snapshot, thumbnails, sha256))
+        return _rendered(request, asked, made, headers)
 
     async def answer(request: Request) -> Response:
         snapshot = snapshots.current()
@@ -137,6 +142,12 @@ def _endpoint(
         return await answers.answer(request, etag, lambda: make(request, snapshot, etag))
 
     return answer
+
+
+def _pdf(page: Page, headers: Mapping[str, str], picture: Picture) -> Response:
+    if page.pdf is None:
+        raise Unknown("Of this page there is no PDF; each rights holder's document of a statement has one.")
+    return Response(page.pdf(picture), page.status, headers, "application/pdf")
 
 
 def _rendered(request: Request, asked: Asked, page: Page, headers: Mapping[str, str]) -> Response:

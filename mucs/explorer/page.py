@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from mucs import InputError
 from mucs.explorer.address import address
@@ -13,6 +13,8 @@ from mucs.explorer.view import CAP, View, capped, narrowed
 from mucs.ledger import Ledger
 from mucs.ledger.names import Unknown
 from mucs.ledger.questions import question
+
+Picture: TypeAlias = Callable[[str], bytes | None]
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Page:
         shown: What only the HTML needs.
         status: Of the answer.
         to: Another address to go to instead.
+        pdf: Makes the same as PDF, given what has the picture of an image by its SHA-256; None for what is no document.
     """
 
     template: str
@@ -98,6 +101,7 @@ class Page:
     shown: dict[str, Any] = field(default_factory=dict)
     status: int = 200
     to: str | None = None
+    pdf: Callable[[Picture], bytes] | None = None
 
 
 def only(rows: list[dict[str, Any]], what: str, name: str) -> dict[str, Any]:

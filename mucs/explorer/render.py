@@ -15,7 +15,8 @@ from mucs.explorer.address import address
 from mucs.explorer.cells import cell, digest, headed, number, text
 from mucs.explorer.page import Asked, Page
 from mucs.explorer.view import as_csv, plain
-from mucs.explorer.words import COLUMNS, HEADINGS, TERMS
+from mucs.explorer.words import COLUMNS, HEADINGS
+from mucs.report import words
 from mucs.text import for_terminal
 
 HERE = Path(__file__).parent
@@ -34,7 +35,7 @@ def templates() -> jinja2.Environment:
     made.filters.update(
         number=number, digest=digest, text=text, visible=for_terminal, percent=lambda value: f"{100 * value:.1f} %"
     )
-    made.globals.update(headed=headed, headings=HEADINGS, column_terms=COLUMNS, terms=TERMS)
+    made.globals.update(headed=headed, headings=HEADINGS, column_terms=COLUMNS, say=words)
     return made
 
 
@@ -49,12 +50,12 @@ def html(page: Page, asked: Asked, path: str, here: dict[str, str]) -> str:
     """
     serial = itertools.count()
 
-    def term(name: str, words: str | None = None) -> Markup:
+    def term(name: str, shown: str | None = None) -> Markup:
         said = Markup(
             '<span class="term"><a href="{}" aria-describedby="t{}">{}</a><span role="tooltip" id="t{}">{}</span></span>'
         )
         number = next(serial)
-        return said.format(f"{asked.link('glossary')}#{anchor(name)}", number, words or name, number, TERMS[name])
+        return said.format(f"{asked.link('glossary')}#{anchor(name)}", number, shown or name, number, words.TERMS[name])
 
     def again(**changed: Any) -> str:
         """This page, asked otherwise."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -14,6 +13,7 @@ from mucs.evidence.record import devices
 from mucs.evidence.thumbnails import Thumbnails
 from mucs.ledger import Ledger
 from mucs.parse import load_json
+from mucs.report import words
 from mucs.report.page import page
 
 TOP = 5  # training images shown behind each generated one
@@ -86,12 +86,14 @@ def audit_page(
         held_out=held_out,
         decoys=calibration["decoys"] if calibration else 0,
         results=run["record"]["results"],
-        screened=screened,
+        controls=words.controls(run["record"]["results"]["controls"], held_out)
+        if run["record"]["results"]["controls"]
+        else [],
+        places={share["rights_holder"]: place for place, share in enumerate(shares, start=1)},
         machines=_machines(run["record"]),
-        # the mean distance of two samples of half as many each from the same distribution (Kolmogorov 1933)
-        chance_ks=0.87 * math.sqrt(4 / held_out) if held_out else None,
         converged=sum(outcome["converged"] for outcome in outcomes),
-        above=sum(item["verdict"] == "above chance" for item in generated.values()),
+        verdicts=Counter(item["verdict"] for item in generated.values()),
+        say=words,
     )
 
 
@@ -125,13 +127,3 @@ def _machines(record: Mapping[str, Any]) -> list[tuple[str, int]]:
     """On what the generated images were attributed, in words, and how many of them on each."""
     words = (f"torch {each['torch']} on {each['type']} ({each['name']})" for each in devices(record))
     return list(Counter(words).items())
-
-
-def screened(recall: Mapping[str, float], survivors: int, candidates: int) -> str:
-    """Recall of screening, by K, in words, with the most that so many survivors could reach."""
-    counts = {k: math.ceil(float(k[:-1]) / 100 * candidates) if k.endswith("%") else int(k) for k in recall}
-    parts = []
-    for k, count in sorted(counts.items(), key=lambda item: item[1]):
-        most = f" (at most {survivors / count:.0%})" if survivors < count else ""
-        parts.append(f"{recall[k]:.0%}{most} of the best {k}")
-    return ", ".join(parts).replace("%", " %")

@@ -15,6 +15,7 @@ from mucs import InputError
 from mucs.evidence import signing
 from mucs.files import check_writable, file_sha256, replacing
 from mucs.ledger import Ledger
+from mucs.report import words
 from mucs.report.page import page
 from mucs.royalties.contract import read_contract
 from mucs.royalties.issue import issue, preview
@@ -103,7 +104,7 @@ def write_files(statement: Statement, folder: Path, key: Path | None = None) -> 
     Raises:
         InputError: If it is none.
     """
-    name = statement.title.replace("/", "_")
+    name = file_name(statement)
     written = []
     for suffix, text in FILES.items():
         path = folder / f"{name}{suffix}"
@@ -113,6 +114,11 @@ def write_files(statement: Statement, folder: Path, key: Path | None = None) -> 
     if key is not None:
         written.append(_sign(statement, written, folder / f"{name}.dsse.json", key))
     return written
+
+
+def file_name(statement: Statement) -> str:
+    """What its files are called, before their endings."""
+    return statement.title.replace("/", "_")
 
 
 def _sign(statement: Statement, files: list[Path], path: Path, key: Path) -> Path:
@@ -187,6 +193,10 @@ def _party_id(party: Mapping[str, Any]) -> str:
 def html_file(statement: Statement) -> bytes:
     """One HTML text to print, that needs no other file."""
     content = statement.content
+    lines = sorted(content["lines"], key=lambda line: (line["right_type"], -Decimal(line["gross"]), line["holder"]))
+    first: dict[str, int] = {}  # the place of each holder's first line
+    for place, line in enumerate(lines, start=1):
+        first.setdefault(line["holder"], place)
     pieces = page(
         "statement.html",
         sha256=statement.sha256,
@@ -195,10 +205,15 @@ def html_file(statement: Statement) -> bytes:
         early=statement.early,
         changes=statement.changes,
         verdicts=content["header"]["usage"].get("verdicts", {}),
-        lines=sorted(content["lines"], key=lambda line: (line["right_type"], -Decimal(line["gross"]), line["holder"])),
+        lines=lines,
+        first=first,
         balances=content["balances"],
+        accounts={balance["holder"]: place for place, balance in enumerate(content["balances"], start=1)},
         adjustments=content["adjustments"],
         shown=SHOWN_WORKS,
+        file=file_name(statement),
+        say=words,
+        said=words.paid(content),
         deducted=sum((Decimal(line["deducted"]) for line in content["lines"]), Decimal(0)),
         total=lambda name: sum((Decimal(balance[name]) for balance in content["balances"]), Decimal(0)),
     )

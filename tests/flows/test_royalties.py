@@ -163,25 +163,32 @@ def test_the_flat_file_has_the_shape_of_a_sales_report(mucs, words, tmp_path):
 class Tags(HTMLParser):
     def __init__(self):
         super().__init__()
-        self.open, self.addresses = [], []
+        self.open, self.addresses, self.ids = [], [], []
 
     def handle_starttag(self, tag, attrs):
         if tag not in ("meta", "br", "img", "link"):
             self.open.append(tag)
         self.addresses += [value for name, value in attrs if name in ("src", "href")]
+        self.ids += [value for name, value in attrs if name == "id"]
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
 
-def test_the_page_needs_no_other_file_and_escapes_names(mucs, words, tmp_path):
+def test_the_page_leads_to_its_parts_and_the_files_beside_it_and_escapes_names(mucs, words, tmp_path):
     contract = tmp_path / "contract.yaml"
     contract.write_text(CONTRACT + "splits:\n  t0: {'<script>alert(1)</script>\u0026': 100}\n")
     mucs(*words)
     text = (tmp_path / "out/art-2026_2026-10_1.html").read_text()
     tags = Tags()
     tags.feed(text)
-    assert (tags.open, tags.addresses) == ([], [])
+    parts = {address for address in tags.addresses if address.startswith("#")}
+    assert (tags.open, parts <= {f"#{each}" for each in tags.ids}, len(tags.ids)) == ([], True, len(set(tags.ids)))
+    beside = set(tags.addresses) - parts
+    assert beside == {f"art-2026_2026-10_1{end}" for end in (".json", ".csv", ".balances.csv")}
+    assert all((tmp_path / "out" / name).is_file() for name in beside)
+    holders = [row["holder"] for row in csv.DictReader((tmp_path / "out/art-2026_2026-10_1.balances.csv").open())]
+    assert len([each for each in parts if each.startswith("#account-")]) == len(holders) > 2
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert "91.88" in text  # 25.00 and 80.00, less 12.5 % that are rounded down

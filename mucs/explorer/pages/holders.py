@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+from weakref import WeakKeyDictionary
+
 from mucs.explorer.page import Asked, Page
 from mucs.explorer.plots import bars
+from mucs.explorer.snapshot import Snapshot
 from mucs.ledger.names import known
 
+RANKINGS: WeakKeyDictionary[Snapshot, list[dict[str, Any]]] = WeakKeyDictionary()  # of now: one looks through all edges
 STATED = """
 SELECT b.statement, b.contract, strftime(b.period_start, '%Y-%m') AS period, b.version, b.carried_in, b.net, b.adjustments, b.paid, b.carried_out, s.currency
 FROM balances b JOIN statements s ON s.sha256 = b.statement
@@ -14,10 +19,22 @@ ORDER BY b.position DESC
 """
 
 
+def ranking(asked: Asked) -> list[dict[str, Any]]:
+    """All who hold rights today, the most exposed first."""
+    if asked.as_of != "infinity":
+        return asked.ledger.ask("holders", as_of=asked.as_of)
+    if asked.snapshot not in RANKINGS:
+        RANKINGS[asked.snapshot] = asked.ledger.ask("holders")
+    return RANKINGS[asked.snapshot]
+
+
 def holders(asked: Asked) -> Page:
     """All who hold rights today, the most exposed first."""
     columns = ["rights_holder", "works", "granted", "generated_items", "above_chance", "share", "since"]
-    note = "share: of all that was attributed; above chance: generated items in which something stands out, whoever's it is."
+    note = (
+        "Share: of all that was attributed. Above chance: of these generated items, those in which a training image, of this holder or of"
+        " another, stands out by a weak test."
+    )
     return Page(
         "table.html",
         "Rights holders",
@@ -53,6 +70,8 @@ def holder(asked: Asked, name: str) -> Page:
         "disputes", "Disputes", ["dispute", "state", "reason", "amount", "currency", "statement", "changed_at"]
     )
     disputes.rows[:] = [row for row in disputes.rows if row["rights_holder"] == name]
+    ranked = ranking(asked)
+    place = next((place for place, row in enumerate(ranked, start=1) if row["rights_holder"] == name), None)
     items, exposed = (sum(row[key] for row in months.rows) for key in ("generated_items", "of_which_exposed"))
     share = sum(row["share"] * row["generated_items"] for row in months.rows) / items if items else 0.0
     exposed_months = [row["month"] for row in months.rows if row["of_which_exposed"]]
@@ -63,12 +82,15 @@ def holder(asked: Asked, name: str) -> Page:
         "exposed": exposed,
         "share": share,
         "since": exposed_months[0] if exposed_months else None,
+        "place": place,
+        "of_rights_holders": len(ranked),
     }
     plot = bars(
         f"Share of what was generated each month that rests on {name}",
         [(row["month"], row["share"]) for row in months.rows],
     )
-    return Page("holder.html", name, [works, months, stated, disputes], facts, {"plot": plot})
+    row = ranked[place - 1] if place else None
+    return Page("holder.html", name, [works, months, stated, disputes], facts, {"plot": plot, "row": row})
 
 
 def takedown(asked: Asked, name: str) -> Page:

@@ -6,9 +6,10 @@ import re
 
 from mucs.explorer.address import called
 from mucs.explorer.page import Asked, Page
+from mucs.explorer.pages.holders import ranking
 from mucs.explorer.view import View
-from mucs.explorer.words import TERMS
 from mucs.ledger.names import Unknown
+from mucs.report.words import TERMS
 
 FOUND = 20  # of each kind that a search shows
 COUNTS = """
@@ -91,7 +92,8 @@ def home(asked: Asked) -> Page:
         more=asked.link("statements"),
     )
     shown = [holders, runs, *([statements] if statements.rows else []), *([disputes] if disputes.rows else [])]
-    return Page("home.html", "What is behind what was generated", shown, counts | waits)
+    facts = counts | waits | {"rights_holders": len(ranking(asked))}
+    return Page("home.html", "What is behind what was generated", shown, facts)
 
 
 def search(asked: Asked) -> Page:

@@ -9,8 +9,9 @@ from typing import Any
 from mucs.explorer.address import called
 from mucs.explorer.page import Asked, Page, only
 from mucs.explorer.plots import strip
-from mucs.explorer.words import STANDINGS, VERDICTS
+from mucs.explorer.words import STANDINGS
 from mucs.ledger.names import known
+from mucs.report import words
 
 EDGES = [
     "rank",
@@ -37,6 +38,11 @@ LEFT JOIN verdicts v ON v.run_id = s.run_id AND v.generated_id = g.generated_id
 LEFT JOIN runs r ON r.run_id = s.run_id
 WHERE is_called(g.id, g.sha256, $name) AND g.recorded_at <= $as_of::TIMESTAMPTZ
 ORDER BY g.generated_id DESC
+"""
+CONTROLS = """
+SELECT record->'results'->'controls' AS controls,
+    (SELECT (result->>'rows')::BIGINT FROM validations v WHERE v.run_id = r.run_id AND suite = 'held-out set') AS held_out
+FROM runs r WHERE sha256 = $run
 """
 # the edges of one item that are in memory: a join with all of them would read the ledger's files
 BEST_OF = """
@@ -102,7 +108,7 @@ def generated(asked: Asked, item: str) -> Page:
             "null_loss",
         )
     }
-    control = _control(asked, found)
+    control, held_out = _control(asked, found)
     return Page(
         "generated.html",
         f"Generated item {found['id']}",
@@ -110,18 +116,17 @@ def generated(asked: Asked, item: str) -> Page:
         facts | {"manifest_row": row, "control": control},
         {
             "trail": asked.link("questions", "trail", item=name),
-            "said": VERDICTS.get(found["verdict"] or "", "No run speaks for this item, as of this time."),
+            "said": words.VERDICTS.get(found["verdict"] or "", "No run speaks for this item, as of this time."),
+            "controls": words.controls(control, held_out) if control else [],
             "shown": SHOWN,
         },
     )
 
 
-def _control(asked: Asked, found: dict[str, Any]) -> Any:
-    """What became of the run's controls."""
-    if not found["run"]:
-        return None
-    text = asked.ledger.one("SELECT record->'results'->'controls' FROM runs WHERE sha256 = ?", found["run"])
-    return json.loads(text) if text else None
+def _control(asked: Asked, found: dict[str, Any]) -> tuple[Any, int | None]:
+    """What became of the run's controls, and how many held-out images it had."""
+    rows = asked.ledger.rows(CONTROLS, {"run": found["run"]})
+    return (json.loads(rows[0]["controls"] or "null"), rows[0]["held_out"]) if rows else (None, None)
 
 
 def _which(asked: Asked, kind: str, name: str, versions: list[dict[str, Any]]) -> Page:

@@ -7,6 +7,7 @@ from mucs.explorer.plots import scatter
 from mucs.explorer.view import View
 from mucs.ledger.names import run_called
 from mucs.parse import load_json
+from mucs.report import words
 
 POINTS = """
 SELECT g.id AS generated, t.id AS training, a.score::DOUBLE AS first_score, b.score::DOUBLE AS second_score, a.rank AS first_rank, b.rank AS second_rank,
@@ -84,7 +85,15 @@ def run(asked: Asked, run: str) -> Page:
         "method_settings": record["settings"],
         "method": record["method"],
     }
-    return Page("run.html", f"Run {sha256[:12]}", [items, shares, gates], facts, {"others": others[:20]})
+    held_out = next((row["rows"] for row in gates.rows if row["suite"] == "held-out set"), None)
+    controls = words.controls(facts["controls"], held_out) if facts["controls"] else []
+    return Page(
+        "run.html",
+        f"Run {sha256[:12]}",
+        [items, shares, gates],
+        facts,
+        {"others": others[:20], "controls": controls, "passed": sum(each["verdict"] == "passed" for each in controls)},
+    )
 
 
 def against(asked: Asked, run: str, other: str) -> Page:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from mucs.explorer.page import Asked, Page, only
+from mucs.explorer.pdf import pdf
 from mucs.ledger.names import Unknown
+from mucs.report import words
 
 LINES = [
     "line",
@@ -117,7 +121,10 @@ def statement(asked: Asked, statement: str) -> Page:
         "current": versions.rows[-1]["statement"] == sha256,
         "changes": found["content"]["header"].get("changes", []),
     }
-    return Page("statement.html", f"Statement {facts['title']}", [accounts, lines, versions, disputes], facts)
+    said = words.paid(found["content"])
+    return Page(
+        "statement.html", f"Statement {facts['title']}", [accounts, lines, versions, disputes], facts, {"said": said}
+    )
 
 
 def line(asked: Asked, statement: str, line: str) -> Page:
@@ -144,7 +151,15 @@ def line(asked: Asked, statement: str, line: str) -> Page:
         statement=found["sha256"],
         line=this["line"],
     )
-    return Page("line.html", f"Line {line} of {_facts(found)['title']}", [edges, works], _facts(found) | {"line": this})
+    facts = _facts(found)
+    why = _why(found, this["line"])
+    return Page("line.html", f"Line {line} of {facts['title']}", [edges, works], facts | {"line": this, "why": why})
+
+
+def _why(found: dict[str, Any], line: int) -> str:
+    """Why a line of a statement is there."""
+    said, header = found["content"]["lines"][line - 1], found["content"]["header"]
+    return words.why(said | {"works": len(said["works"])}, header["pots"], header["currency"])
 
 
 def document(asked: Asked, statement: str, name: str) -> Page:
@@ -171,6 +186,17 @@ def document(asked: Asked, statement: str, name: str) -> Page:
         "rights_holder": name,
         "account": balance[0],
         "adjustments": adjustments,
+        "supersedes": header["supersedes"],
+        "attributed": any(row["basis"] == "attribution" for row in lines.rows),
+        "owed": words.owed(balance[0], header),
+        "made_from": [
+            ("statement", sha256),
+            ("contract", header["contract"]["sha256"]),
+            ("usage report", header["usage"]["sha256"]),
+            *(("run", each) for each in header["runs"]),
+            (f"head of the log at entry {header['ledger']['position']}", header["ledger"]["head"]),
+        ],
+        "why": [{"line": row["line"], "why": _why(found, row["line"])} for row in lines.rows],
     }
     terms = {
         "contract": header["contract"]["id"],
@@ -178,4 +204,5 @@ def document(asked: Asked, statement: str, name: str) -> Page:
         "licensee": header["contract"]["licensee"]["name"],
         "licensor": header["contract"]["licensor"]["name"],
     }
-    return Page("document.html", f"{name}: statement {facts['title']}", [lines, works], facts | terms)
+    page = Page("document.html", f"{name}: statement {facts['title']}", [lines, works], facts | terms)
+    return replace(page, pdf=partial(pdf, page))

@@ -69,3 +69,22 @@ def test_the_page_of_an_earlier_record_has_its_device(made, tmp_path):
 def test_a_run_of_before_there_were_thumbnails_has_a_page_without_pictures(made, tmp_path):
     page, asked = made(dataclasses.replace(staged_run(tmp_path), thumbnails=()))
     assert (asked, "data:" in page, page.count("no picture in the log")) == ([], False, 3 + 12)
+
+
+def test_what_is_named_leads_to_its_place_on_the_page(made, tmp_path):
+    page, _ = made(staged_run(tmp_path, generated=3, training=9, edges=7))
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    named = re.findall(r'href="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert {each.removeprefix("#") for each in named} <= set(ids)
+    assert {"item-3", "holder-1", "shares", "meaning"} <= {each.removeprefix("#") for each in named}
+
+
+def test_a_verdict_stands_first_and_its_figures_behind(made, tmp_path):
+    page, _ = made(staged_run(tmp_path))
+    verdict = re.search(r'class="verdict">([^<]+)<', page)[1]
+    assert "generated images" in verdict
+    assert page.index(verdict) < page.index("<details")
+    for old in ("if nothing were known", "spread evenly", "Distance from even", "cannot fall below 1/"):
+        shown = re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)
+        assert old not in shown, old
