@@ -61,8 +61,11 @@ class _Paper:
     """A document that is written from top to bottom. Args: file: what it is written to, whose fonts are there."""
 
     def __init__(self, file: FPDF) -> None:
+        from fpdf.fonts import TTFFont
+
         self.file = file
         font = file.fonts["firago"]
+        assert isinstance(font, TTFFont)
         self._has = frozenset(font.cmap)
 
     def shown(self, text: Any) -> str:
@@ -96,7 +99,7 @@ class _Paper:
             first_row_as_headings=heads is not None,
             headings_style=FontFace(emphasis="", color=SOFT),
             borders_layout=TableBordersLayout.HORIZONTAL_LINES,
-            text_align=["RIGHT" if each else "LEFT" for each in right],  # type: ignore[arg-type]
+            text_align=["RIGHT" if each else "LEFT" for each in right],
             col_widths=tuple(widths),
             line_height=4.5,
             width=self.file.epw if heads else 100,

@@ -310,10 +310,10 @@ def why(line: Mapping[str, Any], pots: Mapping[str, str], currency: str) -> str:
         currency: Its code.
     """
     works, items, basis = many(line["works"], "work"), line["items"], line["basis"]
-    error = "" if line["score_error"] is None else f" ± {_plain(line['score_error'])}"
+    error = "" if line["score_error"] is None else f" ± {float(line['score_error']):.2f}"
     reasons = {
         "equal": f"For {works}, as all licensed works have the same share",
-        "attribution": f"For {works}, by their scores ({_plain(line['score_mass'])}{error} in all) for {many(items, 'generated image')} that"
+        "attribution": f"For {works}, by their scores ({float(line['score_mass']):.2f}{error} in all) for {many(items, 'generated image')} that"
         f" {'was' if items == 1 else 'were'} used ({_plain(line['units'])} units)",
         "fallback": f"For {works}, as some of the generated images that were used have no evidence, and what falls to them is shared equally by all"
         " licensed works",

@@ -138,7 +138,7 @@ def test_a_line_says_what_it_brings_and_why():
     }
     line |= {"gross": "80.00", "deducted": "10.00", "net": "70.00", "score_mass": "0.8", "score_error": "0.02"}
     assert words.why(line, {"output": "120.00"}, "EUR") == (
-        "70.00 EUR: 66.67 % of the pot for output (120.00) is 80.00, less deductions of 10.00. For 1 work, by their scores (0.8 ± 0.02 in all) for 2"
+        "70.00 EUR: 66.67 % of the pot for output (120.00) is 80.00, less deductions of 10.00. For 1 work, by their scores (0.80 ± 0.02 in all) for 2"
         " generated images that were used (4 units)."
     )
     held = words.why(line | {"basis": "holder unknown", "score_error": None}, {"output": "120.00"}, "EUR")
