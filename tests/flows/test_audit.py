@@ -112,7 +112,7 @@ def test_an_audit_leaves_evidence_edges_and_a_page(audited):
     for verdict in ("above chance", "within chance"):
         assert page.count(f">{verdict}</div>") == verdicts.count((verdict,))
     assert json.loads(published[f"{done.run}/record"])["results"]["edges_root"] in page
-    assert "<dt>Held-out images</dt><dd>8</dd>" in page
+    assert "of 8 images of the same kind that the model never saw" in page
     for claim in ("AUC", "says more than likeness", "likeness alone", "false discovery rate"):
         assert claim not in page
     assert done.run in page
@@ -151,7 +151,7 @@ def test_a_run_records_its_controls_recall_and_the_way_it_was_computed(audited):
     assert asked(folder / "ledger", "SELECT count(recall) FROM attributions") == [(1,)]
     page = done.report.read_text()
     assert "rank 1 of 24" in page
-    assert "exact scores of 1 generated image:" in page
+    assert "exact scores of 1 generated image." in page
 
 
 def test_prefect_keeps_a_table_and_a_link(audited):
