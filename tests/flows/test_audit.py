@@ -110,7 +110,7 @@ def test_an_audit_leaves_evidence_edges_and_a_page(audited):
     assert "decoy p =" not in page
     verdicts = asked(ledger, "SELECT verdict FROM verdicts")
     for verdict in ("above chance", "within chance"):
-        assert page.count(f">{verdict}</div>") == verdicts.count((verdict,))
+        assert page.count(f"Verdict: {verdict}.") == verdicts.count((verdict,))
     assert json.loads(published[f"{done.run}/record"])["results"]["edges_root"] in page
     assert "of 8 images of the same kind that the model never saw" in page
     for claim in ("AUC", "says more than likeness", "likeness alone", "false discovery rate"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,6 +12,7 @@ from mucs.explorer.snapshot import Snapshot
 from mucs.ledger.names import known
 
 RANKINGS: WeakKeyDictionary[Snapshot, list[dict[str, Any]]] = WeakKeyDictionary()  # of now: one looks through all edges
+ONE_AT_A_TIME = threading.Lock()
 STATED = """
 SELECT b.statement, b.contract, strftime(b.period_start, '%Y-%m') AS period, b.version, b.carried_in, b.net, b.adjustments, b.paid, b.carried_out, s.currency
 FROM balances b JOIN statements s ON s.sha256 = b.statement
@@ -23,9 +25,10 @@ def ranking(asked: Asked) -> list[dict[str, Any]]:
     """All who hold rights today, the most exposed first."""
     if asked.as_of != "infinity":
         return asked.ledger.ask("holders", as_of=asked.as_of)
-    if asked.snapshot not in RANKINGS:
-        RANKINGS[asked.snapshot] = asked.ledger.ask("holders")
-    return RANKINGS[asked.snapshot]
+    with ONE_AT_A_TIME:
+        if asked.snapshot not in RANKINGS:
+            RANKINGS[asked.snapshot] = asked.ledger.ask("holders")
+        return RANKINGS[asked.snapshot]
 
 
 def holders(asked: Asked) -> Page:

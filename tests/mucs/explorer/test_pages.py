@@ -1,6 +1,7 @@
 """Pages, JSON and CSV over a real ledger: all linked, as of any time, and safe with whatever names there are."""
 
 import csv
+import datetime
 import html
 import io
 import json
@@ -169,6 +170,42 @@ def test_a_holders_document_has_nobody_elses_account(client):
     data = client.get(f"/statements/{statement(client)}/holders/Ada.json").text
     assert not re.search(r"\bBen\b|Cleo|HYPERLINK", data)
     assert client.get(f"/statements/{statement(client)}/holders/Nobody").status_code == 404
+
+
+def plain_text(answer):
+    """What a page says, without marks and with one blank between words."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", answer.text.partition("<main")[2])).split())
+
+
+def test_who_is_most_exposed_since_when_and_how_sure_that_is_stands_first(client):
+    rows = client.get("/holders.json").json()["views"]["holders"]["rows"]
+    top, items = rows[0], client.get("/index.json").json()["facts"]["generated_items"]
+    said = plain_text(client.get("/"))
+    name = " ".join(top["rights_holder"].split())
+    assert f"{name} is the most exposed of {len(rows)} rights holders: works among the ten best training images" in said
+    share = f"of {top['generated_items']} of {items} generated images, and {100 * top['share']:.1f} % of all"
+    assert share in said
+    assert "since " + datetime.date.fromisoformat(top["since"][:10]).strftime("%B %Y") in said
+    assert said.index("How sure is that?") < said.index("Generated items")
+    for place, row in enumerate(rows, start=1):
+        told = plain_text(client.get(address("holders", row["rights_holder"])))
+        begin = "The most exposed" if place == 1 else f"Number {place}"
+        exposed = (
+            f"{begin} of {len(rows)} rights holders" if row["generated_items"] else "No generated image has a work"
+        )
+        assert exposed in told, row["rights_holder"]
+
+
+def test_what_a_holder_is_owed_and_why_stands_first_in_the_document(client):
+    place = "statements", statement(client), "holders", "Ada"
+    facts = client.get(address(*place, form="json")).json()["facts"]
+    said = plain_text(client.get(address(*place)))
+    assert re.search(r"October 2026 brings \d+\.\d\d EUR after deductions; ", facts["owed"][0])
+    order = [said.index(each) for each in (*facts["owed"], *(row["why"] for row in facts["why"]), "Carried in")]
+    assert order == sorted(order)
+    assert sum(float(re.match(r"[\d.]+", row["why"])[0]) for row in facts["why"]) == pytest.approx(
+        float(facts["account"]["net"])
+    )
 
 
 def test_what_is_not_there_is_404_with_the_nearest(client):
