@@ -143,11 +143,7 @@ def screened(recall: Mapping[str, float], survivors: int, candidates: int) -> st
     counts = {k: math.ceil(float(k[:-1]) / 100 * candidates) if k.endswith("%") else int(k) for k in recall}
     parts = []
     for k, count in sorted(counts.items(), key=lambda each: each[1]):
-        most = (
-            f" ({survivors} were kept in all, so {_percent(survivors / count)} is the most there could be)"
-            if survivors < count
-            else ""
-        )
+        most = f" (of {_percent(survivors / count)} at most, as it keeps {survivors})" if survivors < count else ""
         parts.append(f"{_percent(recall[k])} of the best {k.replace('%', ' %')}{most}")
     return f"Of the training images that come first when all are measured in full, screening kept {', '.join(parts)}."
 

@@ -9,6 +9,7 @@ import random
 import re
 import time
 from collections import deque
+from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
@@ -203,9 +204,8 @@ def test_what_a_holder_is_owed_and_why_stands_first_in_the_document(client):
     assert re.search(r"October 2026 brings \d+\.\d\d EUR after deductions; ", facts["owed"][0])
     order = [said.index(each) for each in (*facts["owed"], *(row["why"] for row in facts["why"]), "Carried in")]
     assert order == sorted(order)
-    assert sum(float(re.match(r"[\d.]+", row["why"])[0]) for row in facts["why"]) == pytest.approx(
-        float(facts["account"]["net"])
-    )
+    brought = [Decimal(re.match(r"[\d.]+", row["why"])[0]) for row in facts["why"]]
+    assert sum(brought) == Decimal(facts["account"]["net"])
 
 
 def test_what_is_not_there_is_404_with_the_nearest(client):

@@ -53,9 +53,7 @@ def test_screening_says_what_was_kept_and_the_most_that_could_be():
     )
     assert words.compared({"survivors": 9, "candidates": 9}) == "All 9 training images were measured in full."
     said = words.screened({"10%": 0.3, "5": 1.0}, 20, 399)
-    assert said.endswith(
-        "screening kept 100 % of the best 5, 30 % of the best 10 % (20 were kept in all, so 50 % is the most there could be)."
-    )
+    assert said.endswith("screening kept 100 % of the best 5, 30 % of the best 10 % (of 50 % at most, as it keeps 20).")
 
 
 def test_controls_pass_or_do_not_with_their_figures():
