@@ -185,7 +185,9 @@ def open_envelope(envelope: Mapping[str, Any], public_key: Path) -> dict[str, An
     try:
         opened = Envelope.from_dict(copy.deepcopy(dict(envelope)))
         signatures, message = list(opened.signatures.values()), opened.pae()
-        known = [SSlibKey.from_crypto(key, keyid=signature.keyid) for signature in signatures]  # refuses what is no text
+        known = [
+            SSlibKey.from_crypto(key, keyid=signature.keyid) for signature in signatures
+        ]  # refuses what is no text
     except Exception:  # of many kinds: whatever is wrong with it, it is not an envelope
         raise InputError("The file is not a DSSE envelope, or parts of it are missing; ask for it again.") from None
     for signature, under in zip(signatures, known, strict=True):

@@ -33,8 +33,8 @@ FONTS = {
 MARGIN, SIDE, ACROSS = 18, 14, 3  # millimetres: of a page, of a picture; works in a row
 WIDTHS = {"line": 3, "works": 3, "basis": 6, "share": 7}  # of columns, in proportion; 4 of others
 INK, SOFT, MARK = (26, 31, 36), (84, 94, 104), (11, 93, 102)
-PAGES = "\ue000"  # stands for how many there are; no text from outside has it, as the font does not
-LONGEST = 500  # characters of a text from outside
+PAGES = "\ue000" * 5  # stands for how many there are; no text from outside has it, as the font does not
+LONGEST, SHORT = 500, 40  # characters of a text from outside, and of a work's name
 
 
 def pdf(page: Page, picture: Picture) -> bytes:
@@ -215,14 +215,15 @@ def _works(paper: _Paper, rows: list[dict[str, Any]], picture: Picture) -> None:
         for place, row in enumerate(rows[start : start + ACROSS]):
             x = file.l_margin + place * wide
             _picture(paper, row["training_sha256"], picture, x, top)
-            told = f"{paper.shown(row['training'])}\nline {row['line']}, {row['right_type']}\n{_cell(row['gross'])}"
             file.set_xy(x + SIDE + 2, top + 1)
             file.set_font("firago", "", 8)
             file.set_text_color(*INK)
-            name, *more = told.split("\n")
-            while file.get_string_width(name) > wide - SIDE - 4:
-                name = f"{name[:-2]}…"
-            file.multi_cell(wide - SIDE - 3, 4, "\n".join([name, *more]), align="L")
+            name = paper.shown(row["training"])
+            cut = name if len(name) <= SHORT else f"{name[:SHORT]}…"
+            while file.get_string_width(cut) > wide - SIDE - 6:
+                cut = f"{cut[:-2]}…"
+            told = f"{cut}\nline {row['line']}, {row['right_type']}\n{_cell(row['gross'])}"
+            file.multi_cell(wide - SIDE - 3, 4, told, align="L")
         file.set_y(top + SIDE + 3)
 
 
