@@ -17,7 +17,7 @@ from mucs.evidence.thumbnails import Thumbnails
 from mucs.explorer import api
 from mucs.explorer.address import name_of
 from mucs.explorer.answers import Answers
-from mucs.explorer.gate import Gate
+from mucs.explorer.gate import Gate, TooLarge
 from mucs.explorer.page import Asked, Page, Picture
 from mucs.explorer.pages import ask, holders, home, items, lineage, runs, statements
 from mucs.explorer.pictures import placeholder, thumbnail
@@ -173,12 +173,15 @@ def _sentence(request: Request, snapshots: Snapshots, error: Exception) -> Respo
         status = 404
     elif isinstance(error, ask.Busy):
         status = 429
+    elif isinstance(error, TooLarge):
+        status = 413
     words = str(error)
     if isinstance(error, duckdb.Error):
         words = f"The ledger cannot be read just now ({first_line(error)}); this page comes back when it can."
     elif isinstance(error, TimeoutError):
         words = "This takes longer than the server may work on one page; ask for less of it."
     headers = {"cache-control": "no-store"} | ({"retry-after": "2"} if status in (429, 503) else {})
+    headers |= {"connection": "close"} if status == 413 else {}  # the rest of what is sent is not read
     if request.scope.get("form") or request.scope["path"].startswith("/v1/"):
         return Response(as_json({"error": words}), status, headers, "application/json")
     title = {404: "There is no such page", 503: "Just now there is no answer"}.get(status, "That cannot be answered")

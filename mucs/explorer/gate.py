@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
 
+from mucs import InputError
 from mucs.explorer.address import inner
+from mucs.images.request import MOST_BYTES
 
 MOST_URL, MOST_BODY = 8192, 65_536  # bytes
+POSTS = {  # paths that something can be sent to, and the largest body that each takes, in bytes
+    "/v1/attributions": MOST_BYTES + MOST_BODY,
+    "/attribute": MOST_BYTES + MOST_BODY,
+}
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self';"
@@ -24,11 +30,16 @@ Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
 
+class TooLarge(InputError):
+    """More was sent than is taken."""
+
+
 class Gate:
     """An ASGI application in front of another.
 
     It refuses hosts that are not this machine's own, so that no page from elsewhere reaches it by a name that it pointed here; what is
-    longer than a question ever is; and whatever would change something. It routes names that have slashes in them.
+    longer than what is taken; and whatever would change something, unless it comes to one of `POSTS` and not from another site's page.
+    It routes names that have slashes in them.
 
     Args:
         app: The other.
@@ -50,20 +61,22 @@ class Gate:
                 message = {**message, "headers": [*message["headers"], *new]}
             await send(message)
 
-        refused = self._refused(scope)
-        if refused:
-            status, sentence = refused
-            head = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-            await sending({"type": "http.response.start", "status": status, "headers": head})
-            return await sending({"type": "http.response.body", "body": f"{sentence}\n".encode()})
         raw = scope.get("raw_path") or scope["path"].encode()
         path, form = inner(raw.partition(b"?")[0])
         if form and path.split("/", 2)[1:2] and path.split("/", 2)[1] in FREE:
             path, form = f"{path}.{form}", None
-        return await self.app({**scope, "path": path, "form": form}, receive, sending)
+        most = POSTS.get(path, 0) if scope["method"] == "POST" else MOST_BODY
+        refused = self._refused(scope, most)
+        if refused:
+            status, sentence = refused
+            head = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+            head += [(b"allow", b"GET, HEAD")] if status == 405 else []
+            await sending({"type": "http.response.start", "status": status, "headers": head})
+            return await sending({"type": "http.response.body", "body": f"{sentence}\n".encode()})
+        return await self.app({**scope, "path": path, "form": form}, bounded(receive, most), sending)
 
-    def _refused(self, scope: dict[str, Any]) -> tuple[int, str] | None:
-        """Why a request is refused, if it is."""
+    def _refused(self, scope: dict[str, Any], most: int) -> tuple[int, str] | None:
+        """Why a request with a body of at most so many bytes is refused, if it is."""
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         name = host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host
@@ -72,11 +85,43 @@ class Gate:
                 421,
                 "This server does not go by that name; open it under the address that it printed when it started.",
             )
-        if scope["method"] not in ("GET", "HEAD"):
-            return 405, "These pages can only be read."
+        method = scope["method"]
+        if method == "POST" and is_from_elsewhere(headers, host):
+            return 403, "This was sent by a page of another site; open this server's own page, and send it from there."
+        if method not in ("GET", "HEAD") and not (method == "POST" and most):
+            return 405, "This page can only be read."
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MOST_URL:
             return 414, f"The address is longer than {MOST_URL} bytes; ask for less."
         length = headers.get(b"content-length", b"0")
-        if b"transfer-encoding" in headers or not length.isdigit() or int(length) > MOST_BODY:
-            return 413, "The request has a body that is too large."
+        chunked = b"transfer-encoding" in headers and method != "POST"  # its length is counted as it comes
+        if chunked or not length.isdigit() or int(length) > most:
+            return 413, too_large(most)
         return None
+
+
+def is_from_elsewhere(headers: dict[bytes, bytes], host: str) -> bool:
+    """Whether a browser says that another site's page sent this; what is no browser says nothing."""
+    origin = headers.get(b"origin")
+    if headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site"):
+        return True
+    return origin is not None and origin.decode("latin-1").lower().partition("://")[2] != host.lower()
+
+
+def bounded(receive: Receive, most: int) -> Receive:
+    """The same messages, until the body is longer than so many bytes: then TooLarge is raised, and no more is read."""
+    length = 0
+
+    async def receiving() -> Any:
+        nonlocal length
+        message = await receive()
+        length += len(message.get("body", b""))
+        if length > most:
+            raise TooLarge(too_large(most))
+        return message
+
+    return receiving
+
+
+def too_large(most: int) -> str:
+    """What is said of a body that is longer than so many bytes."""
+    return f"The request has a body that is too large; at most {most:,} bytes are taken here."

@@ -12,11 +12,15 @@ from collections import deque
 from decimal import Decimal
 from html.parser import HTMLParser
 
+import anyio
 import pytest
+from starlette.responses import Response
+from starlette.testclient import TestClient
 
 from mucs.evidence import holds
 from mucs.explorer.address import address, inner, name_of, segment
 from mucs.explorer.app import routes
+from mucs.explorer.gate import POSTS, Gate, TooLarge
 from mucs.ledger import Ledger
 from mucs.ledger.rights import withdraw
 from tests.factories import load, staged_run, writing
@@ -226,6 +230,63 @@ def test_what_is_not_there_is_404_with_the_nearest(client):
     assert client.get("/?as_of=soon").status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"origin": "http://127.0.0.1:8787", "sec-fetch-site": "same-origin"}, 200),
+        ({"origin": "https://127.0.0.1:8787"}, 200),  # as a proxy that ends TLS passes it on
+        ({"origin": "http://127.0.0.1:8788"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": ""}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site", "origin": "http://127.0.0.1:8787"}, 403),
+    ],
+)
+def test_what_another_sites_page_sends_is_refused(monkeypatch, headers, status):
+    monkeypatch.setitem(POSTS, "/taken", 100)
+    client = TestClient(Gate(Response("taken")), base_url="http://127.0.0.1:8787")
+    assert client.post("/taken", headers=headers).status_code == status
+    assert client.post("/nowhere", headers=headers).status_code == (405 if status == 200 else 403)
+
+
+def test_a_body_is_read_up_to_its_bound(monkeypatch):
+    monkeypatch.setitem(POSTS, "/taken", 100)
+    read = []
+
+    async def app(scope, receive, send):
+        more = True
+        while more:
+            message = await receive()
+            read.append(len(message["body"]))
+            more = message["more_body"]
+
+    async def asked(length, **headers):
+        pieces = iter(range(0, length, 30))
+
+        async def receive():
+            at = next(pieces)
+            return {"type": "http.request", "body": b"x" * min(30, length - at), "more_body": at + 30 < length}
+
+        async def send(message):
+            read.append(message.get("status"))
+
+        told = [(b"host", b"127.0.0.1"), *((key.encode(), value.encode()) for key, value in headers.items())]
+        scope = {"type": "http", "method": "POST", "path": "/taken", "query_string": b"", "headers": told}
+        await Gate(app)(scope, receive, send)
+
+    anyio.run(asked, 100)
+    assert read == [30, 30, 30, 10]
+    read.clear()
+    with pytest.raises(TooLarge, match="at most 100 bytes"):
+        anyio.run(asked, 10_000)
+    assert read == [30, 30, 30]
+    read.clear()
+    anyio.run(lambda: asked(101, **{"content-length": "101"}))
+    assert read == [413, None]
+
+
 def test_only_this_machine_reads_and_nothing_long_comes_in(client):
     assert client.get("/", headers={"host": "evil.example"}).status_code == 421
     assert client.get("/", headers={"host": "localhost:1"}).status_code == 200
@@ -275,8 +336,6 @@ def test_a_proof_is_one(client):
 def test_lineage_draws_few_and_counts_the_rest(tmp_path):
     load(tmp_path / "ledger", staged_run(tmp_path, generated=30, training=300, edges=20))
     app, snapshots = explorer(tmp_path / "ledger")
-    from starlette.testclient import TestClient
-
     with TestClient(app, base_url="http://127.0.0.1") as client:
         run = statement_run(client)
         around = client.get(f"/lineage/runs/{run}.json").json()["facts"]
@@ -291,8 +350,6 @@ def test_lineage_draws_few_and_counts_the_rest(tmp_path):
 
 
 def test_a_ledger_that_moves_on_or_goes_away_is_followed(own):
-    from starlette.testclient import TestClient
-
     app, snapshots = explorer(own)
     with TestClient(app, base_url="http://127.0.0.1") as client:
         before = client.get("/")
