@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mucs.images.request import Request
-from mucs.ledger.asked import Asked, Busy, Unavailable, answered
+from mucs.ledger.asked import Asked, Busy, Intake, Unavailable, answered
 from mucs.ledger.lake import Lake
 from mucs.text import first_line, for_terminal
 from tasks.ledgers import reading
@@ -42,10 +42,23 @@ class OnDemand:
         deployment: The deployment of `audit` that does the work, whose parameters say of what and where, as they were when it
             was first asked.
         queue: How many requests may wait or be worked on.
+        ledger: The ledger in which the answers are looked for; any without one.
     """
 
-    def __init__(self, deployment: str = DEPLOYMENT, queue: int = QUEUE) -> None:
-        self.deployment, self.queue = deployment, queue
+    def __init__(self, deployment: str = DEPLOYMENT, queue: int = QUEUE, ledger: str | None = None) -> None:
+        self.deployment, self.queue, self.ledger = deployment, queue, ledger
+
+    def intake(self) -> Intake:
+        """Which pictures are taken now, and how long an answer takes.
+
+        Raises:
+            Unavailable: As `submit` does.
+            InputError: If the registry cannot be used.
+        """
+        spec = self._spec()
+        with prefect_client() as prefect:
+            seconds = seconds_a_request(prefect, self._deployment.id)
+            return Intake(spec.height, spec.width, spec.classes, spec.prompts, self._waiting(prefect), seconds)
 
     def submit(self, request: Request) -> Asked:
         """Have a picture attributed, unless it was, or is on its way.
@@ -59,7 +72,7 @@ class OnDemand:
         Raises:
             GateFailed: If the picture cannot be attributed, with nothing kept of it.
             Busy: If too many are waiting.
-            Unavailable: If Prefect does not answer, or has no such deployment.
+            Unavailable: If Prefect does not answer, has no such deployment, or one that attributes into another ledger.
             InputError: If the registry, the log or the ledger cannot be used.
         """
         from tasks.accept import accept
@@ -141,11 +154,15 @@ class OnDemand:
 
     def _check_queue(self, prefect: SyncPrefectClient) -> None:
         """Busy unless there is room for one more."""
-        waiting = prefect.count_flow_runs(flow_run_filter=of_deployment(self._deployment.id, GOING_ON))
+        waiting = self._waiting(prefect)
         if waiting < self.queue:
             return
         seconds = seconds_a_request(prefect, self._deployment.id)
         raise Busy(f"{waiting} pictures wait to be attributed already; send it again in {seconds} seconds.", seconds)
+
+    def _waiting(self, prefect: SyncPrefectClient) -> int:
+        """How many requests wait or are worked on."""
+        return prefect.count_flow_runs(flow_run_filter=of_deployment(self._deployment.id, GOING_ON))
 
     def _spec(self) -> ImageSpec:
         """The images that the checkpoint takes which the deployment's runs attribute with now."""
@@ -172,7 +189,12 @@ class OnDemand:
 
         from flows.audit import audit
 
-        return audit.validate_parameters(get_parameter_defaults(audit.fn) | self._deployment.parameters)
+        given = audit.validate_parameters(get_parameter_defaults(audit.fn) | self._deployment.parameters)
+        if self.ledger is not None and Lake.at(given["ledger"]).catalogue != Lake.at(self.ledger).catalogue:
+            raise Unavailable(
+                f"The deployment {self.deployment} attributes into another ledger than the one that is shown here; open that one."
+            )
+        return given
 
 
 @contextlib.contextmanager

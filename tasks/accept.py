@@ -5,7 +5,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from mucs import InputError
+from mucs.images.decode import open_image
+from mucs.images.inspection import MOST_TEXT
 from mucs.images.request import Request
+from mucs.text import MOST, is_fit
 from tasks.ledgers import open_log
 from tasks.pull import SHARD, as_pulled
 from tasks.validate import ImageSpec, validate_generated
@@ -23,9 +27,9 @@ def accept(request: Request, spec: ImageSpec, log: str) -> str:
         Where it is, as `audit` takes a batch: `object:<SHA-256>`.
 
     Raises:
-        GateFailed: If it does not pass the gate of generated batches, with nothing kept of it.
-        InputError: If the log cannot be written.
+        InputError: If it is no picture that the checkpoint takes, with nothing kept of it; or if the log cannot be written.
     """
+    look(request, spec)
     shard = request.to_shard()
     with tempfile.TemporaryDirectory(prefix="mucs-request-") as folder:
         batch = Path(folder) / "batch"
@@ -33,3 +37,42 @@ def accept(request: Request, spec: ImageSpec, log: str) -> str:
         (batch / SHARD).write_bytes(shard)
         validate_generated.fn(as_pulled(batch), spec, Path(folder))
     return f"object:{open_log(log).keep(shard)}"
+
+
+def look(request: Request, spec: ImageSpec) -> None:
+    """See whether a request is what the checkpoint takes, as far as that can be told in a sentence to whoever sent it.
+
+    Raises:
+        InputError: If it is not.
+    """
+    size = f"{spec.width} × {spec.height} pixels"
+    try:
+        with open_image(request.picture) as image:
+            if image.size != (spec.width, spec.height):  # before anything is decoded
+                raise InputError(
+                    f"The picture has {image.width} × {image.height} pixels, and the model takes {size}; send it in that size."
+                )
+            image.load()
+    except InputError:
+        raise
+    except ValueError:
+        raise InputError(
+            f"The file is no picture that can be used; send a whole PNG, JPEG or WebP file of 8 bits a channel and {size}."
+        ) from None
+    _look_at_class(request.label, spec.classes)
+    if spec.prompts and not request.prompt:
+        raise InputError("The model makes pictures from words; send those of this one as prompt.")
+    if request.prompt and not spec.prompts:
+        raise InputError("The model makes no pictures from words; send this one without prompt.")
+    for name, text in (("prompt", request.prompt), ("seed", request.seed)):
+        most = MOST_TEXT if name == "prompt" else MOST
+        if not is_fit(text or "", most):
+            raise InputError(f"The {name} must be one line of at most {most:,} characters that can be seen; mend it.")
+
+
+def _look_at_class(label: str | None, classes: int | None) -> None:
+    if classes is None and label is not None:
+        raise InputError("The model has no classes; send the picture without class.")
+    if classes is not None and label not in map(str, range(classes)):
+        given = "comes without its class" if label is None else "has a class that the model does not have"
+        raise InputError(f"The picture {given}; send the one that it was made for as class, from 0 to {classes - 1}.")

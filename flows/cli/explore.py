@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import socket
 import threading
 import webbrowser
@@ -10,10 +12,15 @@ from pathlib import Path
 
 import click
 
+from flows.cli.jobs import quiet_tools
 from flows.cli.shared import LEDGER, Place, Whole
+from flows.on_demand import OnDemand
 from mucs import InputError
 
 HOST = "127.0.0.1"
+SECONDS_TO_END = (
+    2  # that answers have which are being given when the server is stopped; who follows a picture would stay
+)
 
 
 @click.command()
@@ -22,9 +29,10 @@ HOST = "127.0.0.1"
 @click.option("--port", type=Whole(0, 65535), default=8787, show_default=True, help="The port; 0 for any that is free.")
 @click.option("--open", "show", is_flag=True, help="Open the first page in a browser.")
 def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
-    """Serve a ledger as pages, JSON and CSV, to this machine alone; nothing is written.
+    """Serve a ledger as pages, JSON and CSV, to this machine alone.
 
-    PLACE is a ledger, or a folder with one in it, such as mucs-demo; without it, that of --ledger.
+    PLACE is a ledger, or a folder with one in it, such as mucs-demo; without it, that of --ledger. Where PREFECT_API_URL is set,
+    pictures can be sent to be attributed; nothing else is written.
     """
     import uvicorn
 
@@ -46,12 +54,18 @@ def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
         def select(query: str, rows: int, seconds: float) -> list[dict[str, object]]:
             return analyst.select(where, query, rows, seconds, credentials(where))
 
+        on_demand = None
+        if os.environ.get("PREFECT_API_URL"):
+            quiet_tools()
+            logging.getLogger("mucs").setLevel(logging.WARNING)
+            on_demand = OnDemand(ledger=where)
         config = uvicorn.Config(
-            make_app(snapshots, thumbnails, select),
+            make_app(snapshots, thumbnails, select, on_demand),
             log_level="warning",
             access_log=False,
             server_header=False,
             lifespan="off",
+            timeout_graceful_shutdown=SECONDS_TO_END,
         )
         click.echo(f"Serving {where} at {address} until Ctrl-C.", err=True)
         if show:

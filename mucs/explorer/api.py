@@ -207,18 +207,30 @@ def one_proof(ledger: Ledger, generated: str, training: str, as_of: str) -> dict
 
 def docs(description: Mapping[str, Any]) -> Page:
     """The page that describes them. Args: description: as OpenAPI has it."""
-    found = []
-    for path, methods in description["paths"].items():
-        said = methods["get"]
-        given = [each for each in said.get("parameters", []) if each["in"] == "query"]
-        example = said["responses"]["200"]["content"]["application/json"].get("example", {})
-        found.append(
-            {
-                "path": path,
-                "summary": said["summary"],
-                "about": said.get("description", ""),
-                "query": given,
-                "example": as_json(example).decode(),
-            }
-        )
+    found = [
+        described(path, method, said)
+        for path, methods in description["paths"].items()
+        for method, said in methods.items()
+    ]
     return Page("docs.html", "For programs", [], {"description": "/v1/openapi.json"}, {"found": found})
+
+
+def described(path: str, method: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says of one of them."""
+    form = said.get("requestBody", {}).get("content", {}).get("multipart/form-data", {}).get("schema", {})
+    given = {each["name"]: each for each in said.get("parameters", []) if each["in"] == "query"} | form.get(
+        "properties", {}
+    )
+    ((_, answer),) = said["responses"]["202" if "202" in said["responses"] else "200"]["content"].items()
+    example = answer["example"]
+    return {
+        "path": path,
+        "method": method.upper(),
+        "about": said.get("description") or said["summary"],
+        "given": {
+            name: each.get("description") or each.get("schema", {}).get("description", "")
+            for name, each in given.items()
+        },
+        "commands": [each["source"] for each in said.get("x-codeSamples", [])],
+        "example": example if isinstance(example, str) else as_json(example).decode(),
+    }

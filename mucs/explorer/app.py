@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import duckdb
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -15,34 +16,56 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from mucs import InputError, __version__
 from mucs.evidence.thumbnails import Thumbnails
 from mucs.explorer import api
-from mucs.explorer.address import name_of
+from mucs.explorer.address import address, name_of
 from mucs.explorer.answers import Answers
+from mucs.explorer.attributions import Attributions, OnDemand
 from mucs.explorer.gate import Gate, TooLarge
+from mucs.explorer.on_demand import router as attributions_router
 from mucs.explorer.page import Asked, Page, Picture
-from mucs.explorer.pages import ask, holders, home, items, lineage, runs, statements
+from mucs.explorer.pages import ask, attributions, holders, home, items, lineage, runs, statements
 from mucs.explorer.pictures import placeholder, thumbnail
 from mucs.explorer.render import HERE, as_json, first_csv, html, record, templates
-from mucs.explorer.snapshot import Snapshot, Snapshots, Unavailable
+from mucs.explorer.snapshot import Snapshot, Snapshots
 from mucs.explorer.unchanged import tag
+from mucs.explorer.upload import NotTaken, Uploads
+from mucs.ledger.asked import Busy, Unavailable
 from mucs.ledger.names import Unknown
 from mucs.ledger.questions import Parameter
 from mucs.text import first_line
 
 AS_OF = Parameter("as_of", "time", None, "")
-KINDS = {"css": "text/css", "svg": "image/svg+xml"}
+KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+STATIC = {path.name: path for path in (HERE / "static").iterdir() if path.suffix[1:] in KINDS}
+STATUSES = {  # of what is wrong; of all else 400
+    Unknown: 404,
+    TooLarge: 413,
+    NotTaken: 415,
+    Busy: 429,
+    Unavailable: 503,
+    duckdb.Error: 503,
+    TimeoutError: 503,
+}
+TITLES = {404: "There is no such page", 429: "Too much is asked at once", 503: "Just now there is no answer"}
 FOREVER = "public, max-age=31536000, immutable"
 
 
 @dataclass(frozen=True)
 class Route:
-    """An address, with names in braces, and the page that answers it."""
+    """An address, with names in braces, and the page that answers it.
+
+    Attributes:
+        path: The address.
+        page: Makes the page.
+        is_live: Whether it may be another while the ledger is the same.
+    """
 
     path: str
     page: Callable[..., Page]
+    is_live: bool = False
 
 
-def routes(select: Callable[[str, int, float], list[dict[str, Any]]]) -> list[Route]:
-    """All pages. Args: select: answers an analyst's SELECT."""
+def routes(select: Callable[[str, int, float], list[dict[str, Any]]], sent: Attributions) -> list[Route]:
+    """All pages. Args: select: answers an analyst's SELECT. sent: pictures that are sent to be attributed."""
     return [
         Route("/", home.home),
         Route("/index", home.home),
@@ -70,11 +93,16 @@ def routes(select: Callable[[str, int, float], list[dict[str, Any]]]) -> list[Ro
         Route("/questions", ask.questions),
         Route("/questions/{name}", ask.one_question),
         Route("/sql", ask.sql(select)),
+        Route("/attribute", attributions.form(sent), is_live=True),
+        Route("/attributions/{address}", attributions.one(sent), is_live=True),
     ]
 
 
 def make_app(
-    snapshots: Snapshots, thumbnails: Thumbnails, select: Callable[[str, int, float], list[dict[str, Any]]]
+    snapshots: Snapshots,
+    thumbnails: Thumbnails,
+    select: Callable[[str, int, float], list[dict[str, Any]]],
+    on_demand: OnDemand | None = None,
 ) -> Gate:
     """The explorer as an ASGI application.
 
@@ -82,7 +110,9 @@ def make_app(
         snapshots: Of the ledger.
         thumbnails: Of its log.
         select: Answers an analyst's SELECT, of so many rows in so many seconds.
+        on_demand: Attributes pictures that are sent; without it, none can be sent.
     """
+    sent, uploads = Attributions(snapshots, on_demand), Uploads()
     app = FastAPI(
         title="mucs explorer",
         version=__version__,
@@ -92,16 +122,19 @@ def make_app(
         redirect_slashes=False,
     )
     answers = Answers()
-    for route in routes(select):
-        app.add_route(route.path, _endpoint(snapshots, answers, route.page, thumbnails), include_in_schema=False)
+
+    def add(route: Route) -> None:
+        endpoint = _endpoint(snapshots, answers, thumbnails, route, sent.are_taken)
+        app.add_route(route.path, endpoint, include_in_schema=False)
+
+    for route in routes(select, sent):
+        add(route)
+    app.add_route("/attribute", _sending(sent, uploads), methods=["POST"], include_in_schema=False)
     app.add_route("/pictures/{name}", _picture(snapshots, thumbnails), include_in_schema=False)
     app.add_route("/static/{name}", _static, include_in_schema=False)
     app.include_router(api.router(snapshots, answers))
-    app.add_route(
-        "/docs",
-        _endpoint(snapshots, answers, lambda asked: api.docs(app.openapi()), thumbnails),
-        include_in_schema=False,
-    )
+    app.include_router(attributions_router(sent, uploads))
+    add(Route("/docs", lambda asked: api.docs(app.openapi())))
 
     def fault(request: Request, error: Exception) -> Response:
         return _sentence(request, snapshots, error)
@@ -123,23 +156,37 @@ def make_app(
 
 
 def _endpoint(
-    snapshots: Snapshots, answers: Answers, page: Callable[..., Page], thumbnails: Thumbnails
+    snapshots: Snapshots, answers: Answers, thumbnails: Thumbnails, route: Route, takes_pictures: bool
 ) -> Callable[[Request], Awaitable[Response]]:
-    def make(request: Request, snapshot: Snapshot, etag: str) -> Response:
+    def make(request: Request, snapshot: Snapshot, headers: Mapping[str, str]) -> Response:
         query = dict(request.query_params)
         with snapshot.ledger() as ledger:
-            asked = Asked(snapshot, ledger, AS_OF.value(query.get("as_of") or "infinity"), query)
+            as_of = AS_OF.value(query.get("as_of") or "infinity")
+            asked = Asked(snapshot, ledger, as_of, query, takes_pictures)
             names = {key: name_of(value) for key, value in request.path_params.items()}
-            made = page(asked, **names)
-        headers = {"etag": etag, "cache-control": "no-cache"}
+            made = route.page(asked, **names)
         if request.scope.get("form") == "pdf":
             return _pdf(made, headers, lambda sha256: thumbnail(snapshot, thumbnails, sha256))
         return _rendered(request, asked, made, headers)
 
     async def answer(request: Request) -> Response:
         snapshot = snapshots.current()
-        etag = tag(snapshot, request)
-        return await answers.answer(request, etag, lambda: make(request, snapshot, etag))
+        if route.is_live:
+            return await anyio.to_thread.run_sync(make, request, snapshot, {"cache-control": "no-store"})
+        etag = tag(snapshot, request, takes_pictures)
+        headers = {"etag": etag, "cache-control": "no-cache"}
+        return await answers.answer(request, etag, lambda: make(request, snapshot, headers))
+
+    return answer
+
+
+def _sending(sent: Attributions, uploads: Uploads) -> Callable[[Request], Awaitable[Response]]:
+    """What takes the form of a picture, and leads to the page that tells what becomes of it."""
+
+    async def answer(request: Request) -> Response:
+        async with uploads.read(request) as picture:
+            found = await anyio.to_thread.run_sync(sent.submit, picture)
+        return RedirectResponse(address("attributions", found.address), 303)
 
     return answer
 
@@ -166,26 +213,21 @@ def _rendered(request: Request, asked: Asked, page: Page, headers: Mapping[str, 
 
 def _sentence(request: Request, snapshots: Snapshots, error: Exception) -> Response:
     """A page that says what is wrong."""
-    status = 400
-    if isinstance(error, Unavailable | duckdb.Error | TimeoutError):
-        status = 503
-    elif isinstance(error, Unknown):
-        status = 404
-    elif isinstance(error, ask.Busy):
-        status = 429
-    elif isinstance(error, TooLarge):
-        status = 413
+    status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 400)
     words = str(error)
     if isinstance(error, duckdb.Error):
         words = f"The ledger cannot be read just now ({first_line(error)}); this page comes back when it can."
     elif isinstance(error, TimeoutError):
         words = "This takes longer than the server may work on one page; ask for less of it."
-    headers = {"cache-control": "no-store"} | ({"retry-after": "2"} if status in (429, 503) else {})
+    headers = {"cache-control": "no-store"}
+    if status in (429, 503):
+        headers["retry-after"] = str(error.seconds) if isinstance(error, Busy) else "2"
     headers |= {"connection": "close"} if status == 413 else {}  # the rest of what is sent is not read
     if request.scope.get("form") or request.scope["path"].startswith("/v1/"):
         return Response(as_json({"error": words}), status, headers, "application/json")
-    title = {404: "There is no such page", 503: "Just now there is no answer"}.get(status, "That cannot be answered")
-    text = templates().get_template("fault.html").render(title=title, words=words, status=status)
+    title = TITLES.get(status, "That cannot be answered")
+    back = "/attribute" if request.method == "POST" else ""
+    text = templates().get_template("fault.html").render(title=title, words=words, back=back)
     return Response(text, status, headers, "text/html; charset=utf-8")
 
 
@@ -194,8 +236,8 @@ def _nothing(request: Request) -> Response:
 
 
 def _static(request: Request) -> Response:
-    path = HERE / "static" / request.path_params["name"]
-    if path.parent != HERE / "static" or not path.is_file() or path.suffix[1:] not in KINDS:
+    path = STATIC.get(request.path_params["name"])
+    if path is None:
         raise Unknown("There is no such file.")
     return FileResponse(path, media_type=KINDS[path.suffix[1:]], headers={"cache-control": "no-cache"})
 

@@ -26,12 +26,14 @@ class Asked:
         ledger: The same, to be asked.
         as_of: The time whose knowledge it is answered from, as questions take it.
         query: What stands behind the question mark, the last of each.
+        takes_pictures: Whether pictures can be sent to be attributed.
     """
 
     snapshot: Snapshot
     ledger: Ledger
     as_of: str
     query: Mapping[str, str] = field(default_factory=dict)
+    takes_pictures: bool = False
 
     def link(self, *parts: str, **query: Any) -> str:
         """The address of a page, as of the same time."""

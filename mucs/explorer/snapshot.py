@@ -19,6 +19,7 @@ import duckdb
 
 from mucs import InputError
 from mucs.ledger import Ledger
+from mucs.ledger.asked import Unavailable
 from mucs.ledger.catalogue import META, NAMES
 from mucs.ledger.lake import CATALOGUE, FILE, Lake, literal
 from mucs.text import as_clause, first_line
@@ -43,10 +44,6 @@ CREATE MACRO {kept}.speaking_as_of(as_of) AS TABLE
 """
 SECONDS = 10.0  # that a question may take
 PAUSE = 1.0  # between two looks at the ledger
-
-
-class Unavailable(InputError):
-    """The ledger cannot be read just now."""
 
 
 @dataclass(frozen=True)

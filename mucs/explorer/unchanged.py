@@ -11,11 +11,11 @@ from mucs import __version__
 from mucs.explorer.snapshot import Snapshot
 
 
-def tag(snapshot: Snapshot, request: Request) -> str:
-    """What an answer is known by: another position, day, program or address makes another one."""
+def tag(snapshot: Snapshot, request: Request, also: object = None) -> str:
+    """What an answer is known by: another position, day, program, address or what `also` is makes another one."""
     today = datetime.datetime.now(datetime.UTC).date()
     url = request.scope["path"], request.scope["form"], request.url.query
-    said = f"{__version__} {snapshot.head} {snapshot.version} {today} {url}"
+    said = f"{__version__} {snapshot.head} {snapshot.version} {today} {url} {also}"
     return f'"{snapshot.position}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"'
 
 

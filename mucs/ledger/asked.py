@@ -1,4 +1,4 @@
-"""Asked: what has become of a picture that somebody sent to be attributed."""
+"""Asked: what has become of a picture that somebody sent to be attributed, and which pictures are taken."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mucs.ledger.ledger import Ledger
 
 
 class Busy(InputError):
-    """As many pictures wait to be attributed as may; `seconds` says after how long a place may be free."""
+    """As much is asked at once as may; `seconds` says after how long there may be room."""
 
     def __init__(self, message: str, seconds: int) -> None:
         super().__init__(message)
@@ -18,7 +18,28 @@ class Busy(InputError):
 
 
 class Unavailable(InputError):
-    """What has become of requests cannot be told now, and no new ones can be taken."""
+    """What is asked for cannot be told or done just now."""
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Which pictures are taken now, and how long an answer takes.
+
+    Attributes:
+        height: Of a picture, in pixels.
+        width: Likewise.
+        classes: How many classes the model has; a picture comes with one of them, counted from 0. None if it has none.
+        prompts: Whether a picture comes with the words that it was made from.
+        waiting: How many wait or are worked on.
+        seconds: For how long one is worked on.
+    """
+
+    height: int
+    width: int
+    classes: int | None
+    prompts: bool
+    waiting: int
+    seconds: int
 
 
 @dataclass(frozen=True)
@@ -33,6 +54,7 @@ class Asked:
         done: How much of the step, where that is known.
         of: Of how much.
         run: The SHA-256 of the run that speaks for it, once it is done.
+        generated: The id of its generated item then.
         reason: Why it failed.
     """
 
@@ -43,6 +65,7 @@ class Asked:
     done: int | None = None
     of: int | None = None
     run: str | None = None
+    generated: str | None = None
     reason: str | None = None
 
     @property
@@ -54,4 +77,4 @@ class Asked:
 def answered(ledger: Ledger, address: str) -> Asked | None:
     """The answer that a ledger has to a request; None where no run speaks for it."""
     found = ledger.ask("attributed", row=address)
-    return Asked(address, "done", run=found[0]["run"]) if found else None
+    return Asked(address, "done", run=found[0]["run"], generated=found[0]["generated"]) if found else None

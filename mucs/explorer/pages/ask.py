@@ -11,6 +11,7 @@ from mucs import InputError
 from mucs.explorer.page import Asked, Page, only
 from mucs.explorer.plots import bars
 from mucs.explorer.view import CAP, View
+from mucs.ledger.asked import Busy
 from mucs.ledger.ledger import MEMORY
 from mucs.ledger.names import Unknown
 from mucs.ledger.questions import names, question
@@ -71,7 +72,7 @@ def sql(select: Callable[[str, int, float], list[dict[str, Any]]]) -> Callable[[
         views = []
         if query.strip():
             if not running.acquire(blocking=False):
-                raise Busy(f"{AT_ONCE} queries are being answered already; try again in a few seconds.")
+                raise Busy(f"{AT_ONCE} queries are being answered already; try again in a few seconds.", 2)
             try:
                 rows = select(query, CAP + 1, SECONDS)
             finally:
@@ -89,10 +90,6 @@ def sql(select: Callable[[str, int, float], list[dict[str, Any]]]) -> Callable[[
         )
 
     return page
-
-
-class Busy(InputError):
-    """Too much is asked at once."""
 
 
 def entries(asked: Asked) -> Page:

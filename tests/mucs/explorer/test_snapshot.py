@@ -8,7 +8,8 @@ import pytest
 
 from mucs import InputError
 from mucs.explorer import snapshot
-from mucs.explorer.snapshot import Snapshots, Unavailable, take
+from mucs.explorer.snapshot import Snapshots, take
+from mucs.ledger.asked import Unavailable
 from mucs.ledger import Ledger, analyst
 from mucs.ledger.questions import names, question
 from mucs.ledger.rights import withdraw
