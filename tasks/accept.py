@@ -45,20 +45,21 @@ def look(request: Request, spec: ImageSpec) -> None:
     Raises:
         InputError: If it is not.
     """
+    wanted = (spec.width, spec.height)
     size = f"{spec.width} × {spec.height} pixels"
     try:
         with open_image(request.picture) as image:
-            if image.size != (spec.width, spec.height):  # before anything is decoded
-                raise InputError(
-                    f"The picture has {image.width} × {image.height} pixels, and the model takes {size}; send it in that size."
-                )
-            image.load()
-    except InputError:
-        raise
+            found = image.size
+            if found == wanted:  # no other one is decoded
+                image.load()
     except ValueError:
         raise InputError(
             f"The file is no picture that can be used; send a whole PNG, JPEG or WebP file of 8 bits a channel and {size}."
         ) from None
+    if found != wanted:
+        raise InputError(
+            f"The picture has {found[0]} × {found[1]} pixels, and the model takes {size}; send it in that size."
+        )
     _look_at_class(request.label, spec.classes)
     if spec.prompts and not request.prompt:
         raise InputError("The model makes pictures from words; send those of this one as prompt.")

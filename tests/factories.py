@@ -17,6 +17,7 @@ from mucs.evidence.log import Log
 from mucs.evidence.record import Attributed, Failed, run_record, stage_items
 from mucs.evidence.store import Folder
 from mucs.files import file_sha256
+from mucs.images.request import Request
 from mucs.images.rows import canonical_rows, rows_and_holders
 from mucs.images.thumbnail import PARQUET, SCHEMA
 from mucs.ledger import Ledger, Run, say_run
@@ -88,15 +89,17 @@ def staged_run(
     failed: int = 0,
     ids: tuple[str, ...] = (),
     holders: tuple[str, ...] = (),
+    sent: tuple[Request, ...] = (),
     **changed,
 ) -> Run:
     """A run of so many items g0, g1, …, and then so many that failed.
 
     ids, holders: of the first items of either kind, and of the first training items, in place of the usual ones.
+    sent: what the generated items were asked by, if they were sent.
     changed: arguments of `run_record`.
     """
     rows = [training_row(k) for k in range(training)]
-    made = [item_row("g", k, seed=str(k)) for k in range(generated + failed)]
+    made = [request.row for request in sent] or [item_row("g", k, seed=str(k)) for k in range(generated + failed)]
     for each in (rows, made):
         each[: len(ids)] = [row | {"id": name} for row, name in zip(each, ids, strict=False)]
     rows[: len(holders)] = [row | {"rights_holder": name} for row, name in zip(rows, holders, strict=False)]

@@ -9,6 +9,7 @@ import threading
 import webbrowser
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -59,19 +60,24 @@ def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
             quiet_tools()
             logging.getLogger("mucs").setLevel(logging.WARNING)
             on_demand = OnDemand(ledger=where)
+
+        class Server(uvicorn.Server):
+            def handle_exit(self, *given: Any) -> None:
+                snapshots.close()  # which ends the streams; the server waits for them
+                super().handle_exit(*given)
+
         config = uvicorn.Config(
             make_app(snapshots, thumbnails, select, on_demand),
             log_level="warning",
             access_log=False,
             server_header=False,
             lifespan="off",
-            timeout_graceful_shutdown=SECONDS_TO_END,
         )
         click.echo(f"Serving {where} at {address} until Ctrl-C.", err=True)
         if show:
             threading.Timer(0.5, webbrowser.open, (address,)).start()
         try:
-            uvicorn.Server(config).run([listener])
+            Server(config).run([listener])
         finally:
             snapshots.close()
 

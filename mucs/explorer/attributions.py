@@ -62,6 +62,11 @@ class Attributions:
         """Whether pictures can be sent at all."""
         return self._on_demand is not None
 
+    @property
+    def are_closed(self) -> bool:
+        """Whether the server ends."""
+        return self._snapshots.is_closed
+
     def intake(self) -> Intake:
         """Which pictures are taken now. Raises Unavailable if that cannot be told."""
         return self._there().intake()

@@ -146,6 +146,11 @@ class Snapshots:
         """Look no more."""
         self._ended.set()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody looks any more."""
+        return self._ended.is_set()
+
     def _watch(self) -> None:
         while not self._ended.wait(PAUSE):
             self._look()

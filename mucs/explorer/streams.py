@@ -68,7 +68,12 @@ class Streams:
                 yield ": nothing new\n\n"
             if found.is_over:
                 return
-            await anyio.sleep(SECONDS_BETWEEN + SECONDS_EACH * (self._open - 1))
+            again = time.monotonic() + SECONDS_EACH * (self._open - 1)
+            await anyio.sleep(SECONDS_BETWEEN)
+            while time.monotonic() < again and not self._attributions.are_closed:
+                await anyio.sleep(SECONDS_BETWEEN)
+            if self._attributions.are_closed:
+                return
             try:
                 found = await self._state(found.address)
             except Unknown:

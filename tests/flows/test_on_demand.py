@@ -1,12 +1,16 @@
 """Attribution on demand on real parts: what is sent waits at Prefect, a warm worker takes it, and the ledger answers."""
 
 import io
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
+import httpx
 import pytest
 from PIL import Image
 from prefect import get_client
@@ -15,10 +19,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.workers.process import ProcessWorker
 
 from flows.audit import audit
-from flows.on_demand import OnDemand
+from flows.on_demand import OnDemand, tagged
+from mucs import InputError
 from mucs.images.request import Request
 from mucs.ledger.asked import Asked, Busy, Unavailable
-from tasks.validate import GateFailed
 from tests.conftest import draw
 from tests.flows.test_audit import SETTINGS, asked
 
@@ -94,7 +98,7 @@ def worker(folder):
 
 
 def test_what_is_refused_or_too_much_is_said_at_once_and_nothing_of_it_is_kept(folder):
-    with pytest.raises(GateFailed, match="height"):
+    with pytest.raises(InputError, match="has 9 × 9 pixels, and the model takes 8 × 8 pixels"):
         OnDemand().submit(sent(900, size=9))
     with pytest.raises(Busy, match=r"send it again in \d+ seconds") as busy:
         OnDemand(queue=0).submit(sent(900))
@@ -165,3 +169,72 @@ def test_what_fails_says_why_and_may_be_sent_again(folder, worker):
     assert OnDemand().submit(request).state == "waiting"
     *_, last = OnDemand().changes(request.address)
     assert last.state == "done"
+
+
+@pytest.fixture
+def explorer(folder, worker):
+    """The address of an explorer that shows the ledger and takes pictures, as a person starts it."""
+    worker()
+    if not (folder / "ledger").exists():
+        for _ in OnDemand().changes(OnDemand().submit(sent(904)).address):
+            pass
+    environment = os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()}
+    command = [sys.executable, "-m", "flows.cli", "explore", str(folder), "--port", "0"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        yield re.search(r"http://127\.0\.0\.1:\d+", server.stderr.readline())[0]
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 143
+        assert "Traceback" not in server.stderr.read()
+
+
+def followed(address: str) -> Iterator[dict]:
+    """What a stream of the explorer tells, until it ends."""
+    with httpx.stream("GET", address, timeout=30) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                yield json.loads(line.removeprefix("data: "))
+
+
+def test_a_picture_is_sent_by_curl_followed_and_answered(folder, explorer, tmp_path):
+    request, file = sent(905), tmp_path / "drawing.png"
+    file.write_bytes(request.picture)
+    command = ["curl", "-s", "-w", "\n%{http_code}", "-F", f"picture=@{file}", "-F", "class=1"]
+
+    def post() -> tuple[dict, str]:
+        done = subprocess.run([*command, f"{explorer}/v1/attributions"], capture_output=True, text=True, check=True)
+        body, _, status = done.stdout.rpartition("\n")
+        return json.loads(body), status
+
+    found, status = post()
+    assert (status, found["address"]) == ("202", request.address)
+    page = httpx.get(explorer + found["page"]).text
+    assert found["events"] in page
+    told = list(followed(explorer + found["events"]))
+    assert told[-1]["state"] == "done"
+    assert any(each["step"] == "unlearning" and each["of"] == 300 for each in told)
+    answer = httpx.get(explorer + told[-1]["answer"]).json()
+    assert answer["facts"]["run"] == told[-1]["run"]
+    assert len(answer["rows"]) == 12
+    assert httpx.get(explorer + told[-1]["answer_page"]).status_code == 200
+    assert asked(folder / "ledger", f"SELECT count(*) FROM generated_items WHERE id = '{answer['facts']['id']}'") == [
+        (1,)
+    ]
+    assert post() == (told[-1], "200")
+    with get_client(sync_client=True) as prefect:
+        assert len(prefect.read_flow_runs(flow_run_filter=tagged(request.address))) == 1
+
+    form = {"data": {"class": "1"}, "files": {"picture": sent(905, size=9).picture}}
+    refused = httpx.post(f"{explorer}/attribute", **form)
+    assert (refused.status_code, "has 9 × 9 pixels, and the model takes 8 × 8 pixels" in refused.text) == (400, True)
+    last = httpx.post(f"{explorer}/attribute", data={"class": "1"}, files={"picture": sent(906).picture})
+    assert (last.status_code, last.headers["location"]) == (303, f"/attributions/{sent(906).address}")
+    stream = followed(f"{explorer}/v1/attributions/{sent(906).address}/events")
+    assert next(stream)["state"] in ("waiting", "running")  # and the server ends while it is read
+    stream.close()
+
+
+def test_an_explorer_of_another_ledger_takes_no_pictures(folder, worker, tmp_path):
+    with pytest.raises(Unavailable, match="into another ledger"):
+        OnDemand(ledger=str(tmp_path / "another")).submit(sent(907))
+    assert OnDemand(ledger=str(folder / "ledger")).intake().classes == 2

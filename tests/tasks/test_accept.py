@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mucs import InputError
 from mucs.attribution import Settings
 from mucs.evidence.log import Log
 from mucs.evidence.store import Folder
@@ -15,7 +16,7 @@ from tasks.accept import accept
 from tasks.plan import Plan
 from tasks.prepared import here
 from tasks.pull import Altered, as_pulled, pull
-from tasks.validate import GateFailed, ImageSpec
+from tasks.validate import ImageSpec
 from tests.conftest import draw
 
 pytestmark = pytest.mark.heavy
@@ -37,21 +38,39 @@ ANIMATED = picture(draw(0, 1), save_all=True, append_images=[Image.fromarray(dra
 @pytest.mark.parametrize(
     ("request_", "says"),
     [
-        (Request(b"GIF89a no picture", label="1"), "image decodes"),
-        (Request(GOOD[:-30], label="1"), "image decodes"),
-        (Request(BOMB, label="1"), "image decodes"),
-        (Request(ANIMATED, label="1"), "image has 8 bits"),
-        (Request(picture(np.zeros((8, 8), np.uint16)), label="1"), "image has 8 bits"),
-        (Request(picture(np.zeros((9, 8, 3), np.uint8)), label="1"), "height"),
-        (Request(GOOD, label="2"), "class is known"),
-        (Request(GOOD), "class"),
-        (Request(GOOD, label="1", seed="\u202e1"), "text can be shown"),
-        (Request(GOOD, label="1", prompt="x" * 20_001), "text can be shown"),
+        (Request(b"GIF89a no picture", label="1"), "is no picture that can be used"),
+        (Request(GOOD[:-30], label="1"), "is no picture that can be used"),
+        (Request(BOMB, label="1"), "is no picture that can be used"),
+        (Request(ANIMATED, label="1"), "of 8 bits a channel"),
+        (Request(picture(np.zeros((8, 8), np.uint16)), label="1"), "of 8 bits a channel"),
+        (
+            Request(picture(np.zeros((9, 8, 3), np.uint8)), label="1"),
+            "has 8 × 9 pixels, and the model takes 8 × 8 pixels",
+        ),
+        (Request(GOOD, label="2"), "a class that the model does not have"),
+        (Request(GOOD), "comes without its class"),
+        (Request(GOOD, label="1", prompt="a cat"), "makes no pictures from words"),
+        (Request(GOOD, label="1", seed="\u202e1"), "seed must be one line"),
+        (Request(GOOD, label="1", seed="1" * 1001), "at most 1,000 characters"),
     ],
 )
 def test_a_hostile_request_is_refused_with_nothing_kept(tmp_path, request_, says):
-    with pytest.raises(GateFailed, match=says):
+    with pytest.raises(InputError, match=says):
         accept(request_, SPEC, str(tmp_path / "log"))
+    assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        (Request(GOOD, prompt="x" * 20_001), "at most 20,000 characters"),
+        (Request(GOOD), "send those of this one as prompt"),
+        (Request(GOOD, label="1", prompt="a cat"), "has no classes"),
+    ],
+)
+def test_so_is_one_to_a_model_of_prompts(tmp_path, request_, says):
+    with pytest.raises(InputError, match=says):
+        accept(request_, ImageSpec(8, 8, None, prompts=True), str(tmp_path / "log"))
     assert not (tmp_path / "log").exists()
 
 

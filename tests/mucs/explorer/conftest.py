@@ -67,12 +67,14 @@ def tell(folder) -> None:
         withdraw(ledger, runs[0].sha256, "another batch was meant")
 
 
-def explorer(path):
+def explorer(path, on_demand=None):
     """The application over a ledger, and what to close."""
     snapshots = Snapshots(str(path), lambda: Ledger.open(path))
-    return make_app(
-        snapshots, Thumbnails(log_of(path)), lambda sql, rows, seconds: analyst.select(str(path), sql, rows, seconds)
-    ), snapshots
+
+    def select(sql, rows, seconds):
+        return analyst.select(str(path), sql, rows, seconds)
+
+    return make_app(snapshots, Thumbnails(log_of(path)), select, on_demand), snapshots
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import pytest
 from mucs import InputError
 from mucs.explorer import snapshot
 from mucs.explorer.snapshot import Snapshots, take
-from mucs.ledger.asked import Unavailable
 from mucs.ledger import Ledger, analyst
+from mucs.ledger.asked import Unavailable
 from mucs.ledger.questions import names, question
 from mucs.ledger.rights import withdraw
 from tests.factories import log_of, writing

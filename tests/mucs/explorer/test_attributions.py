@@ -1,0 +1,349 @@
+"""Pictures over HTTP: how they are taken in and refused, and how what becomes of them is told; whoever attributes them stands in."""
+
+import html
+import io
+import json
+import re
+import threading
+import time
+
+import anyio
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from mucs import InputError
+from mucs.explorer import streams, upload
+from mucs.explorer.attributions import NOBODY, STEPS
+from mucs.images.request import MOST_BYTES, Request
+from mucs.ledger.asked import Asked, Busy, Intake, Unavailable
+from tests.factories import load, staged_run
+from tests.mucs.explorer.conftest import explorer
+
+pytestmark = pytest.mark.heavy
+
+POST = "/v1/attributions"
+
+
+def drawn(grey: int) -> bytes:
+    content = io.BytesIO()
+    Image.new("L", (8, 8), grey).save(content, "PNG")
+    return content.getvalue()
+
+
+BEFORE = Request(drawn(1), label="1")  # which the ledger has an answer to
+
+
+class StandIn:
+    """Attributes nothing: it says what a test has it say."""
+
+    def __init__(self):
+        self.taken, self.now, self.fault = [], None, None
+
+    def intake(self):
+        if self.fault:
+            raise self.fault
+        return Intake(8, 8, 2, False, 3, 17)
+
+    def submit(self, request):
+        if self.fault:
+            raise self.fault
+        self.taken.append(request)
+        self.now = Asked(request.address, "waiting", before=2)
+        return self.now
+
+    def state(self, address):
+        if self.fault:
+            raise self.fault
+        return self.now if self.now and self.now.address == address else None
+
+
+def is_part(part, whole):
+    return part.items() <= whole.items()
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    load(tmp_path / "ledger", staged_run(tmp_path, generated=1, sent=(BEFORE,)))
+    return tmp_path / "ledger"
+
+
+@pytest.fixture
+def stand_in():
+    return StandIn()
+
+
+@pytest.fixture
+def client(ledger, stand_in):
+    app, snapshots = explorer(ledger, stand_in)
+    with TestClient(app, base_url="http://127.0.0.1:8787", follow_redirects=False) as made:
+        yield made
+    snapshots.close()
+
+
+def post(client, picture, path=POST, headers=None, **said):
+    return client.post(path, files={"picture": picture}, data=said, headers=headers)
+
+
+def test_a_picture_is_taken_followed_and_answered(client, stand_in, ledger, tmp_path):
+    request = Request(drawn(2), label="1", seed="7")
+    sent = post(client, request.picture, **{"class": "1", "seed": "7"})
+    assert sent.status_code == 202
+    assert sent.headers["location"] == f"{POST}/{request.address}"
+    assert is_part({"state": "waiting", "before": 2, "said": "It waits. Pictures that come first: 2."}, sent.json())
+    assert [each.row for each in stand_in.taken] == [request.row]
+    assert client.get(sent.headers["location"]).json() == sent.json()
+    page = client.get(sent.json()["page"])
+    assert (page.status_code, page.headers["cache-control"]) == (200, "no-store")
+    assert "Pictures that come first: 2." in page.text
+    assert (
+        client.get(re.search(r'src="(/static/[a-z]+\.js)"', page.text)[1])
+        .headers["content-type"]
+        .startswith("text/javascript")
+    )
+
+    heard = []
+    follower = threading.Thread(target=lambda: heard.append(client.get(sent.json()["events"])))
+    follower.start()
+    time.sleep(1)
+    stand_in.now = Asked(request.address, "running", step="scoring", done=3, of=9)
+    time.sleep(1)
+    stand_in.fault = Unavailable("Prefect does not answer.")  # for a while, which ends nothing
+    time.sleep(1)
+    stand_in.fault, stand_in.now = None, Asked(request.address, "done", run="f" * 64, generated="other")
+    time.sleep(1)
+    assert is_part({"state": "running", "step": "show", "answer": None}, client.get(sent.headers["location"]).json())
+    load(ledger, staged_run(tmp_path, generated=1, sent=(request,)))
+    follower.join(20)
+    (stream,) = heard
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    events = [json.loads(data) for data in re.findall(r"^event: change\ndata: (.*)\n\n", stream.text, re.M)]
+    assert [(each["state"], each["step"], each["done"]) for each in events] == [
+        ("waiting", None, None),
+        ("running", "scoring", 3),
+        ("running", "show", None),
+        ("done", None, None),
+    ]
+    done = client.get(sent.headers["location"]).json()
+    assert done == events[-1]
+    assert client.get(done["answer"]).json()["facts"]["id"] == request.row["id"]
+    assert client.get(done["answer_page"]).status_code == 200
+    assert client.get(done["page"]).headers["location"] == done["answer_page"]
+
+
+def test_what_was_asked_before_is_answered_at_once_whoever_is_there(client, stand_in, ledger):
+    stand_in.fault = Unavailable("Prefect does not answer.")
+    app, snapshots = explorer(ledger)
+    alone = TestClient(app, base_url="http://127.0.0.1:8787")
+    for each in (client, alone):
+        found = post(each, BEFORE.picture, **{"class": "1"})
+        assert found.status_code == 200
+        assert is_part({"state": "done", "generated": BEFORE.row["id"]}, found.json())
+        assert each.get(found.headers["location"]).json() == found.json()
+        assert post(each, BEFORE.picture, **{"class": "0"}).status_code == 503  # another request
+    snapshots.close()
+
+
+def test_a_form_and_a_file_alone_are_the_same_request(client, stand_in):
+    picture = drawn(3)
+    for words in ({}, {"class": "1"}, {"class": "0", "seed": "ü 5"}, {"prompt": "a cat"}):
+        address = post(client, picture, **words).json()["address"]
+        alone = client.post(POST, params=words, content=picture, headers={"content-type": "image/png"})
+        assert (alone.status_code, alone.json()["address"]) == (202, address)
+    request = stand_in.taken[-1]
+    assert (request.picture, request.prompt, request.label) == (picture, "a cat", None)
+    page = post(client, picture, "/attribute", **{"class": "", "seed": ""})
+    assert (page.status_code, page.headers["location"]) == (303, f"/attributions/{stand_in.taken[-1].address}")
+    assert stand_in.taken[-1].address == Request(picture).address
+
+
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "given"),
+    [
+        (400, "no file called picture", {"data": {"class": "1"}, "files": {"other": b"x"}}),
+        (400, "curl sends one with -F picture=@FILE", {"files": {"class": (None, "1"), "picture": (None, "x.png")}}),
+        (400, "no 'label'", {"files": {"picture": b"x"}, "data": {"label": "1"}}),
+        (400, "no 'label'", {"content": b"x", "params": {"label": "1"}, "headers": {"content-type": "image/png"}}),
+        (400, "no picture in what was sent", {"files": {"picture": b""}}),
+        (400, "cannot be read", {"content": b"x", "headers": {"content-type": "multipart/form-data"}}),
+        (400, "no file called picture", {"content": b"", "headers": FORM}),
+        (400, "no file called picture", {"content": b"--x\r\nnothing", "headers": FORM}),
+        (400, "Too many files", {"files": [("picture", b"x"), ("picture", b"y")]}),
+        (400, "Too many fields", {"files": {"picture": b"x"}, "data": {str(k): "v" for k in range(9)}}),
+        (400, "exceeded maximum size", {"files": {"picture": b"x"}, "data": {"seed": "7" * 70_000}}),
+        (415, "multipart/form-data", {"content": b"x", "headers": {"content-type": "text/plain"}}),
+        (415, "multipart/form-data", {"content": b"x"}),
+        (415, "multipart/form-data", {"data": {"picture": "x"}}),
+        (413, "at most 20,000,000", {"files": {"picture": bytes(MOST_BYTES + 1)}}),
+        (413, "too large", {"content": bytes(MOST_BYTES + 70_000), "headers": {"content-type": "image/png"}}),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_a_sentence(client, stand_in, status, words, given):
+    for path in (POST, "/attribute"):
+        found = client.post(path, **given)
+        assert (found.status_code, words in html.unescape(found.text)) == (status, True), found.text
+    assert stand_in.taken == []
+
+
+def test_a_body_without_a_length_is_read_no_further_than_its_bound(client, stand_in):
+    read = []
+
+    def pieces():
+        for _ in range(1000):
+            read.append(1_000_000)
+            yield bytes(1_000_000)
+
+    for headers in ({"content-type": "image/png"}, FORM):
+        found = client.post(POST, content=pieces(), headers=headers)
+        assert (found.status_code, found.headers["connection"]) == (413, "close")
+        assert len(read) < 25
+        read.clear()
+    assert stand_in.taken == []
+
+
+def test_a_full_queue_and_a_server_that_is_away_say_when_to_come_again(client, stand_in):
+    stand_in.fault = Busy("100 pictures wait already; send it again in 37 seconds.", 37)
+    for path in (POST, "/attribute"):
+        found = post(client, drawn(4), path)
+        assert (found.status_code, found.headers["retry-after"]) == (429, "37")
+        assert "send it again in 37 seconds" in found.text
+    stand_in.fault = Unavailable("Prefect does not answer at http://127.0.0.1:9/api; see whether its server runs.")
+    for found in (
+        post(client, drawn(4)),
+        client.get(f"{POST}/{Request(drawn(4)).address}"),
+        client.get(f"{POST}/{Request(drawn(4)).address}/events"),
+        client.get(f"/attributions/{Request(drawn(4)).address}"),
+        client.get("/attribute"),
+    ):
+        assert (found.status_code, "see whether its server runs" in found.text) == (503, True)
+    stand_in.fault = InputError("The picture has <b>9</b> × 9 pixels; send it in 8 × 8.")
+    assert post(client, drawn(4)).json() == {"error": str(stand_in.fault)}
+    page = post(client, drawn(4), "/attribute")
+    assert (page.status_code, "<b>" in page.text, "Back to the form" in page.text) == (400, False, True)
+
+
+def test_where_nobody_attributes_the_form_says_how_to_begin(ledger):
+    app, snapshots = explorer(ledger)
+    client = TestClient(app, base_url="http://127.0.0.1:8787")
+    assert post(client, drawn(5)).json() == {"error": NOBODY}
+    page = client.get("/attribute")
+    assert (page.status_code, NOBODY in html.unescape(page.text), 'action="/attribute"' in page.text) == (
+        200,
+        True,
+        False,
+    )
+    assert "/attribute" not in client.get("/").text
+    snapshots.close()
+
+
+def test_the_form_says_what_the_model_takes(client, stand_in):
+    assert client.get("/").text.count('href="/attribute"') == 2
+    page = client.get("/attribute").text
+    for words in ('max="1"', "8 × 8 pixels", "at most 20 MB", "17 seconds", "come first are done: 3 now"):
+        assert words in page
+    assert 'name="prompt"' not in page
+    assert client.get("/attribute.json").json()["facts"]["intake"]["classes"] == 2
+
+
+def test_what_nobody_sent_is_not_there_and_what_failed_says_why(client, stand_in):
+    for name in ("f" * 64, "F" * 64, "%2e%2e", "<b>", "a" * 3000):
+        for path in (f"{POST}/{name}", f"{POST}/{name}/events", f"/attributions/{name}"):
+            found = client.get(path)
+            assert (found.status_code, "<b>" in found.text and "html" in found.headers["content-type"]) == (404, False)
+    stand_in.now = Asked("e" * 64, "failed", reason="The object <script>alert(1)</script> \u202e is missing.")
+    page = client.get("/attributions/" + "e" * 64).text
+    assert "The object &lt;script&gt;alert(1)&lt;/script&gt; \\u202e is missing." in page
+    assert page.count("<script") == 0
+    events = client.get(f"{POST}/{'e' * 64}/events").text
+    assert json.loads(events.partition("data: ")[2])["state"] == "failed"
+
+
+def test_so_many_follow_and_send_at_once_and_no_more(client, stand_in, monkeypatch):
+    monkeypatch.setattr(streams, "MOST", 1)
+    stand_in.now = Asked("e" * 64, "running", step="scoring")
+    events = f"{POST}/{'e' * 64}/events"
+    first = threading.Thread(target=lambda: client.get(events))
+    first.start()
+    time.sleep(1)
+    second = client.get(events)
+    assert (second.status_code, second.headers["retry-after"]) == (429, "10")
+    stand_in.now = Asked("e" * 64, "failed", reason="No.")
+    first.join(20)
+    assert client.get(events).status_code == 200
+    stand_in.now = None
+    assert [client.get(events).status_code for _ in range(3)] == [404] * 3  # which take no place
+    monkeypatch.setattr(upload, "AT_ONCE", 0)
+    assert post(client, drawn(6)).status_code == 429
+
+
+def test_a_reader_that_goes_away_makes_room_and_silence_is_broken(client, stand_in, monkeypatch):
+    monkeypatch.setattr(streams, "MOST", 1)
+    monkeypatch.setattr(streams, "HEARTBEAT", 0.6)
+    stand_in.now = Asked("e" * 64, "running", step="scoring")
+    said, path = [], f"{POST}/{'e' * 64}/events"
+
+    async def read(seconds):
+        async def receive():
+            await anyio.sleep(seconds)
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            said.append(message.get("status") or message["body"].decode())
+
+        headers = [(b"host", b"127.0.0.1")]
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers}
+        await client.app(scope | {"raw_path": path.encode(), "scheme": "http"}, receive, send)
+
+    for _ in range(2):
+        said.clear()
+        anyio.run(read, 2)
+        assert said[0] == 200
+        assert said[1].startswith("event: change\ndata: {")
+        assert said[2] == ": nothing new\n\n"
+
+
+def test_who_sends_slowly_or_goes_away_keeps_no_place(client, monkeypatch):
+    monkeypatch.setattr(upload, "AT_ONCE", 1)
+    monkeypatch.setattr(upload, "SECONDS", 0.5)
+    said = []
+
+    async def sent(first):
+        messages = iter(first)
+
+        async def receive():
+            found = next(messages, None)
+            if found is None:
+                await anyio.sleep(60)
+            return found
+
+        async def send(message):
+            said.append(message.get("status") or message["body"].decode())
+
+        headers = [(b"host", b"127.0.0.1"), (b"content-type", b"image/png")]
+        scope = {"type": "http", "method": "POST", "path": POST, "query_string": b"", "headers": headers}
+        await client.app(scope | {"raw_path": POST.encode(), "scheme": "http"}, receive, send)
+
+    part = {"type": "http.request", "body": b"x", "more_body": True}
+    anyio.run(sent, [part])
+    assert (said[0], "did not come in" in said[1]) == (400, True)
+    anyio.run(sent, [part, {"type": "http.disconnect"}])
+    assert "ended before" in said[-1]
+    assert post(client, drawn(7)).status_code == 202
+
+
+def test_each_step_has_a_sentence(client, stand_in):
+    for step, sentence in {**STEPS, "another": "It is being attributed."}.items():
+        stand_in.now = Asked("e" * 64, "running", step=step)
+        assert client.get(f"{POST}/{'e' * 64}").json()["said"] == sentence
+
+
+def test_the_description_has_a_command_that_works(client):
+    said = client.get("/v1/openapi.json").json()["paths"][POST]["post"]
+    command = said["x-codeSamples"][0]["source"]
+    assert command in html.unescape(client.get("/docs").text)
+    fields = re.findall(r"-F (\w+)=", command)
+    assert set(fields) <= said["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"].keys()
+    assert set(said["responses"]) >= {"200", "202", "400", "413", "415", "429", "503"}
