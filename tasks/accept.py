@@ -74,6 +74,6 @@ def look(request: Request, spec: ImageSpec) -> None:
 def _look_at_class(label: str | None, classes: int | None) -> None:
     if classes is None and label is not None:
         raise InputError("The model has no classes; send the picture without class.")
-    if classes is not None and label not in map(str, range(classes)):
+    if classes is not None and label not in [str(known) for known in range(classes)]:
         given = "comes without its class" if label is None else "has a class that the model does not have"
         raise InputError(f"The picture {given}; send the one that it was made for as class, from 0 to {classes - 1}.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Query, Request, Response
+from markupsafe import Markup, escape
 
 from mucs import InputError
 from mucs.explorer.address import name_of
@@ -226,11 +228,16 @@ def described(path: str, method: str, said: Mapping[str, Any]) -> dict[str, Any]
     return {
         "path": path,
         "method": method.upper(),
-        "about": said.get("description") or said["summary"],
+        "about": marked(said.get("description") or said["summary"]),
         "given": {
-            name: each.get("description") or each.get("schema", {}).get("description", "")
+            name: marked(each.get("description") or each.get("schema", {}).get("description", ""))
             for name, each in given.items()
         },
         "commands": [each["source"] for each in said.get("x-codeSamples", [])],
         "example": example if isinstance(example, str) else as_json(example).decode(),
     }
+
+
+def marked(words: str) -> Markup:
+    """Words as HTML, in which what stands between back quotes is code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(words))))

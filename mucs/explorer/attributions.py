@@ -124,7 +124,7 @@ def said(found: Asked) -> str:
         case "waiting" if found.before:
             return f"It waits. Pictures that come first: {found.before}."
         case "waiting":
-            return "It is the next, and waits to be begun."
+            return "It is the next, and waits for a worker to begin it."
         case "running":
             return STEPS.get(found.step or "", "It is being attributed.")
         case "failed":

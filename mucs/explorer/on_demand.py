@@ -14,7 +14,14 @@ from mucs.explorer.upload import PICTURE, TYPES, Uploads
 from mucs.ledger.asked import Asked
 
 JSON, EVENTS = "application/json", "text/event-stream"
-CURL = "curl -F picture=@drawing.png -F class=3 http://127.0.0.1:8787/v1/attributions"
+PLACE = "http://127.0.0.1:8787/v1/attributions"
+
+
+def command(line: str) -> dict[str, Any]:
+    """A command for the description."""
+    return {"x-codeSamples": [{"lang": "Shell", "source": line}]}
+
+
 FIELDS: dict[str, dict[str, Any]] = {
     "class": {"type": "string", "description": "The class that it was made for, where the model has classes."},
     "prompt": {"type": "string", "description": "The words that it was made from, where the model takes words."},
@@ -28,7 +35,7 @@ BODY = {
         "content": {"multipart/form-data": {"schema": FORM}, **{kind: {"schema": FILE} for kind in TYPES}},
     },
     "parameters": [{"name": name, "in": "query", "schema": schema} for name, schema in FIELDS.items()],
-    "x-codeSamples": [{"lang": "Shell", "source": CURL}],
+    **command(f"curl -F picture=@drawing.png -F class=3 {PLACE}"),
 }
 ADDRESS = Path(description="The SHA-256 by which a picture that was sent is found, as the answer to sending it says.")
 WAITS = record(Asked("5d0c" * 16, "waiting", before=2))
@@ -72,6 +79,7 @@ def router(attributions: Attributions, uploads: Uploads) -> APIRouter:
     @made.get(
         "/{address}",
         summary="What has become of a picture that was sent",
+        openapi_extra=command(f"curl {PLACE}/ADDRESS"),
         responses={
             200: described(
                 "Its `state` is waiting, running, done or failed; once it is done, `answer` says where the answer is.",
@@ -87,6 +95,7 @@ def router(attributions: Attributions, uploads: Uploads) -> APIRouter:
     @made.get(
         "/{address}/events",
         summary="The same, as it changes",
+        openapi_extra=command(f"curl -N {PLACE}/ADDRESS/events"),
         response_class=Response,
         responses={
             200: {

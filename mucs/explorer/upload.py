@@ -61,7 +61,7 @@ class Uploads:
             raise InputError("The connection ended before the picture did; send it again.") from None
 
 
-async def content(incoming: Incoming) -> tuple[bytes, Mapping[str, str]]:
+async def content(incoming: Incoming) -> tuple[bytes, Mapping[str, Any]]:
     """The picture's file, and what is said of it by name."""
     kind = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in TYPES:
@@ -76,7 +76,7 @@ async def content(incoming: Incoming) -> tuple[bytes, Mapping[str, str]]:
             file = fields.pop(PICTURE, None)
             if not isinstance(file, UploadFile):
                 raise InputError(f"The form has no file called {PICTURE}; curl sends one with -F {PICTURE}=@FILE.")
-            return await file.read(), {**fields}
+            return await file.read(), fields
     except HTTPException as error:
         raise InputError(
             f"The form cannot be read ({str(error.detail).rstrip('.')}); send it as curl -F does."
@@ -90,6 +90,9 @@ def request(picture: bytes, said: Mapping[str, Any]) -> Request:
         raise InputError(f"There is no {strange[0][:80]!r} of a picture; say nothing but {', '.join(WORDS)}.")
     if len(picture) > MOST_BYTES:
         raise TooLarge(f"The picture has {len(picture):,} bytes; send one of at most {MOST_BYTES:,}.")
+    files = [name for name in WORDS if isinstance(said.get(name), UploadFile)]
+    if files:
+        raise InputError(f"The {files[0]} was sent as a file; send it as text, and the picture as {PICTURE}.")
     return Request(
         picture, label=said.get("class") or None, prompt=said.get("prompt") or None, seed=said.get("seed") or UNKNOWN
     )

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import httpx
 import pytest
@@ -187,7 +187,7 @@ def explorer(folder, worker):
         assert "Traceback" not in server.stderr.read()
 
 
-def followed(address: str) -> Iterator[dict]:
+def followed(address: str) -> Generator[dict]:
     """What a stream of the explorer tells, until it ends."""
     with httpx.stream("GET", address, timeout=30) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")

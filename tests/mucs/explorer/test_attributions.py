@@ -171,6 +171,7 @@ FORM = {"content-type": "multipart/form-data; boundary=x"}
         (400, "cannot be read", {"content": b"x", "headers": {"content-type": "multipart/form-data"}}),
         (400, "no file called picture", {"content": b"", "headers": FORM}),
         (400, "no file called picture", {"content": b"--x\r\nnothing", "headers": FORM}),
+        (400, "Too many files", {"files": {"picture": b"x", "class": b"1"}}),
         (400, "Too many files", {"files": [("picture", b"x"), ("picture", b"y")]}),
         (400, "Too many fields", {"files": {"picture": b"x"}, "data": {str(k): "v" for k in range(9)}}),
         (400, "exceeded maximum size", {"files": {"picture": b"x"}, "data": {"seed": "7" * 70_000}}),
@@ -245,6 +246,8 @@ def test_the_form_says_what_the_model_takes(client, stand_in):
     for words in ('max="1"', "8 × 8 pixels", "at most 20 MB", "17 seconds", "come first are done: 3 now"):
         assert words in page
     assert 'name="prompt"' not in page
+    # with no-referrer, browsers send such a form with `Origin: null`, which is refused
+    assert client.get("/attribute").headers["referrer-policy"] == "same-origin"
     assert client.get("/attribute.json").json()["facts"]["intake"]["classes"] == 2
 
 
