@@ -189,20 +189,29 @@ def test_what_is_no_picture_is_refused_in_a_sentence(client, stand_in, status, w
     assert stand_in.taken == []
 
 
-def test_a_body_without_a_length_is_read_no_further_than_its_bound(client, stand_in):
+async def exchange(client, method, path, kind, receive):
+    """What the application sends in answer: the status, and then the pieces of the body."""
+    said, headers = [], [(b"host", b"127.0.0.1"), (b"content-type", kind.encode())]
+
+    async def send(message):
+        said.append(message["status"] if "status" in message else message["body"].decode())
+
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "scheme": "http"}
+    await client.app(scope | {"query_string": b"", "headers": headers}, receive, send)
+    return said
+
+
+@pytest.mark.parametrize("kind", ["image/png", FORM["content-type"]])
+def test_a_body_without_a_length_is_read_no_further_than_its_bound(client, stand_in, kind):
+    begun = b'--x\r\nContent-Disposition: form-data; name="picture"; filename="x"\r\n\r\n'
     read = []
 
-    def pieces():
-        for _ in range(1000):
-            read.append(1_000_000)
-            yield bytes(1_000_000)
+    async def receive():
+        read.append(1)
+        return {"type": "http.request", "body": begun if len(read) == 1 else bytes(1_000_000), "more_body": True}
 
-    for headers in ({"content-type": "image/png"}, FORM):
-        found = client.post(POST, content=pieces(), headers=headers)
-        assert (found.status_code, found.headers["connection"]) == (413, "close")
-        assert len(read) < 25
-        read.clear()
-    assert stand_in.taken == []
+    status, words = anyio.run(exchange, client, "POST", POST, kind, receive)
+    assert (status, "too large" in words, len(read), stand_in.taken) == (413, True, 22, [])
 
 
 def test_a_full_queue_and_a_server_that_is_away_say_when_to_come_again(client, stand_in):
@@ -286,34 +295,23 @@ def test_a_reader_that_goes_away_makes_room_and_silence_is_broken(client, stand_
     monkeypatch.setattr(streams, "MOST", 1)
     monkeypatch.setattr(streams, "HEARTBEAT", 0.6)
     stand_in.now = Asked("e" * 64, "running", step="scoring")
-    said, path = [], f"{POST}/{'e' * 64}/events"
 
-    async def read(seconds):
-        async def receive():
-            await anyio.sleep(seconds)
-            return {"type": "http.disconnect"}
-
-        async def send(message):
-            said.append(message.get("status") or message["body"].decode())
-
-        headers = [(b"host", b"127.0.0.1")]
-        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers}
-        await client.app(scope | {"raw_path": path.encode(), "scheme": "http"}, receive, send)
+    async def receive():
+        await anyio.sleep(2)
+        return {"type": "http.disconnect"}
 
     for _ in range(2):
-        said.clear()
-        anyio.run(read, 2)
-        assert said[0] == 200
-        assert said[1].startswith("event: change\ndata: {")
-        assert said[2] == ": nothing new\n\n"
+        status, first, second, *_ = anyio.run(exchange, client, "GET", f"{POST}/{'e' * 64}/events", "", receive)
+        assert (status, second) == (200, ": nothing new\n\n")
+        assert first.startswith("event: change\ndata: {")
 
 
 def test_who_sends_slowly_or_goes_away_keeps_no_place(client, monkeypatch):
     monkeypatch.setattr(upload, "AT_ONCE", 1)
     monkeypatch.setattr(upload, "SECONDS", 0.5)
-    said = []
+    part = {"type": "http.request", "body": b"x", "more_body": True}
 
-    async def sent(first):
+    def receiving(*first):
         messages = iter(first)
 
         async def receive():
@@ -322,18 +320,13 @@ def test_who_sends_slowly_or_goes_away_keeps_no_place(client, monkeypatch):
                 await anyio.sleep(60)
             return found
 
-        async def send(message):
-            said.append(message.get("status") or message["body"].decode())
+        return receive
 
-        headers = [(b"host", b"127.0.0.1"), (b"content-type", b"image/png")]
-        scope = {"type": "http", "method": "POST", "path": POST, "query_string": b"", "headers": headers}
-        await client.app(scope | {"raw_path": POST.encode(), "scheme": "http"}, receive, send)
-
-    part = {"type": "http.request", "body": b"x", "more_body": True}
-    anyio.run(sent, [part])
-    assert (said[0], "did not come in" in said[1]) == (400, True)
-    anyio.run(sent, [part, {"type": "http.disconnect"}])
-    assert "ended before" in said[-1]
+    status, words = anyio.run(exchange, client, "POST", POST, "image/png", receiving(part))
+    assert (status, "did not come in" in words) == (400, True)
+    gone = receiving(part, {"type": "http.disconnect"})
+    status, words = anyio.run(exchange, client, "POST", POST, "image/png", gone)
+    assert (status, "ended before" in words) == (400, True)
     assert post(client, drawn(7)).status_code == 202
 
 
