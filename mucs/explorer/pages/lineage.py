@@ -194,8 +194,8 @@ def _boxes(
         said = node[0].replace("_", " ").removesuffix("s")
         mark = "box start" if node == start else "box"
         yield Markup(
-            '<a href="{}"><rect class="{}" x="{}" y="{}" width="{}" height="36" rx="4"/><text x="{}" y="{}" class="kind">{}</text><text x="{}" y="{}">{}</text></a>'
-        ).format(link, mark, x, y, BOX, x + 8, y + 14, said, x + 8, y + 29, called)
+            '<a href="{}"><rect class="{}" x="{}" y="{}" width="{}" height="36" rx="4"/><text x="{}" y="{}" class="kind">{}</text><svg x="{}" y="{}" width="{}" height="20"><text y="13">{}</text></svg></a>'
+        ).format(link, mark, x, y, BOX, x + 8, y + 14, said, x + 8, y + 16, BOX - 34, called)
         if node != start:
             is_open = node in opened
             rest = [each for each in opened if each != node]
