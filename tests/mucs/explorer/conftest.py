@@ -49,22 +49,25 @@ def tell(folder) -> None:
     inputs = {kind: {"path": kind, "commit": "c" * 40, "sha256": f"{place}" * 64} for place, kind in enumerate(kinds)}
     odd = staged_run(folder, generated=9, training=12, edges=12, ids=ODD, holders=HOLDERS, inputs=inputs)
     load(path, odd)
-    (folder / "contract.yaml").write_text(CONTRACT)
     for units in (3, 5):
-        (folder / "usage.csv").write_text(
-            f"generated,date,units,revenue\ng0,2026-10-02,{units},300\ng1,2026-10-09,1,100.01\n"
-        )
-        month = Period.month("2026-10")
-        with writing(path) as ledger:
-            made = issue(
-                ledger, read_contract(folder / "contract.yaml"), month, read_usage(folder / "usage.csv", month)
-            )
+        used = f"generated,date,units,revenue\ng0,2026-10-02,{units},300\ng1,2026-10-09,1,100.01\n"
+        statement = say_statement(folder, used)
     with writing(path) as ledger:
-        open_dispute(ledger, made.sha256, "Ada", "The second of mine <b>is missing</b>")
+        open_dispute(ledger, statement, "Ada", "The second of mine <b>is missing</b>")
         opted = Right(2, TRAINING[1]["sha256"], "Ben", "private", "opted out", None, "2026-03-01", None)
         say_rights(ledger, [opted])
         say_derivation(ledger, f"{'training_set':f<64}", "e" * 64)
         withdraw(ledger, runs[0].sha256, "another batch was meant")
+
+
+def say_statement(folder, usage) -> str:
+    """Issue a statement for what was used in October, given as CSV, to the ledger of a folder; its SHA-256."""
+    (folder / "contract.yaml").write_text(CONTRACT)
+    (folder / "usage.csv").write_text(usage)
+    month = Period.month("2026-10")
+    contract, used = read_contract(folder / "contract.yaml"), read_usage(folder / "usage.csv", month)
+    with writing(folder / "ledger") as ledger:
+        return issue(ledger, contract, month, used).sha256
 
 
 def explorer(path, on_demand=None):

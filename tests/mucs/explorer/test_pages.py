@@ -48,8 +48,9 @@ class Acting(HTMLParser):
             for name, value in attributes
             if name.startswith("on") or name == "style" or (value or "").strip().lower().startswith("javascript:")
         ]
+        own = tag == "script" and (dict(attributes).get("src") or "").startswith("/static/")
         self.found += [(tag, name) for name in acts] + (
-            [(tag, None)] if tag in ("script", "style", "b", "iframe") else []
+            [(tag, None)] if tag in ("script", "style", "b", "iframe") and not own else []
         )
 
 
