@@ -36,18 +36,39 @@ CURSOR = Query(
     None, description="Where the page before ended, as its `next` says.", pattern=r"^[0-9]{1,18}\.[0-9]{1,9}$"
 )
 MOST = Query(LIMIT, ge=1, le=1000, description="Rows of a page.")
-THEN = Query("infinity", description="Answer from what was known at that time, such as 2026-10-31.", max_length=40)
+THEN = Query(
+    "infinity",
+    description="Answer from what was known at that time, such as 2026-10-31.",
+    max_length=40,
+    json_schema_extra={"anyOf": [{"const": "infinity"}, {"format": "date"}, {"format": "date-time"}]},
+)
+FOUND = {
+    "type": "object",
+    "required": ["log", "as_of", "facts", "rows", "next"],
+    "properties": {
+        "log": {"type": "object", "properties": {"position": {"type": "integer"}, "head": {"type": "string"}}},
+        "as_of": {"type": ["string", "null"]},
+        "facts": {"type": "object"},
+        "rows": {"type": "array", "items": {"type": "object"}},
+        "next": {"type": ["string", "null"]},
+    },
+}
+WRONG = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+
+
+class MovedOn(InputError):
+    """The log has moved on since the page before."""
 
 
 def paged(snapshot: Snapshot, rows: Sequence[Any], cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
     """Some of the rows, and the cursor of those that follow.
 
     Raises:
-        InputError: If the log has moved on since the page before, so that rows might be missed or come twice.
+        MovedOn: If the log has, so that rows might be missed or come twice.
     """
     position, _, offset = (cursor or f"{snapshot.position}.0").partition(".")
     if int(position) != snapshot.position:
-        raise InputError("The log has moved on since the page before; begin again without a cursor.")
+        raise MovedOn("The log has moved on since the page before; begin again without a cursor.")
     end = int(offset) + limit
     return list(rows[int(offset) : end]), f"{snapshot.position}.{end}" if end < len(rows) else None
 
@@ -56,16 +77,20 @@ def router(snapshots: Snapshots, answers: Answers) -> APIRouter:
     """The routes. Args: snapshots: of the ledger. answers: that were given."""
     made = APIRouter(prefix="/v1")
     shown: dict[int | str, dict[str, Any]] = {
-        200: {"description": "Facts, and a page of rows.", "content": {"application/json": {"example": EXAMPLE}}},
+        200: {
+            "description": "Facts, and a page of rows.",
+            "content": {"application/json": {"schema": FOUND, "example": EXAMPLE}},
+        },
         304: {"description": "Nothing has changed since the answer whose ETag was given."},
         400: {
             "description": "A parameter is wrong; `error` says which.",
-            "content": {"application/json": {"example": {"error": "…"}}},
+            "content": {"application/json": {"schema": WRONG, "example": {"error": "…"}}},
         },
         404: {
             "description": "There is nothing of that name; `error` names the nearest.",
-            "content": {"application/json": {"example": {"error": "…"}}},
+            "content": {"application/json": {"schema": WRONG, "example": {"error": "…"}}},
         },
+        409: {"description": "The log has moved on since the page that the cursor is of."},
         503: {"description": "The ledger cannot be read just now."},
     }
 
@@ -127,7 +152,6 @@ def router(snapshots: Snapshots, answers: Answers) -> APIRouter:
                     }
                 },
             },
-            413: {"description": "The run has too many edges to prove one while you wait."},
         },
     )
     def proof(item: str, training: str, as_of: str = THEN) -> Response:

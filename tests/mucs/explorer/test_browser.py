@@ -4,6 +4,7 @@ import dataclasses
 import io
 import re
 import shutil
+from operator import itemgetter
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -293,7 +294,7 @@ def test_a_page_of_50_items_is_light(browser, tmp_path):
     run = staged_run(tmp_path, generated=2, training=50, edges=50, holders=("Ada",) * 50)
     parts = enumerate(parts_of_a_photograph(50))
     rows = [{"image_sha256": training_row(k)["sha256"], "webp": thumbnail(part)} for k, part in parts]
-    rows.sort(key=lambda row: row["image_sha256"])
+    rows.sort(key=itemgetter("image_sha256"))
     pictures = tmp_path / "pictures.parquet"
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), pictures, **PARQUET)
     load(tmp_path / "ledger", dataclasses.replace(run, thumbnails=[pictures]))
