@@ -39,6 +39,7 @@ def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
 
     from mucs.evidence.thumbnails import Thumbnails
     from mucs.explorer.app import make_app
+    from mucs.explorer.protocol import Protocol
     from mucs.explorer.snapshot import Snapshots
     from mucs.ledger import analyst
     from tasks.ledgers import credentials, open_log, reading
@@ -68,10 +69,12 @@ def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
 
         config = uvicorn.Config(
             make_app(snapshots, thumbnails, select, on_demand),
-            log_level="warning",
+            log_level="error",  # what a client does wrong is told to the client
             access_log=False,
             server_header=False,
             lifespan="off",
+            http=Protocol,
+            ws="none",
         )
         click.echo(f"Serving {where} at {address} until Ctrl-C.", err=True)
         if show:

@@ -26,8 +26,8 @@ class Served:
     errors: Path
 
     def said(self) -> str:
-        """What it has written to its standard error since it began to serve, but that what came was no HTTP."""
-        return ADDRESS.sub("", self.errors.read_text()).replace("WARNING:  Invalid HTTP request received.\n", "")
+        """What it has written to its standard error since it began to serve."""
+        return ADDRESS.sub("", self.errors.read_text())
 
 
 @contextlib.contextmanager

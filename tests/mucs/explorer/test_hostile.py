@@ -1,0 +1,218 @@
+"""A hostile client gets sentences, and hostile text is shown as text: whatever comes, the server answers on and changes nothing."""
+
+import random
+import re
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from mucs.explorer.app import routes
+from mucs.ledger.questions import names, question
+from tests.factories import contents
+from tests.mucs.explorer.served import serving
+
+pytestmark = pytest.mark.heavy
+REQUESTS, AT_ONCE = 2000, 8
+MEMORY = 300  # MiB that the server may take on while it is asked all that
+HOSTILE = [
+    "",
+    "..",
+    "../../etc/passwd",
+    "\x00",
+    "\x1b[31m",
+    "\u202e",
+    "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
+    "'; DROP TABLE edges; --",
+    "' OR 1=1 --",
+    "1); SELECT * FROM read_csv('/etc/passwd'); --",
+    "<script>alert(1)</script>",
+    "javascript:alert(1)",
+    "{{7*7}}",
+    "${jndi:ldap://x}",
+    "%s%n",
+    "-1",
+    "0",
+    "1e999",
+    "NaN",
+    "infinity",
+    "99999999999999999999",
+    "2026-02-30",
+    "0001-01-01",
+    "9999-12-31T23:59:59.999999-23:59",
+    "a" * 300,
+    "n" * 7000,
+    "g0",
+    "Ada",
+    "why",
+]
+METHODS = ["GET"] * 8 + [
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "PATCH",
+    "OPTIONS",
+    "TRACE",
+    "CONNECT",
+    "get",
+    "G\x00T",
+    "",
+    "X" * 5000,
+]
+VERSIONS = ["HTTP/1.1"] * 8 + ["HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "HTTP/9.9", "", "ICY"]
+ENCODINGS = [
+    lambda text: quote(text, safe=""),
+    lambda text: quote(quote(text, safe=""), safe=""),
+    lambda text: quote(text, safe="/"),
+    lambda text: text.replace(" ", "+"),
+    lambda text: text + "%",
+    lambda text: text + "%c0%af%ff",
+    lambda text: "%2e%2e%2f" + quote(text, safe=""),
+]
+HEADERS = [
+    "Content-Length: -1",
+    "Content-Length: 99999999999999999999",
+    "Content-Length: x",
+    "Content-Length: 5\r\nContent-Length: 6",
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding: chunked, identity",
+    "Content-Length: 3\r\nTransfer-Encoding: chunked",
+    "Expect: 100-continue",
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13",
+    "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
+    "Range: bytes=0-0,5-,-1",
+    "If-None-Match: *",
+    'If-None-Match: W/"' + "x" * 3000 + '"',
+    "Accept-Encoding: gzip;q=NaN",
+    "Cookie: " + "c" * 9000,
+    "X-\x00: y",
+    "X: \x1b]0;title\x07",
+    " folded: line",
+    "Origin: http://evil.example",
+    "Host: evil.example",
+    "\r\n".join(f"X-{number}: y" for number in range(300)),
+]
+BODIES = [
+    b"",
+    b"",
+    b"x",
+    b"5\r\nhello\r\n0\r\n\r\n",
+    b"zz\r\n",
+    b"ffffffffffffffff\r\nx",
+    b"x" * 200_000,
+    b"\x00" * 1000,
+]
+
+
+def addresses():
+    """All paths of pages and of /v1, with names in braces."""
+    pages = [route.path for route in routes(lambda *_: [])]
+    programs = ("generated/{x}", "training/{x}", "holders/{x}", "runs/{x}", "statements/{x}", "questions/{x}")
+    others = ["/v1/" + each for each in programs]
+    return [
+        *pages,
+        *others,
+        "/v1/generated/{x}/edges/{y}/proof",
+        "/pictures/{x}.webp",
+        "/static/{x}",
+        "/docs",
+        "/nothing",
+        "*",
+    ]
+
+
+def drawn_address(drawn):
+    """An address with hostile names in it, and hostile words behind it; half the time one of a question."""
+    if drawn.random() < 0.4:
+        name = drawn.choice(names())
+        path = drawn.choice(
+            [f"/questions/{name}", f"/questions/{name}.json", f"/questions/{name}.csv", f"/v1/questions/{name}"]
+        )
+        asked = [parameter.name for parameter in question(name).parameters]
+    else:
+        encode = drawn.choice(ENCODINGS)
+        path = re.sub(r"\{\w+\}", lambda _: encode(drawn.choice(HOSTILE)), drawn.choice(addresses()))
+        path += drawn.choice(["", "", "", ".json", ".csv", ".html", "/", "//", ";x=y", "#x"])
+        asked = drawn.choices(
+            ["as_of", "q", "top", "open", "verdict", "cursor", "limit", "rights_holder"], k=drawn.randrange(4)
+        )
+    query = "&".join(f"{each}={quote(drawn.choice(HOSTILE), safe='')}" for each in asked)
+    return f"{path}?{query}" if query else path
+
+
+def status_of(answer):
+    """The status of a raw answer; None if there was none."""
+    found = re.match(rb"HTTP/1\.[01] ([0-9]{3})", answer)
+    return int(found[1]) if found else None
+
+
+def sent_raw(port, drawn):
+    """A request that is hardly one, and what is answered: its status, and the answer."""
+    lines = [f"{drawn.choice(METHODS)} {drawn_address(drawn)} {drawn.choice(VERSIONS)}"]
+    lines += [f"Host: 127.0.0.1:{port}"] * drawn.choice([1, 1, 1, 1, 1, 0, 2]) + ["Connection: close"]
+    lines += drawn.sample(HEADERS, drawn.choice([0, 0, 1, 1, 3]))
+    whole = "\r\n".join(lines).encode("utf-8", "surrogatepass") + b"\r\n\r\n" + drawn.choice(BODIES)
+    if drawn.random() < 0.15:
+        whole = whole[: drawn.randrange(len(whole))]
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=1) as there:
+        try:
+            there.sendall(whole)
+            while piece := there.recv(65536):
+                answer += piece
+        except (TimeoutError, ConnectionError):  # it waits for the rest, or has answered before it came
+            pass
+    return status_of(answer), answer
+
+
+def sent(client, drawn):
+    """A request as a well-behaved client makes it."""
+    method = drawn.choice(["GET"] * 9 + ["HEAD", "POST", "PUT", "OPTIONS"])
+    body = drawn.choice(BODIES) if method == "POST" else None
+    try:
+        answer = client.request(method, drawn_address(drawn), content=body)
+    except (httpx.InvalidURL, httpx.LocalProtocolError, UnicodeError):
+        return None, b""  # the client itself refuses it
+    except httpx.NetworkError:
+        assert body  # it is refused while it is still being sent
+        return None, b""
+    return answer.status_code, answer.content
+
+
+def resident(pid):
+    """Of a process, in MiB."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+
+def kept(folder):
+    """All files of a ledger and its log, but those that SQLite lays beside its own where somebody reads it: an empty one, and a lock."""
+    found = contents(folder)
+    assert found.pop("ledger/catalogue.sqlite-wal", b"") == b""
+    found.pop("ledger/catalogue.sqlite-shm", None)
+    return found
+
+
+def test_2000_hostile_requests_leave_it_answering_and_nothing_changed(told, tmp_path):
+    before = kept(told)
+    with serving(told, tmp_path / "errors") as served, httpx.Client(base_url=served.address, timeout=60) as client:
+        home = client.get("/").text
+        memory = resident(served.process.pid)
+
+        def ask(number):
+            drawn = random.Random(number)
+            return sent(client, drawn) if number % 2 else sent_raw(served.port, drawn)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = list(pool.map(ask, range(REQUESTS)))
+        assert client.get("/").text == home
+        assert resident(served.process.pid) < memory + MEMORY
+        assert served.said() == ""
+    statuses = {status for status, _ in answers}
+    assert statuses >= {200, 400, 404, 405, 413, 414, 421, None}
+    failed = [(number, answer) for number, (status, answer) in enumerate(answers) if (status or 0) >= 500]
+    assert [each for each in failed if b"This takes longer" not in each[1]] == []
+    assert kept(told) == before
