@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -89,12 +89,14 @@ def staged_run(
     failed: int = 0,
     ids: tuple[str, ...] = (),
     holders: tuple[str, ...] = (),
+    others: Sequence[dict[str, str]] = (),
     sent: tuple[Request, ...] = (),
     **changed,
 ) -> Run:
     """A run of so many items g0, g1, …, and then so many that failed.
 
     ids, holders: of the first items of either kind, and of the first training items, in place of the usual ones.
+    others: columns of the first items of either kind, with their values.
     sent: what the generated items were asked by, if they were sent.
     changed: arguments of `run_record`.
     """
@@ -102,6 +104,7 @@ def staged_run(
     made = [request.row for request in sent] or [item_row("g", k, seed=str(k)) for k in range(generated + failed)]
     for each in (rows, made):
         each[: len(ids)] = [row | {"id": name} for row, name in zip(each, ids, strict=False)]
+        each[: len(others)] = [row | more for row, more in zip(each, others, strict=False)]
     rows[: len(holders)] = [row | {"rights_holder": name} for row, name in zip(rows, holders, strict=False)]
     path, bank = folder / "edges.parquet", folder / "noise_bank.safetensors"
     bank.write_bytes(b"noise")

@@ -64,7 +64,7 @@ def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
 
         class Server(uvicorn.Server):
             def handle_exit(self, *given: Any) -> None:
-                snapshots.close()  # which ends the streams; the server waits for them
+                snapshots.stop()  # which ends the streams; the server waits for them
                 super().handle_exit(*given)
 
         config = uvicorn.Config(

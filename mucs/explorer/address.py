@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 FORMS = ("html", "json", "csv", "pdf")
+MOST = 8000  # characters of anything in an address, which a server would refuse if it were longer
 LONGEST = 200  # characters of a name in an address; a longer one goes by its SHA-256
 
 
@@ -48,10 +49,14 @@ def address(*parts: str, as_of: str = "infinity", form: str | None = None, **que
         form: `json`, `csv` or `pdf` instead of HTML.
         query: What else it is asked; nothing is said of None and of empty words.
     """
-    path = "/" + "/".join(map(segment, parts))
+    path = "/" + "/".join(segment(part[:MOST]) for part in parts)
     if parts and (form or parts[-1].rpartition(".")[2] in FORMS):
         path += f".{form or 'html'}"
-    asked: Mapping[str, Any] = {name: value for name, value in query.items() if value not in (None, "")}
+    asked: Mapping[str, Any] = {
+        name: value[:MOST] if isinstance(value, str) else value
+        for name, value in query.items()
+        if value not in (None, "")
+    }
     if as_of != "infinity":
         asked = {**asked, "as_of": as_of}
     return path + (f"?{urlencode(asked, doseq=True)}" if asked else "")

@@ -130,7 +130,8 @@ class Snapshots:
         self._seen: object = None
         self._ended = threading.Event()
         self._look()
-        threading.Thread(target=self._watch, daemon=True, name="snapshots").start()
+        self._watching = threading.Thread(target=self._watch, daemon=True, name="snapshots")
+        self._watching.start()
 
     def current(self) -> Snapshot:
         """The newest.
@@ -142,9 +143,14 @@ class Snapshots:
             raise Unavailable(f"The ledger cannot be read just now: {self._fault}. This page comes back when it can.")
         return self._now
 
-    def close(self) -> None:
-        """Look no more."""
+    def stop(self) -> None:
+        """Take no further look."""
         self._ended.set()
+
+    def close(self) -> None:
+        """Take no further look, and wait for one that is being taken: a process that ends amid it would abort."""
+        self.stop()
+        self._watching.join()
 
     @property
     def is_closed(self) -> bool:

@@ -18,6 +18,8 @@ from tests.mucs.ledger.test_ledger import TRAINING, make_run
 
 ODD = ("a/b c?d#e&f%2F", "<script>alert(1)</script>", "ünï ✓", "right\u202egnp.exe", "=1+1", "..", "z.json", "N" * 5000)
 HOLDERS = ('<img src=x onerror=alert(1)> & "Co"', "=HYPERLINK(1)", "Æ/Œ?#")
+KINDS = ("checkpoint", "training_set", "held_out", "batch")
+OTHER_INPUTS = {kind: {"path": kind, "commit": "c" * 40, "sha256": f"{place}" * 64} for place, kind in enumerate(KINDS)}
 CONTRACT = """\
 id: art-2026
 version: 1
@@ -45,9 +47,7 @@ def tell(folder) -> None:
     ]
     for run in runs:
         load(path, run)
-    kinds = ("checkpoint", "training_set", "held_out", "batch")
-    inputs = {kind: {"path": kind, "commit": "c" * 40, "sha256": f"{place}" * 64} for place, kind in enumerate(kinds)}
-    odd = staged_run(folder, generated=9, training=12, edges=12, ids=ODD, holders=HOLDERS, inputs=inputs)
+    odd = staged_run(folder, generated=9, training=12, edges=12, ids=ODD, holders=HOLDERS, inputs=OTHER_INPUTS)
     load(path, odd)
     for units in (3, 5):
         used = f"generated,date,units,revenue\ng0,2026-10-02,{units},300\ng1,2026-10-09,1,100.01\n"
@@ -60,14 +60,14 @@ def tell(folder) -> None:
         withdraw(ledger, runs[0].sha256, "another batch was meant")
 
 
-def say_statement(folder, usage) -> str:
+def say_statement(folder, usage, contract=CONTRACT) -> str:
     """Issue a statement for what was used in October, given as CSV, to the ledger of a folder; its SHA-256."""
-    (folder / "contract.yaml").write_text(CONTRACT)
+    (folder / "contract.yaml").write_text(contract)
     (folder / "usage.csv").write_text(usage)
     month = Period.month("2026-10")
-    contract, used = read_contract(folder / "contract.yaml"), read_usage(folder / "usage.csv", month)
+    terms, used = read_contract(folder / "contract.yaml"), read_usage(folder / "usage.csv", month)
     with writing(folder / "ledger") as ledger:
-        return issue(ledger, contract, month, used).sha256
+        return issue(ledger, terms, month, used).sha256
 
 
 def explorer(path, on_demand=None):

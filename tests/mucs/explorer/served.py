@@ -46,6 +46,7 @@ def serving(folder: Path, errors: Path, *words: str) -> Iterator[Served]:
                 time.sleep(0.05)
             yield Served(found[1], int(found[2]), process, errors)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 143
+            ended = process.wait(30)
+            assert ended == 143, (ended, errors.read_text())
         finally:
             process.kill()

@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import re
-import shutil
+import time
 from operator import itemgetter
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,20 +14,15 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from matplotlib.cbook import get_sample_data
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from mucs.images.thumbnail import PARQUET, SCHEMA, thumbnail
-from tests.factories import load, staged_run, training_row
+from mucs.ledger import Ledger
+from tests.factories import load, log_of, staged_run, training_row
+from tests.mucs.explorer import chromium
 from tests.mucs.explorer.conftest import explorer, say_statement
 from tests.mucs.explorer.served import serving
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = [
-    pytest.mark.heavy,
-    pytest.mark.skipif(
-        not CHROMIUM, reason="There is no Chromium here; on Debian, `apt-get install chromium` brings it."
-    ),
-]
+pytestmark = [pytest.mark.heavy, chromium.needed]
 SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 COLOURS = ["color-contrast", "link-in-text-block"]
@@ -76,10 +71,8 @@ MORE = [
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium.launched() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")
@@ -113,28 +106,10 @@ def names(address):
 
 @pytest.fixture
 def page(browser, address, request):
-    """A page of a new window, which notes what goes wrong in it; `size` is that of the window."""
-    width, height = SIZES[getattr(request, "param", "desk")]
-    context = browser.new_context(viewport={"width": width, "height": height}, base_url=address)
-    made = context.new_page()
-    made.faults = []
-    made.on("pageerror", lambda error: made.faults.append(f"error {error}"))
-    made.on("dialog", lambda dialog: (made.faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    made.on(
-        "requestfailed", lambda sent: sent.failure == "net::ERR_ABORTED" or made.faults.append(f"failed {sent.url}")
-    )
-    made.on(
-        "request", lambda sent: sent.url.startswith((address, "data:")) or made.faults.append(f"elsewhere {sent.url}")
-    )
-    # that a page is not there is said to the console as well
-    made.on(
-        "console",
-        lambda said: (
-            said.type in ("error", "warning") and "status of 404" not in said.text and made.faults.append(said.text)
-        ),
-    )
-    yield made
-    context.close()
+    """A page of a new window of that size, in which nothing may go wrong."""
+    with chromium.opened(browser, address, *SIZES[getattr(request, "param", "desk")]) as (made, faults):
+        yield made
+        assert faults == []
 
 
 def violations(page, rules):
@@ -154,21 +129,21 @@ def test_every_page_of_the_explorer_has_an_address_here(told):
 
 
 @pytest.mark.parametrize("page", SIZES, indirect=True)
-def test_every_page_is_for_everyone_and_asks_nobody_else(page, names):
-    wrong = {}
+def test_every_page_is_for_everyone(page, names):
+    wrong, width = {}, page.viewport_size["width"]
     for path in [*PAGES.values(), *MORE]:
-        page.faults.clear()
         answer = page.goto(path.format(**names))
-        found = page.faults + violations(page, RULES)
+        found = violations(page, RULES)
         if answer.status not in (200, 404):
             found.append(f"status {answer.status}")
         if not re.fullmatch(r".{3,90} · mucs", page.title()):
             found.append(f"title {page.title()}")
-        if page.evaluate("document.documentElement.scrollWidth") > page.viewport_size["width"]:
+        if page.evaluate("document.documentElement.scrollWidth") > width:
             found.append("wider than the window")
-        page.emulate_media(color_scheme="dark")
-        found += [("in the dark", *each) for each in violations(page, COLOURS)]
-        page.emulate_media(color_scheme="light")
+        if width == SIZES["desk"][0]:  # a phone has the same colours
+            page.emulate_media(color_scheme="dark")
+            found += [("in the dark", *each) for each in violations(page, COLOURS)]
+            page.emulate_media(color_scheme="light")
         wrong |= {path: found} if found else {}
     assert wrong == {}
 
@@ -221,7 +196,6 @@ def test_the_header_is_skipped_and_a_term_is_told_by_keyboard(page):
     assert tip.is_visible()
     page.keyboard.press("Enter")
     page.wait_for_url("**/glossary#*")
-    assert page.faults == []
 
 
 def test_forms_are_sent_by_enter(page):
@@ -240,7 +214,6 @@ def test_forms_are_sent_by_enter(page):
     page.keyboard.press("Enter")
     page.wait_for_url("**/sql?q=*")
     assert page.locator("table td").inner_text().strip() == "42"
-    assert page.faults == []
 
 
 def test_a_time_is_set_on_all_links_and_taken_away(page, names):
@@ -258,7 +231,6 @@ def test_a_time_is_set_on_all_links_and_taken_away(page, names):
     page.get_by_role("link", name="Now", exact=True).click()
     page.wait_for_url(lambda url: "as_of" not in url)
     assert page.get_by_role("status").count() == 0
-    assert page.faults == []
 
 
 # What would be cut off at the edge of the sheet: wider than what it stands in.
@@ -299,14 +271,38 @@ def test_a_page_of_50_items_is_light(browser, tmp_path):
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), pictures, **PARQUET)
     load(tmp_path / "ledger", dataclasses.replace(run, thumbnails=[pictures]))
     statement = say_statement(tmp_path, "generated,date,units,revenue\ng0,2026-10-02,3,300\n")
-    with serving(tmp_path, tmp_path / "errors") as served:
-        page = browser.new_page(viewport={"width": 1280, "height": 8000}, base_url=served.address)
+    with (
+        serving(tmp_path, tmp_path / "errors") as served,
+        chromium.opened(browser, served.address, 1280, 8000) as (page, faults),
+    ):
         sent = []
         page.on("requestfinished", lambda each: sent.append(each))
         page.goto(f"/statements/{statement}/holders/Ada", wait_until="networkidle")
         sizes = {each.url: each.sizes() for each in sent}
-        page.close()
+        assert faults == []
     pictures = [url for url in sizes if url.endswith(".webp")]
     assert len(pictures) == 50
     weight = sum(each["responseBodySize"] + each["responseHeadersSize"] for each in sizes.values())
     assert sum(len(row["webp"]) for row in rows) < weight < MOST
+
+
+def test_a_ledger_that_goes_away_is_told_and_comes_back(browser, own, tmp_path):
+    """It comes back as another one, made anew from the log; the page that waits for it shows it by itself."""
+    with (
+        serving(own.parent, tmp_path / "errors") as served,
+        chromium.opened(browser, served.address) as (page, faults),
+    ):
+        page.goto("/holders/Ada")
+        own.rename(own.with_name("elsewhere"))
+        end = time.monotonic() + 20
+        while page.reload().status != 503:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        said = page.locator("main").inner_text()
+        assert "The ledger cannot be read just now: there is no ledger" in said
+        assert "This page comes back when it can." in said
+        assert violations(page, RULES) == []
+        with Ledger.rebuild(own, log_of(own)):
+            pass
+        page.get_by_role("heading", name="Ada", exact=True).wait_for(timeout=20_000)
+        assert (faults, served.said()) == ([], "")

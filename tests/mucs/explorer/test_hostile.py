@@ -1,5 +1,8 @@
 """A hostile client gets sentences, and hostile text is shown as text: whatever comes, the server answers on and changes nothing."""
 
+import csv
+import io
+import json
 import random
 import re
 import socket
@@ -12,8 +15,14 @@ import pytest
 
 from mucs.explorer.app import routes
 from mucs.ledger.questions import names, question
-from tests.factories import contents
+from mucs.ledger.rights import withdraw
+from mucs.royalties.dispute import open_dispute
+from mucs.text import NUMBER
+from tests.factories import contents, load, staged_run, writing
+from tests.mucs.explorer import chromium
+from tests.mucs.explorer.conftest import CONTRACT, OTHER_INPUTS, say_statement
 from tests.mucs.explorer.served import serving
+from tests.mucs.ledger.test_ledger import make_run
 
 pytestmark = pytest.mark.heavy
 REQUESTS, AT_ONCE = 2000, 8
@@ -216,3 +225,88 @@ def test_2000_hostile_requests_leave_it_answering_and_nothing_changed(told, tmp_
     failed = [(number, answer) for number, (status, answer) in enumerate(answers) if (status or 0) >= 500]
     assert [each for each in failed if b"This takes longer" not in each[1]] == []
     assert kept(told) == before
+
+
+RAN = "window.ran = true; alert(document.domain)"
+TEXTS = [
+    f"<script>{RAN}</script>",
+    f'"><img src=x onerror="{RAN}">',
+    f"</title></textarea></script><svg onload='{RAN}'>",
+    f"javascript:{RAN}",
+    '=HYPERLINK("http://evil.example")',
+    "+1+cmd|' /C calc'!A1",
+    "-1+1",
+    "@SUM(1)",
+    "\t=1+1",
+    "\r=1+1",
+    "a\u202egnp.exe\u2066\u200b\x1b]0;t\x07",
+    "{{7*7}}${7*7}<%= 7*7 %>",
+    "N" * 10_000_000,
+]
+FIT = TEXTS[:4]  # which those who write contracts and reasons may use as well
+MOST = 400_000  # bytes of a page, whatever the names are
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A ledger in which every text that somebody wrote is hostile."""
+    folder = tmp_path_factory.mktemp("hostile")
+    count = len(TEXTS)
+    columns = ("annotation", "licence", "prompt", *TEXTS[:5])
+    others = [dict.fromkeys(columns, text) for text in TEXTS]
+    load(folder / "ledger", make_run(folder))
+    run = staged_run(
+        folder, count, count, 8, ids=tuple(TEXTS), holders=tuple(TEXTS), others=others, inputs=OTHER_INPUTS
+    )
+    load(folder / "ledger", run)
+    contract = CONTRACT.replace("Collecting Society", json.dumps(FIT[0])).replace("Picture <Maker>", json.dumps(FIT[1]))
+    used = io.StringIO()
+    csv.writer(used).writerows(
+        [("generated", "date", "units", "revenue"), *((each, "2026-10-02", 1, 9) for each in FIT)]
+    )
+    statement = say_statement(folder, used.getvalue(), contract)
+    with writing(folder / "ledger") as ledger:
+        open_dispute(ledger, statement, FIT[0], FIT[1])
+        withdraw(ledger, ledger.one("SELECT sha256 FROM runs WHERE run_id = 1"), FIT[2])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def attacked(hostile, tmp_path_factory):
+    with serving(hostile, tmp_path_factory.mktemp("served") / "errors") as served:
+        yield served.address
+        assert served.said() == ""
+
+
+def of_a_kind(address):
+    """An address without what differs between things of one kind."""
+    path, _, query = address.partition("?")
+    parts = path.strip("/").split("/")
+    return tuple(part if number % 2 == 0 else "" for number, part in enumerate(parts)), re.sub("=[^&]*", "", query)
+
+
+@chromium.needed
+def test_no_text_acts_on_any_page(attacked):
+    with chromium.launched() as browser, chromium.opened(browser, attacked) as (page, faults):
+        known, waiting, seen = {"/"}, ["/"], {}
+        wrong = {}
+        while waiting:
+            address = waiting.pop(0)
+            kind = of_a_kind(address)
+            seen[kind] = seen.get(kind, 0) + 1
+            if seen[kind] > 3:
+                continue
+            answer = page.goto(address)
+            found = page.evaluate("""() => [...document.querySelectorAll("a, form, img, script, link")].flatMap(
+                each => ["href", "src", "action"].map(name => each.getAttribute(name)).filter(Boolean))""")
+            outside = [each for each in found if not each.startswith(("/", "#"))]
+            ran = page.evaluate("'ran' in window")
+            shown = "\u202e" in page.content() or "49" in page.title()
+            if faults or ran or shown or outside or answer.status >= 500 or len(answer.body()) > MOST:
+                wrong[address] = (list(faults), ran, shown, outside, answer.status, len(answer.body()))
+                faults.clear()
+            links = [each for each in found if not re.search(r"\.(json|csv)(\?|$)|^/(static|pictures|v1)/|^#", each)]
+            waiting += [each for each in links if each not in known]
+            known |= set(links)
+    assert wrong == {}
+    assert len(seen) > 20
