@@ -6,6 +6,9 @@ import json
 import random
 import re
 import socket
+import subprocess
+import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
@@ -17,11 +20,11 @@ from mucs.explorer.app import routes
 from mucs.ledger.questions import names, question
 from mucs.ledger.rights import withdraw
 from mucs.royalties.dispute import open_dispute
-from mucs.text import NUMBER
+from mucs.text import NUMBER, is_fit
 from tests.factories import contents, load, staged_run, writing
 from tests.mucs.explorer import chromium
 from tests.mucs.explorer.conftest import CONTRACT, OTHER_INPUTS, say_statement
-from tests.mucs.explorer.served import serving
+from tests.mucs.explorer.served import ROOT, serving
 from tests.mucs.ledger.test_ledger import make_run
 
 pytestmark = pytest.mark.heavy
@@ -253,7 +256,7 @@ def hostile(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     count = len(TEXTS)
     columns = ("annotation", "licence", "prompt", *TEXTS[:5])
-    others = [dict.fromkeys(columns, text) for text in TEXTS]
+    others = [{**dict.fromkeys(columns, text[:20_000]), "annotation": text} for text in TEXTS]
     load(folder / "ledger", make_run(folder))
     run = staged_run(
         folder, count, count, 8, ids=tuple(TEXTS), holders=tuple(TEXTS), others=others, inputs=OTHER_INPUTS
@@ -279,34 +282,66 @@ def attacked(hostile, tmp_path_factory):
 
 
 def of_a_kind(address):
-    """An address without what differs between things of one kind."""
-    path, _, query = address.partition("?")
-    parts = path.strip("/").split("/")
-    return tuple(part if number % 2 == 0 else "" for number, part in enumerate(parts)), re.sub("=[^&]*", "", query)
+    """A page's address without what differs between things of one kind: every second part of its path."""
+    return tuple(part for number, part in enumerate(address.partition("?")[0].split("/")) if number % 2)
+
+
+LINKS = """() => [...document.querySelectorAll("[href], [src], [action]")].flatMap(
+    each => ["href", "src", "action"].map(name => each.getAttribute(name)).filter(Boolean))"""
 
 
 @chromium.needed
 def test_no_text_acts_on_any_page(attacked):
+    wrong, waiting, known, seen = {}, ["/"], {"/"}, Counter()
     with chromium.launched() as browser, chromium.opened(browser, attacked) as (page, faults):
-        known, waiting, seen = {"/"}, ["/"], {}
-        wrong = {}
         while waiting:
             address = waiting.pop(0)
-            kind = of_a_kind(address)
-            seen[kind] = seen.get(kind, 0) + 1
-            if seen[kind] > 3:
+            seen[of_a_kind(address)] += 1
+            if seen[of_a_kind(address)] > 3:
                 continue
             answer = page.goto(address)
-            found = page.evaluate("""() => [...document.querySelectorAll("a, form, img, script, link")].flatMap(
-                each => ["href", "src", "action"].map(name => each.getAttribute(name)).filter(Boolean))""")
+            found = page.evaluate(LINKS)
             outside = [each for each in found if not each.startswith(("/", "#"))]
             ran = page.evaluate("'ran' in window")
-            shown = "\u202e" in page.content() or "49" in page.title()
-            if faults or ran or shown or outside or answer.status >= 500 or len(answer.body()) > MOST:
-                wrong[address] = (list(faults), ran, shown, outside, answer.status, len(answer.body()))
+            turned = [mark for mark in "\u202e\u2066\u200b\x1b" if mark in page.content()]
+            size = len(answer.body())
+            if faults or outside or ran or turned or answer.status >= 500 or size > MOST:
+                wrong[address] = (list(faults), outside, ran, turned, answer.status, size)
                 faults.clear()
-            links = [each for each in found if not re.search(r"\.(json|csv)(\?|$)|^/(static|pictures|v1)/|^#", each)]
-            waiting += [each for each in links if each not in known]
-            known |= set(links)
+            new = {each.partition("#")[0] for each in found} - known
+            known |= new
+            waiting += sorted(
+                each for each in new if not re.search(r"\.(json|csv)(\?|$)|^/(static|pictures|v1)/", each)
+            )
     assert wrong == {}
     assert len(seen) > 20
+
+
+def test_no_cell_is_a_formula_and_json_holds_the_text_itself(attacked):
+    formula = re.compile(r'[\s"]*[=+\-@]')
+    shown = set()
+    with httpx.Client(base_url=attacked, timeout=60) as client:
+        run = client.get("/runs.json").json()["views"]["runs"]["rows"][0]["run"]
+        paths = ["/holders", "/generated", "/training", "/runs", f"/runs/{run}", "/statements", "/entries", "/search"]
+        for path in [*paths, "/questions/disputes", "/questions/shares", "/questions/items", "/questions/unlicensed"]:
+            answer = client.get(f"{path}.csv", params={"q": "a"})
+            assert answer.status_code == 200, path
+            for row in csv.reader(io.StringIO(answer.text)):
+                assert [each for each in row if formula.match(each) and not NUMBER.fullmatch(each)] == []
+                assert all(map(is_fit, (each[:1000] for each in row)))
+                shown |= set(row)
+        names = {row["rights_holder"] for row in client.get("/holders.json").json()["views"]["holders"]["rows"]}
+        assert names >= set(TEXTS)
+        assert re.search(r"[^\x00-\x7f]", client.get("/holders.json").text) is None
+    assert shown >= {"'" + text for text in TEXTS if text[0] in "=-@"}  # they were there
+
+
+@pytest.mark.parametrize(
+    "words", [("ask", "holders"), ("ask", "disputes"), ("why", TEXTS[10]), ("ask", "items", "--json")]
+)
+def test_no_text_acts_on_a_terminal(hostile, words):
+    command = [sys.executable, "-m", "flows.cli", words[0], "--ledger", str(hostile / "ledger"), *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [mark for mark in "\x1b\x07\r\t\u202e\u2066\u200b" if mark in done.stdout] == []
+    assert "\\u202e" in done.stdout or "script" in done.stdout
