@@ -17,8 +17,8 @@ from PIL import Image
 
 from mucs.images.thumbnail import PARQUET, SCHEMA, thumbnail
 from mucs.ledger import Ledger
+from tests import chromium
 from tests.factories import load, log_of, staged_run, training_row
-from tests.mucs.explorer import chromium
 from tests.mucs.explorer.conftest import explorer, say_statement
 from tests.mucs.explorer.served import serving
 

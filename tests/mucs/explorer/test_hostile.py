@@ -21,8 +21,8 @@ from mucs.ledger.questions import names, question
 from mucs.ledger.rights import withdraw
 from mucs.royalties.dispute import open_dispute
 from mucs.text import NUMBER, is_fit
+from tests import chromium
 from tests.factories import contents, load, staged_run, writing
-from tests.mucs.explorer import chromium
 from tests.mucs.explorer.conftest import CONTRACT, OTHER_INPUTS, say_statement
 from tests.mucs.explorer.served import ROOT, serving
 from tests.mucs.ledger.test_ledger import make_run

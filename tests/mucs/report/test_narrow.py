@@ -1,7 +1,6 @@
 """The pages that are written as files, in Chromium: on a phone nothing is cut off, and on paper nothing stays folded."""
 
 import io
-import shutil
 
 import pytest
 from pypdf import PdfReader
@@ -11,13 +10,12 @@ from mucs.ledger import say_run
 from mucs.report import audit_page
 from mucs.royalties import Period, issue, read_contract, read_usage
 from mucs.royalties.export import write_files
+from tests import chromium
 from tests.factories import staged_run, writing
 from tests.mucs.ledger.test_ledger import make_run
 from tests.mucs.royalties.test_statement import CONTRACT, USAGE
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.heavy, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")]
+pytestmark = [pytest.mark.heavy, chromium.needed]
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +41,8 @@ def pages(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as driver:
-        made = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium.launched() as made:
         yield made
-        made.close()
 
 
 @pytest.mark.parametrize("width", [1280, 400, 390])
