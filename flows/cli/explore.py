@@ -87,7 +87,7 @@ def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
 
 def listening(port: int) -> socket.socket:
     """A socket of this machine alone. Raises InputError if the port is taken."""
-    made = socket.socket()
+    made = socket.socket(proto=socket.IPPROTO_TCP)  # by which asyncio knows to send small answers at once
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((HOST, port))
