@@ -67,9 +67,10 @@ def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
                 snapshots.stop()  # which ends the streams; the server waits for them
                 super().handle_exit(*given)
 
+        logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what a client does wrong is told to the client
         config = uvicorn.Config(
             make_app(snapshots, thumbnails, select, on_demand),
-            log_level="error",  # what a client does wrong is told to the client
+            log_level="error",
             access_log=False,
             server_header=False,
             lifespan="off",

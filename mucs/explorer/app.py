@@ -228,7 +228,7 @@ def _sentence(request: Request, snapshots: Snapshots, error: Exception) -> Respo
         return Response(as_json({"error": words}), status, headers, "application/json")
     title = TITLES.get(status, "That cannot be answered")
     back = "/attribute" if request.method == "POST" else ""
-    text = templates().get_template("fault.html").render(title=title, words=words, back=back)
+    text = templates().get_template("fault.html").render(title=title, words=words, back=back, status=status)
     return Response(text, status, headers, "text/html; charset=utf-8")
 
 

@@ -65,18 +65,18 @@ class Gate:
         path, form = inner(raw.partition(b"?")[0])
         if form and path.split("/", 2)[1:2] and path.split("/", 2)[1] in FREE:
             path, form = f"{path}.{form}", None
-        most = POSTS.get(path, 0) if scope["method"] == "POST" else MOST_BODY
-        refused = self._refused(scope, most)
+        methods, most = allowed(path), POSTS.get(path, 0) if scope["method"] == "POST" else MOST_BODY
+        refused = self._refused(scope, methods, most)
         if refused:
             status, sentence = refused
             head = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-            head += [(b"allow", b"GET, HEAD")] if status == 405 else []
+            head += [(b"allow", ", ".join(methods).encode())] if status == 405 else []
             await sending({"type": "http.response.start", "status": status, "headers": head})
             return await sending({"type": "http.response.body", "body": f"{sentence}\n".encode()})
         return await self.app({**scope, "path": path, "form": form}, bounded(receive, most), sending)
 
-    def _refused(self, scope: dict[str, Any], most: int) -> tuple[int, str] | None:
-        """Why a request with a body of at most so many bytes is refused, if it is."""
+    def _refused(self, scope: dict[str, Any], methods: tuple[str, ...], most: int) -> tuple[int, str] | None:
+        """Why a request is refused, if it is, where these methods are taken, with a body of at most so many bytes."""
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         name = host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host
@@ -88,8 +88,8 @@ class Gate:
         method = scope["method"]
         if method == "POST" and is_from_elsewhere(headers, host):
             return 403, "This was sent by a page of another site; open this server's own page, and send it from there."
-        if method not in ("GET", "HEAD") and not (method == "POST" and most):
-            return 405, "This page can only be read."
+        if method not in methods:
+            return 405, f"This address takes {' and '.join(methods)} alone."
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MOST_URL:
             return 414, f"The address is longer than {MOST_URL} bytes; ask for less."
         length = headers.get(b"content-length", b"0")
@@ -97,6 +97,13 @@ class Gate:
         if chunked or not length.isdigit() or int(length) > most:
             return 413, too_large(most)
         return None
+
+
+def allowed(path: str) -> tuple[str, ...]:
+    """The methods of a path; what programs send to has no page of its own."""
+    if path not in POSTS:
+        return "GET", "HEAD"
+    return ("POST",) if path.startswith("/v1/") else ("GET", "HEAD", "POST")
 
 
 def is_from_elsewhere(headers: dict[bytes, bytes], host: str) -> bool:

@@ -27,8 +27,18 @@ FIELDS: dict[str, dict[str, Any]] = {
     "prompt": {"type": "string", "description": "The words that it was made from, where the model takes words."},
     "seed": {"type": "string", "description": "The seed that it was made from, where you know it."},
 }
-FILE = {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP file of the model's size."}
-FORM = {"type": "object", "required": [PICTURE], "properties": {PICTURE: FILE, **FIELDS}}
+FILE = {
+    "type": "string",
+    "format": "binary",
+    "minLength": 1,
+    "description": "A PNG, JPEG or WebP file of the model's size.",
+}
+FORM = {
+    "type": "object",
+    "required": [PICTURE],
+    "properties": {PICTURE: FILE, **FIELDS},
+    "additionalProperties": False,
+}
 BODY = {
     "requestBody": {
         "required": True,
