@@ -147,9 +147,9 @@ class Tokens:
             raise InputError(f"A token cannot count for {days} days; give 1 to {MOST_DAYS}.")
         secret, now = PREFIX + secrets.token_urlsafe(BYTES), datetime.datetime.now(datetime.UTC)
         until = now + datetime.timedelta(days=days)
-        times = (each.isoformat(timespec="seconds") for each in (now, until))
+        made, ends = (each.isoformat(timespec="seconds") for each in (now, until))
         with self._writing() as tokens:
-            token = Token(_new_id(tokens), whose, role, of, *times, _digest(secret))
+            token = Token(_new_id(tokens), whose, role, of, made, ends, _digest(secret))
             tokens.append(token)
         return secret, token
 

@@ -16,26 +16,30 @@ from mucs.explorer.tokens import FORM, Tokens
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory):
-    made = Tokens(tmp_path_factory.mktemp("tokens") / "tokens")
-    made.secret, made.first = made.add("Ann", "analyst", None, 30)
-    return made
+    return Tokens(tmp_path_factory.mktemp("tokens") / "tokens")
 
 
-def test_a_token_is_found_and_its_file_has_its_digest_alone(tokens):
-    assert FORM.fullmatch(tokens.secret)
-    assert tokens.find(tokens.secret) == tokens.first
-    assert (tokens.first.name, tokens.first.role, tokens.first.holder) == ("Ann", "analyst", None)
-    assert tokens.secret[5:] not in tokens.path.read_text()
+@pytest.fixture(scope="module")
+def ann(tokens):
+    """A token, and what the file says of it."""
+    return tokens.add("Ann", "analyst", None, 30)
+
+
+def test_a_token_is_found_and_its_file_has_its_digest_alone(tokens, ann):
+    assert FORM.fullmatch(ann[0])
+    assert tokens.find(ann[0]) == ann[1]
+    assert (ann[1].name, ann[1].role, ann[1].holder) == ("Ann", "analyst", None)
+    assert ann[0][5:] not in tokens.path.read_text()
     assert stat.S_IMODE(tokens.path.stat().st_mode) == 0o600
-    assert Tokens(tokens.path).find(tokens.secret) == tokens.first
+    assert Tokens(tokens.path).find(ann[0]) == ann[1]
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(st.text(), st.binary().map(lambda b: b.decode("latin-1")), st.from_regex(FORM, fullmatch=True)))
-def test_nothing_else_is_taken_for_one(tokens, said):
+def test_nothing_else_is_taken_for_one(tokens, ann, said):
     assert tokens.find(said) is None
-    for near in (tokens.secret + said, said + tokens.secret):
-        assert (tokens.find(near) is None) == (near != tokens.secret)
+    for near in (ann[0] + said, said + ann[0]):
+        assert (tokens.find(near) is None) == (near != ann[0])
 
 
 def test_an_ended_one_and_an_expired_one_count_no_longer(tmp_path):
@@ -104,7 +108,7 @@ def test_a_file_that_is_none_is_a_sentence(tmp_path, text):
     assert (tmp_path / "tokens").read_text() == text
 
 
-def test_roles_that_were_written_by_hand_are_looked_at(tokens, tmp_path):
+def test_roles_that_were_written_by_hand_are_looked_at(tokens, ann, tmp_path):
     for change in (
         {"role": "boss"},
         {"holder": "Ada"},
@@ -116,20 +120,20 @@ def test_roles_that_were_written_by_hand_are_looked_at(tokens, tmp_path):
         {"name": "\x1b"},
         {"more": 1},
     ):
-        (tmp_path / "tokens").write_text(json.dumps({"tokens": [asdict(tokens.first) | change]}))
+        (tmp_path / "tokens").write_text(json.dumps({"tokens": [asdict(ann[1]) | change]}))
         with pytest.raises(InputError, match="cannot be read as such"):
             Tokens(tmp_path / "tokens").all()
 
 
-def test_a_file_that_others_write_or_that_is_away_lets_nobody_in(tokens, tmp_path):
+def test_a_file_that_others_write_or_that_is_away_lets_nobody_in(tokens, ann, tmp_path):
     path = tmp_path / "tokens"
     path.write_bytes(tokens.path.read_bytes())
     path.chmod(0o600)
     own = Tokens(path)
-    assert own.find(tokens.secret)
+    assert own.find(ann[0])
     path.chmod(0o622)
     with pytest.raises(InputError, match="Others can write"):
-        own.find(tokens.secret)
+        own.find(ann[0])
     path.unlink()
     with pytest.raises(InputError, match="cannot be read"):
-        own.find(tokens.secret)
+        own.find(ann[0])
