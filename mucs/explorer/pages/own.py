@@ -15,8 +15,8 @@ from mucs.ledger.names import Unknown
 
 BASES = {  # of a line, in words
     "equal": "every licensed work gets the same",
-    "attribution": "by what was measured: how much of what was used rests on your works",
-    "fallback": "for what was used and rests on no measured work, which the contract divides so",
+    "attribution": "by attribution: how much of what was used rests on them",
+    "fallback": "what no measured work is behind, divided as agreed",
 }
 BEST = 10  # edges of a generated item that count, as everywhere
 MINE = """mine AS MATERIALIZED (

@@ -206,6 +206,20 @@ def test_a_browser_logs_in_and_out(client, tokens):
 
 
 @pytest.mark.heavy
+@pytest.mark.parametrize("path", ["/attribute", "/v1/attributions"])
+def test_who_has_logged_in_sends_a_picture_with_his_form_token(client, tokens, path):
+    secret, _ = tokens.add("Ann", "analyst", None, 1)
+    client.post("/login", data={"token": secret})
+    form_token = re.search(r'name="form_token" value="(\w+)"', client.get("/").text)[1]
+    for shown in ({}, {"x-form-token": "x"}):
+        assert client.post(path, data={"a": "b"}, headers=shown).status_code == 403
+    assert client.post(path, data={"a": "b"}, headers={"x-form-token": form_token}).status_code == 415
+    assert client.post(f"{path}?form_token={form_token}", data={"a": "b"}).status_code == 415
+    client.cookies.clear()
+    assert client.post(path, data={"a": "b"}, headers={"authorization": f"Bearer {secret}"}).status_code == 415
+
+
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "to", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "/a\nb", "", "/login"]
 )

@@ -122,7 +122,7 @@ BODIES = [
 
 def addresses():
     """All paths of pages and of /v1, with names in braces."""
-    pages = [route.path for route in routes(lambda *_: [])]
+    pages = [route.path for route in routes(lambda *_: [], None)]
     programs = ("generated/{x}", "training/{x}", "holders/{x}", "runs/{x}", "statements/{x}", "questions/{x}")
     others = ["/v1/" + each for each in programs]
     return [

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.heavy
 BASE = "http://127.0.0.1:8787"
 ROLES = ("none", "viewer", "analyst", "officer", "Ada", "Ben")
 PAGE, OUT, NOBODY = (401, 200, 200, 200, 404, 404), (401, 403, 200, 200, 404, 404), (401, 404, 404, 404, 404, 404)
+AWAY = (401, 503, 503, 503, 404, 404)  # as no pictures are taken here
 # by route, what each of ROLES gets; addresses are of things that are Ada's, where somebody has them
 TABLE = {
     "/": (401, 200, 200, 200, 303, 303),
@@ -54,6 +55,11 @@ TABLE = {
     "/questions/{name}": PAGE,
     "/sql": OUT,
     "/docs": PAGE,
+    "/attribute": PAGE,
+    "/attributions/{address}": AWAY,
+    "/v1/attributions": NOBODY,  # there is nothing to be read
+    "/v1/attributions/{address}": AWAY,
+    "/v1/attributions/{address}/events": AWAY,
     "/pictures/{name}": (401, 200, 200, 200, 200, 404),
     "/static/{name}": (200, 200, 200, 200, 200, 200),
     "/v1/openapi.json": PAGE,
@@ -74,7 +80,8 @@ SAYING = {  # what each gets who sends a form without a reason: 400 where he mig
     "/rights": OFFICERS,
     "/takedowns": OFFICERS,
 }
-ELSEWHERE = {"/login", "/logout", "/attribute", "/v1/attributions"}  # have tests of their own
+PICTURES = {"/attribute": (401, 403, 415, 415, 404, 404), "/v1/attributions": (401, 403, 415, 415, 404, 404)}
+LOGINS = {"/login", "/logout"}  # have tests of their own
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +134,7 @@ def things(told):
             **{"statement": said, "line": str(line), "dispute": str(ledger.one("SELECT max(dispute) FROM disputes"))},
             **{
                 "kind": "runs",
+                "address": "a" * 64,
                 "position": "1",
                 "rest:path": "nothing",
                 "training": "t0",
@@ -173,6 +181,13 @@ def test_each_role_says_what_is_for_it(served, things, path):
     assert (nothing.status_code, nothing.content) == (404, client.get("/nothing", headers=headers["Ada"]).content)
 
 
+@pytest.mark.parametrize("path", list(PICTURES))
+def test_each_role_sends_pictures_or_may_not(served, path):
+    client, headers = served
+    for role, status in zip(ROLES, PICTURES[path], strict=True):
+        assert client.post(path, data={"a": "b"}, headers=headers[role]).status_code == status, (role, path)
+
+
 def paths(app):
     """Every route that an application has, those of routers within too."""
     found = set()
@@ -188,7 +203,7 @@ def test_every_route_is_in_the_table(served):
     assert isinstance(entrance, Entrance)
     found = paths(entrance.pages) | paths(entrance.own)
     assert found == {*TABLE, *SAYING}
-    assert set(POSTS) == {*SAYING, *ELSEWHERE}
+    assert set(POSTS) == {*SAYING, *PICTURES, *LOGINS}
 
 
 @pytest.mark.parametrize("path", list(TABLE))
@@ -206,10 +221,9 @@ def test_each_role_gets_what_is_for_it(served, things, path):
             expected = 403 if form == "csv" and role == "viewer" else status
             assert twin.status_code == expected, (role, f"{url}.{form}", twin.text[:300])
         for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
-            assert client.request(method, url, headers=headers[role]).status_code in (401, 403, 404, 405), (
-                role,
-                method,
-            )
+            if method != "POST" or url not in PICTURES:
+                refused = client.request(method, url, headers=headers[role])
+                assert refused.status_code in (401, 403, 404, 405), (role, method)
 
 
 LINK = re.compile(r'(?:href|src|action)="([^"#]*)"(?! method="post")')
@@ -341,7 +355,7 @@ def test_a_rights_holder_sees_his_own_in_two_times(served, things, before_statem
     assert [row["paid"] for row in views["account"]] == [row["paid"] for row in staff["views"]["stated"]["rows"]]
     assert {row["why"] for row in views["lines"]} <= {
         "every licensed work gets the same",
-        "by what was measured: how much of what was used rests on your works",
+        "by attribution: how much of what was used rests on them",
     }
     assert [row["state"] for row in views["disputes"]] == ["open"]
     then = client.get("/holders/Ada.json", params={"as_of": before_statements}, headers=headers["Ada"]).json()["views"]
