@@ -420,14 +420,14 @@ LEDGERS: dict[str, tuple[Make, str]] = {
     "a lake to come": (by_sql("UPDATE ducklake_metadata SET value = '99.0' WHERE key = 'version'", whole=True, sqlite=True), DAMAGED),
     "an empty lake": (by_sql(), NO_LEDGER),
     "another lake": (by_sql("CREATE TABLE file.edges (x INTEGER)"), NO_LEDGER),
-    "a view for a ledger": (by_sql("CREATE VIEW file.ledger AS SELECT 9 AS schema_version"), NO_LEDGER),
+    "a view for a ledger": (by_sql("CREATE VIEW file.ledger AS SELECT 10 AS schema_version"), NO_LEDGER),
     "no version": (by_sql("DELETE FROM file.ledger", whole=True), "was altered: its table ledger has 0 rows"),
     "two versions": (by_sql("INSERT INTO file.ledger FROM file.ledger", whole=True), "was altered: its table ledger has 2 rows"),
     "a version to come": (by_sql("UPDATE file.ledger SET schema_version = 99", whole=True), "is of schema 99, this program's is"),
     "a version in text": (by_sql("CREATE TABLE file.ledger (schema_version VARCHAR)", "INSERT INTO file.ledger VALUES (chr(27) || '[2J')"), "is of schema \\x1b[2J, this program"),
     "a version of many digits": (by_sql("CREATE TABLE file.ledger (schema_version HUGEINT)", "INSERT INTO file.ledger VALUES (10::HUGEINT ** 37)"), "this program's is"),
-    "a version of another name": (by_sql("CREATE TABLE file.ledger (v INTEGER)", "INSERT INTO file.ledger VALUES (9)"), DAMAGED),
-    "the version alone": (by_sql("CREATE TABLE file.ledger (schema_version INTEGER)", "INSERT INTO file.ledger VALUES (9)"), "was altered: its table"),
+    "a version of another name": (by_sql("CREATE TABLE file.ledger (v INTEGER)", "INSERT INTO file.ledger VALUES (10)"), DAMAGED),
+    "the version alone": (by_sql("CREATE TABLE file.ledger (schema_version INTEGER)", "INSERT INTO file.ledger VALUES (10)"), "was altered: its table"),
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import click
 
-from flows.cli import evaluate, evidence, explore, jobs, log, notify, questions, records, royalties
+from flows.cli import evaluate, evidence, explore, jobs, log, notify, questions, records, royalties, token
 from mucs import InputError, __version__
 from mucs.text import first_line, for_terminal
 
@@ -43,7 +43,7 @@ for command in (
     *(records.rights, records.derive, records.withdraw, records.forget),
     *(royalties.royalties, royalties.dispute),
     *(log.head, log.sync, log.rebuild),
-    *(explore.explore, notify.notify),
+    *(explore.explore, token.token, notify.notify),
     *(evidence.prove, evidence.verify, evidence.replay, evidence.keygen, evidence.serve),
 ):
     cli.add_command(command)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import getpass
+import ipaddress
 import logging
 import os
 import socket
 import threading
 import webbrowser
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +22,9 @@ from flows.cli.shared import LEDGER, Place, Whole
 from flows.on_demand import OnDemand
 from mucs import InputError
 
-HOST = "127.0.0.1"
+if TYPE_CHECKING:
+    from mucs.explorer.access import Access
+
 SECONDS_TO_END = (
     2  # that answers have which are being given when the server is stopped; who follows a picture would stay
 )
@@ -28,29 +34,73 @@ SECONDS_TO_END = (
 @click.argument("place", required=False, type=Place(path_type=str))
 @LEDGER
 @click.option("--port", type=Whole(0, 65535), default=8787, show_default=True, help="The port; 0 for any that is free.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to serve at; beyond this machine, say who may come in.",
+)
+@click.option(
+    "--name", "names", multiple=True, metavar="HOSTNAME", help="Another name that browsers reach it by; repeatable."
+)
+@click.option(
+    "--tokens",
+    type=Place(path_type=Path),
+    envvar="MUCS_TOKENS",
+    metavar="FILE",
+    help="Let in whoever has one of these tokens, and nobody else; `mucs token new` makes one.",
+)
+@click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Believe X-Forwarded-Email and X-Forwarded-Groups from this address, or network such as 10.0.0.0/8; repeatable.",
+)
+@click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    metavar="NAME=ROLE",
+    help="What a group of the proxy's may do: viewer, analyst, officer, or holder:RIGHTS HOLDER; repeatable.",
+)
 @click.option("--open", "show", is_flag=True, help="Open the first page in a browser.")
-def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
-    """Serve a ledger as pages, JSON and CSV, to this machine alone.
+def explore(
+    place: str | None,
+    ledger: str,
+    port: int,
+    host: str,
+    names: tuple[str, ...],
+    tokens: Path | None,
+    proxies: tuple[str, ...],
+    groups: tuple[str, ...],
+    show: bool,
+) -> None:
+    """Serve a ledger as pages, JSON and CSV: to this machine alone, unless it is told who may come in.
 
     PLACE is a ledger, or a folder with one in it, such as mucs-demo; without it, that of --ledger. Where PREFECT_API_URL is set,
-    pictures can be sent to be attributed; nothing else is written.
+    pictures can be sent to be attributed.
     """
     import uvicorn
 
     from mucs.evidence.thumbnails import Thumbnails
     from mucs.explorer.app import make_app
+    from mucs.explorer.gate import HOSTS
     from mucs.explorer.protocol import Protocol
     from mucs.explorer.snapshot import Snapshots
+    from mucs.explorer.telling import Telling
     from mucs.ledger import analyst
-    from tasks.ledgers import credentials, open_log, reading
+    from tasks.ledgers import credentials, open_log, reading, writing
 
     if place and (Path(place) / "ledger").is_dir():
         place = str(Path(place) / "ledger")
     where = place or ledger
+    access = entrance(host, tokens, proxies, groups)
     with reading(where) as opened:  # refuses what is none
         thumbnails = Thumbnails(open_log(opened.follows))
-    with listening(port) as listener:
-        address = f"http://{HOST}:{listener.getsockname()[1]}"
+    with listening(host, port) as listener:
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{listener.getsockname()[1]}"
         snapshots = Snapshots(where, partial(reading, where))
 
         def select(query: str, rows: int, seconds: float) -> list[dict[str, object]]:
@@ -68,8 +118,11 @@ def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
                 super().handle_exit(*given)
 
         logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what a client does wrong is told to the client
+        telling = Telling(partial(writing, where), snapshots, takings=access.local is None)
+        known = [*HOSTS, shown, *(name.lower() for name in names)]
         config = uvicorn.Config(
-            make_app(snapshots, thumbnails, select, on_demand),
+            make_app(snapshots, thumbnails, select, access, telling, on_demand, known),
+            proxy_headers=False,  # who is at the other end of the socket is not for the request to say
             log_level="error",
             access_log=False,
             server_header=False,
@@ -86,14 +139,46 @@ def explore(place: str | None, ledger: str, port: int, show: bool) -> None:
             snapshots.close()
 
 
-def listening(port: int) -> socket.socket:
-    """A socket of this machine alone. Raises InputError if the port is taken."""
-    made = socket.socket(proto=socket.IPPROTO_TCP)  # by which asyncio knows to send small answers at once
+def entrance(host: str, tokens: Path | None, proxies: Sequence[str], groups: Sequence[str]) -> Access:
+    """Who may come in, from the options.
+
+    Raises:
+        InputError: If one of them cannot be, or everybody beyond this machine could come in.
+    """
+    from mucs.explorer.access import Access, read_groups, read_network
+    from mucs.explorer.tokens import Tokens
+
+    try:
+        is_here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise InputError(
+            f"The host {host[:100]!r} is no address; give one as 127.0.0.1, or 0.0.0.0 for all, and names as --name."
+        ) from None
+    known, found = read_groups(groups), tuple(map(read_network, proxies))
+    if bool(known) != bool(found):
+        raise InputError("A proxy and its groups go together; give --proxy and --group, or neither.")
+    if tokens is None and not found:
+        if not is_here:
+            raise InputError(
+                f"Everybody who reaches {host} could read and change all of the ledger; give --tokens (see `mucs token new`), or --proxy and --group."
+            )
+        return Access(local=getpass.getuser())
+    if tokens is not None and not Tokens(tokens).all() and not found:
+        raise InputError(f"There is no token in {tokens}, so nobody could come in; make one with `mucs token new`.")
+    return Access(None if tokens is None else Tokens(tokens), found, known)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket at an address. Raises InputError if it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, proto=socket.IPPROTO_TCP)  # by which asyncio knows to send small answers at once
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        made.bind((HOST, port))
+        made.bind((host, port))
     except OSError as error:
         made.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise InputError(f"This machine has no address {host}; give one of its own as --host.") from None
         raise InputError(
             f"Port {port} cannot be used ({str(error.strerror).lower()}); give another --port, or 0 for any."
         ) from None

@@ -15,7 +15,8 @@ from mucs.explorer.page import Asked, Page
 from mucs.explorer.pages import holders, items, runs, statements
 from mucs.explorer.render import as_json
 from mucs.explorer.snapshot import Snapshot, Snapshots
-from mucs.explorer.unchanged import tag
+from mucs.explorer.telling import Telling
+from mucs.explorer.unchanged import PRIVATE, tag
 from mucs.explorer.view import View, plain
 from mucs.ledger import Ledger, prove
 from mucs.ledger.names import Unknown
@@ -73,8 +74,8 @@ def paged(snapshot: Snapshot, rows: Sequence[Any], cursor: str | None, limit: in
     return list(rows[int(offset) : end]), f"{snapshot.position}.{end}" if end < len(rows) else None
 
 
-def router(snapshots: Snapshots, answers: Answers) -> APIRouter:
-    """The routes. Args: snapshots: of the ledger. answers: that were given."""
+def router(snapshots: Snapshots, answers: Answers, telling: Telling) -> APIRouter:
+    """The routes. Args: snapshots: of the ledger. answers: that were given. telling: tells the log what is taken out."""
     made = APIRouter(prefix="/v1")
     shown: dict[int | str, dict[str, Any]] = {
         200: {
@@ -100,7 +101,7 @@ def router(snapshots: Snapshots, answers: Answers) -> APIRouter:
 
         def made() -> Response:
             with snapshot.ledger() as ledger:
-                asked = Asked(snapshot, ledger, AS_OF.value(as_of))
+                asked = Asked(snapshot, ledger, AS_OF.value(as_of), request.scope["person"])
                 facts, rows = make(asked)
             few, following = paged(snapshot, rows, cursor, limit)
             body = {
@@ -110,7 +111,7 @@ def router(snapshots: Snapshots, answers: Answers) -> APIRouter:
                 "rows": plain(few),
                 "next": following,
             }
-            return Response(as_json(body), 200, {"etag": etag, "cache-control": "no-cache"}, "application/json")
+            return Response(as_json(body), 200, {"etag": etag, "cache-control": PRIVATE}, "application/json")
 
         return await answers.answer(request, etag, made)
 
@@ -154,14 +155,13 @@ def router(snapshots: Snapshots, answers: Answers) -> APIRouter:
             },
         },
     )
-    def proof(item: str, training: str, as_of: str = THEN) -> Response:
+    def proof(request: Request, item: str, training: str, as_of: str = THEN) -> Response:
         """A proof that this edge is among those that its run committed to, which shows no other."""
-        with snapshots.current().ledger() as ledger:
-            made = one_proof(ledger, name_of(item), name_of(training), as_of)
-        name = "".join(c if c.isalnum() and c.isascii() else "_" for c in f"proof-{item}-{training}")[:100]
-        return Response(
-            as_json(made), 200, {"content-disposition": f'attachment; filename="{name}.json"'}, "application/json"
-        )
+        snapshot = snapshots.current()
+        then = AS_OF.value(as_of)
+        with snapshot.ledger() as ledger:
+            made = as_proof(one_proof(ledger, name_of(item), name_of(training), then))
+        return telling.handed(request, "proof", then, snapshot.position, made)
 
     @made.get("/training/{item}", responses=shown, summary="What a training item is behind", tags=["items"])
     async def training_item(
@@ -228,6 +228,13 @@ def one_proof(ledger: Ledger, generated: str, training: str, as_of: str) -> dict
             f"The ledger has no edge between {generated[:80]!r} and {training[:80]!r}; see those of the generated item."
         )
     return prove(ledger, generated, training, as_of)
+
+
+def as_proof(made: Mapping[str, Any]) -> Response:
+    """A proof, as a file to keep."""
+    name = f"proof-{made['run'][:16]}-{made['index']}.json"
+    told = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
+    return Response(as_json(made), 200, told, "application/json")
 
 
 def docs(description: Mapping[str, Any]) -> Page:

@@ -24,7 +24,8 @@ PAGES = {
     **dict.fromkeys(("rights_holder", "holder_today", "holder"), "holders"),
     **dict.fromkeys(("run", "latest_run", "first_run", "second_run"), "runs"),
     **dict.fromkeys(("statement", "supersedes", "adjusted_by"), "statements"),
-    **dict.fromkeys(("position", "dispute"), "entries"),
+    "position": "entries",
+    "dispute": "disputes",
     "question": "questions",
 }
 Link = Callable[..., str]

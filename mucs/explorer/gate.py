@@ -13,6 +13,9 @@ MOST_URL, MOST_BODY = 8192, 65_536  # bytes
 POSTS = {  # paths that something can be sent to, and the largest body that each takes, in bytes
     "/v1/attributions": MOST_BYTES + MOST_BODY,
     "/attribute": MOST_BYTES + MOST_BODY,
+    **dict.fromkeys(
+        ("/login", "/logout", "/disputes", "/disputes/steps", "/withdrawals", "/rights", "/takedowns"), MOST_BODY
+    ),
 }
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 POLICY = (

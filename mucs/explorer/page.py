@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from mucs import InputError
 from mucs.explorer.address import address
+from mucs.explorer.roles import Person
 from mucs.explorer.snapshot import Snapshot
 from mucs.explorer.view import CAP, View, capped, narrowed
 from mucs.ledger import Ledger
@@ -25,6 +26,7 @@ class Asked:
         snapshot: What it is answered from.
         ledger: The same, to be asked.
         as_of: The time whose knowledge it is answered from, as questions take it.
+        person: Who asks.
         query: What stands behind the question mark, the last of each.
         takes_pictures: Whether pictures can be sent to be attributed.
     """
@@ -32,6 +34,7 @@ class Asked:
     snapshot: Snapshot
     ledger: Ledger
     as_of: str
+    person: Person
     query: Mapping[str, str] = field(default_factory=dict)
     takes_pictures: bool = False
 

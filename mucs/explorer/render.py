@@ -14,6 +14,7 @@ from markupsafe import Markup
 from mucs.explorer.address import address
 from mucs.explorer.cells import cell, digest, headed, number, text
 from mucs.explorer.page import Asked, Page
+from mucs.explorer.roles import HOLDER
 from mucs.explorer.view import as_csv, plain
 from mucs.explorer.words import COLUMNS, HEADINGS
 from mucs.report import words
@@ -35,6 +36,7 @@ def templates() -> jinja2.Environment:
     made.filters.update(
         number=number, digest=digest, text=text, visible=for_terminal, percent=lambda value: f"{100 * value:.1f} %"
     )
+    made.filters["combined"] = lambda one, other: {**one, **other}
     made.globals.update(headed=headed, headings=HEADINGS, column_terms=COLUMNS, say=words)
     return made
 
@@ -77,6 +79,7 @@ def html(page: Page, asked: Asked, path: str, here: dict[str, str]) -> str:
             views=page.views,
             facts=page.facts,
             asked=asked,
+            person=asked.person,
             snapshot=asked.snapshot,
             here=here,
             path=path,
@@ -87,7 +90,7 @@ def html(page: Page, asked: Asked, path: str, here: dict[str, str]) -> str:
             choose=lambda changed: again(**changed),
             twin=twin,
             anchor=anchor,
-            **page.shown,
+            **{"wrong": "", "typed": {}, **page.shown},
         )
     )
 
@@ -99,9 +102,12 @@ def anchor(name: str) -> str:
 
 def record(page: Page, asked: Asked) -> dict[str, Any]:
     """A page as JSON has it."""
+    log: dict[str, Any] = {"head": asked.snapshot.head}
+    if asked.person.role != HOLDER:  # how much is in the log is others' business
+        log = {"position": asked.snapshot.position, **log}
     return {
         "title": page.title,
-        "log": {"position": asked.snapshot.position, "head": asked.snapshot.head},
+        "log": log,
         "as_of": None if asked.as_of == "infinity" else asked.as_of,
         "facts": plain(page.facts),
         "views": {view.name: view.record() for view in page.views},

@@ -21,7 +21,7 @@ from mucs import InputError
 from mucs.ledger import Ledger
 from mucs.ledger.asked import Unavailable
 from mucs.ledger.catalogue import META, NAMES
-from mucs.ledger.lake import CATALOGUE, FILE, Lake, literal
+from mucs.ledger.lake import CATALOGUE, FILE, Lake, give_up, literal
 from mucs.text import as_clause, first_line
 
 log_of_explorer = logging.getLogger("mucs.explorer")
@@ -82,6 +82,14 @@ def take(ledger: Ledger, best: int | None = None) -> Snapshot:
         ledger: It is not to be used afterwards.
         best: How many edges of each generated item are copied; as many as there is room for without it.
     """
+    try:
+        return _take(ledger, best)
+    except BaseException as error:
+        give_up(ledger.connection, error)
+        raise
+
+
+def _take(ledger: Ledger, best: int | None) -> Snapshot:
     connection = ledger.connection
     connection.execute(f"ATTACH ':memory:' AS {KEPT} (COMPRESS)")
     connection.begin()  # what all of it is copied from is one state of the lake
@@ -129,7 +137,8 @@ class Snapshots:
         self._fault: str | None = None
         self._seen: object = None
         self._ended = threading.Event()
-        self._look()
+        self._looking = threading.Lock()
+        self.look()
         self._watching = threading.Thread(target=self._watch, daemon=True, name="snapshots")
         self._watching.start()
 
@@ -159,10 +168,14 @@ class Snapshots:
 
     def _watch(self) -> None:
         while not self._ended.wait(PAUSE):
+            self.look()
+
+    def look(self) -> None:
+        """Take a snapshot if the ledger is another than it was, and remember what is wrong with it."""
+        with self._looking:
             self._look()
 
     def _look(self) -> None:
-        """Take a snapshot if the ledger is another than it was, and remember what is wrong with it."""
         try:
             seen = self._state(), today()
             if seen == self._seen and self._fault is None and self._now is not None:

@@ -10,13 +10,15 @@ from starlette.requests import Request
 from mucs import __version__
 from mucs.explorer.snapshot import Snapshot
 
+PRIVATE = "private, no-cache"  # kept by the reader alone, who asks each time whether it still holds
+
 
 def tag(snapshot: Snapshot, request: Request, also: object = None) -> str:
-    """What an answer is known by: another position, day, program, address or what `also` is makes another one."""
+    """What an answer is known by: another position, day, program, address, person or what `also` is makes another one."""
     today = datetime.datetime.now(datetime.UTC).date()
     url = request.scope["path"], request.scope["form"], request.url.query
-    said = f"{__version__} {snapshot.head} {snapshot.version} {today} {url} {also}"
-    return f'"{snapshot.position}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"'
+    said = f"{__version__} {snapshot.head} {snapshot.version} {today} {url} {request.scope['person']} {also}"
+    return f'"{snapshot.position}-{hashlib.sha256(said.encode()).hexdigest()[:32]}"'
 
 
 def not_changed(request: Request, etag: str) -> bool:

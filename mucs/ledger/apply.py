@@ -22,7 +22,7 @@ from mucs.evidence.entries import objects_by_run
 from mucs.evidence.layout import sent_object
 from mucs.evidence.log import Broken, Log
 from mucs.evidence.outcome import OUTCOME
-from mucs.evidence.pseudonyms import Pseudonyms
+from mucs.evidence.pseudonyms import PSEUDONYM, Pseudonyms
 from mucs.evidence.thumbnails import thumbnail_images
 from mucs.ledger.lake import FILE, literal
 from mucs.ledger.members import members_sha256
@@ -94,6 +94,7 @@ class Applying:
             "statement": self._statement,
             "dispute": self._dispute,
             "erasure": self._erasure,
+            "access": self._access,
         }
         self.pseudonyms = Pseudonyms(log.store)
         self._waiting: list[list[Any]] = []  # entries whose own rows are to be added
@@ -142,6 +143,8 @@ class Applying:
             )
         try:
             apply(entry)
+            if "by" in entry.body:
+                self._by(entry)
         except (
             LookupError,
             TypeError,
@@ -455,6 +458,21 @@ class Applying:
 
     def _erasure(self, entry: Entry) -> None:
         """A name that nobody knows any more: ledgers are made anew, for files that have it must go (`Ledger.sync`)."""
+
+    # who did so through the explorer
+
+    def _access(self, entry: Entry) -> None:
+        """Something that was taken out, which changes nothing."""
+
+    def _by(self, entry: Entry) -> None:
+        by, told = entry.body["by"], entry.body if entry.kind == "access" else {}
+        address = told.get("address")
+        self._add_row(
+            "accesses",
+            *(entry.position, self.pseudonyms.name(by["who"]), by["role"], told.get("what", entry.kind)),
+            None if address is None else PSEUDONYM.sub(lambda found: self.pseudonyms.name(found[0]), address),
+            *(told.get("as_of"), told.get("position"), told.get("sha256"), entry.at),
+        )
 
 
 def _are_of(objects: Mapping[str, str], record: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ and what a killed writer left is part of nothing.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import importlib.util
 import os
@@ -149,6 +150,18 @@ def in_order(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         yield
     finally:
         connection.execute("RESET threads; RESET disabled_optimizers")
+
+
+def give_up(connection: duckdb.DuckDBPyConnection, error: BaseException) -> None:
+    """Close a connection after an error.
+
+    One that read a ledger while that was made anew may be broken beyond repair. DuckDB ends the whole process when such a one is closed,
+    and so it stays as it is for as long as the process lives.
+    """
+    if isinstance(error, duckdb.FatalException | duckdb.InternalException):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+    else:
+        connection.close()
 
 
 def functions_beyond_duckdb(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:

@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +74,7 @@ class Ledger:
         place: A folder, or an address as `Lake.at` takes it.
         log: What it is written from; None where it is only read.
         seconds: How long a question may take; None for as long as it takes.
+        by: Who says what is said, as its entries have it; None for whoever runs a command.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Ledger:
         self.place = place
         self.log = log
         self.seconds = seconds
+        self.by: Mapping[str, str] | None = None
 
     @classmethod
     def open(cls, place: str | Path, credentials: Credentials | None = None) -> Ledger:
@@ -188,7 +190,8 @@ class Ledger:
                 return None
             for each in said.objects:
                 log.keep(each)
-            entry = link(position + 1, head, said.kind, now.isoformat(timespec="microseconds"), said.body)
+            body = said.body if self.by is None else said.body | {"by": dict(self.by)}
+            entry = link(position + 1, head, said.kind, now.isoformat(timespec="microseconds"), body)
             if said.kind == ERASURE:  # makes the ledger anew
                 if not log.append(entry):
                     continue

@@ -15,7 +15,7 @@ import duckdb
 from mucs import InputError
 from mucs.evidence.log import Log
 from mucs.ledger import catalogue
-from mucs.ledger.lake import FILE, Credentials, Lake
+from mucs.ledger.lake import FILE, Credentials, Lake, give_up
 from mucs.text import first_line
 
 WAIT = 60.0  # seconds that a writer goes on trying beside others
@@ -119,8 +119,8 @@ def opened(
                 _check(connection, place, found)
             catalogue.define(connection)
             connection.commit()
-        except BaseException:
-            connection.close()
+        except BaseException as error:
+            give_up(connection, error)
             raise
         return connection
 

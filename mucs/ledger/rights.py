@@ -6,7 +6,7 @@ import csv
 import datetime
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from mucs.written import nearest, one_name, read_day, read_reason
 MOST_BYTES = 1_000_000_000
 COLUMNS = ("item", "rights_holder", "licence", "standing", "uses", "valid_from", "valid_to")
 STANDINGS = ("granted", "opted out")
+HELD = """SELECT sha256, rights_holder, licence FROM rights_on(current_date, 'infinity') WHERE rights_holder = $target ORDER BY sha256"""
+CALLED = """SELECT sha256, rights_holder, licence FROM rights_on(current_date, 'infinity')
+WHERE sha256 IN (SELECT sha256 FROM training_items WHERE id = $target OR sha256 = $target) ORDER BY sha256"""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -85,42 +88,53 @@ def _rights(ledger: Ledger, path: Path, reader: csv.DictReader[str]) -> Iterator
         here = f"{path}, line {reader.line_num}:"
         if None in row:
             raise InputError(f"{here} there are more values than columns; quote those that have a comma in them.")
-        values = {name: (row.get(name) or "").strip() for name in COLUMNS}
-        for name, value in values.items():
-            if not value.isprintable():
-                raise InputError(f"{here} {name} has characters that cannot be printed; leave them out.")
-        for name in ("item", "rights_holder", "licence", "valid_from"):
-            if not values[name]:
-                raise InputError(f"{here} {name} is empty; fill it in.")
-            if not is_fit(values[name]):
-                raise InputError(f"{here} {name} has characters that cannot be printed, or too many; leave them out.")
-        found = images.get(values["item"], set())
-        if len(found) != 1:
-            few = "no training item" if not found else f"{len(found)} images of training items"
-            raise InputError(
-                f"{here} the ledger has {few} called {values['item']!r}; name one by the SHA-256 of its image."
-            )
-        standing = values["standing"] or "granted"
-        if standing not in STANDINGS:
-            raise InputError(
-                f"{here} standing cannot be {standing!r}{nearest(standing, STANDINGS)}; write {' or '.join(STANDINGS)}."
-            )
-        uses = values["uses"].split()
-        for use in uses:
-            if use not in USES:
-                raise InputError(
-                    f"{here} uses cannot have {use!r}{nearest(use, USES)}; write training, output, or both with a blank between,"
-                    " or leave it empty for everything."
-                )
-        days = {name: _day(values[name], f"{here} {name}") for name in ("valid_from", "valid_to") if values[name]}
-        if "valid_to" in days and days["valid_to"] <= days["valid_from"]:
-            raise InputError(
-                f"{here} valid_to is not after valid_from; it is the first day on which the right does not hold."
-            )
-        yield Right(
-            *(reader.line_num, min(found), one_name(values["rights_holder"]), values["licence"], standing),
-            *(list(dict.fromkeys(uses)) or None, days["valid_from"], days.get("valid_to")),
+        yield _right(row, images.get((row.get("item") or "").strip(), set()), reader.line_num, here)
+
+
+def read_right(ledger: Ledger, values: Mapping[str, str]) -> Right:
+    """One right from the values of COLUMNS, written as `read_rights` takes them. Raises InputError as that does."""
+    name = values.get("item", "").strip()
+    found = ledger.rows("SELECT DISTINCT sha256 FROM training_items WHERE id = $name OR sha256 = $name", {"name": name})
+    return _right(values, {row["sha256"] for row in found}, 1, "This right cannot be recorded:")
+
+
+def _right(row: Mapping[str, str | None], found: Set[str], line: int, here: str) -> Right:
+    """A right from a row. found: the images that its item is called by. here: how a sentence about it begins."""
+    values = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    for name, value in values.items():
+        if not value.isprintable():
+            raise InputError(f"{here} {name} has characters that cannot be printed; leave them out.")
+    for name in ("item", "rights_holder", "licence", "valid_from"):
+        if not values[name]:
+            raise InputError(f"{here} {name} is empty; fill it in.")
+        if not is_fit(values[name]):
+            raise InputError(f"{here} {name} has characters that cannot be printed, or too many; leave them out.")
+    if len(found) != 1:
+        few = "no training item" if not found else f"{len(found)} images of training items"
+        raise InputError(
+            f"{here} the ledger has {few} called {values['item']!r}; name one by the SHA-256 of its image."
         )
+    standing = values["standing"] or "granted"
+    if standing not in STANDINGS:
+        raise InputError(
+            f"{here} standing cannot be {standing!r}{nearest(standing, STANDINGS)}; write {' or '.join(STANDINGS)}."
+        )
+    uses = values["uses"].split()
+    for use in uses:
+        if use not in USES:
+            raise InputError(
+                f"{here} uses cannot have {use!r}{nearest(use, USES)}; write training, output, or both with a blank between,"
+                " or leave it empty for everything."
+            )
+    days = {name: _day(values[name], f"{here} {name}") for name in ("valid_from", "valid_to") if values[name]}
+    if "valid_to" in days and days["valid_to"] <= days["valid_from"]:
+        raise InputError(
+            f"{here} valid_to is not after valid_from; it is the first day on which the right does not hold."
+        )
+    return Right(
+        *(line, min(found), one_name(values["rights_holder"]), values["licence"], standing),
+        *(list(dict.fromkeys(uses)) or None, days["valid_from"], days.get("valid_to")),
+    )
 
 
 def _day(text: str, what: str) -> str:
@@ -183,6 +197,27 @@ WITH RECURSIVE parents AS MATERIALIZED (
 )
 SELECT 1 FROM up WHERE sha256 = ?
 """
+
+
+def opted_out(ledger: Ledger, target: str, day: str) -> list[Right]:
+    """That all works of a rights holder, or one training item, are opted out from a day on; to be said by `say_rights`.
+
+    Args:
+        ledger: What is held today is read of it.
+        target: The rights holder's name, or the item's id or SHA-256.
+        day: The first on which they are, as 2026-10-31.
+
+    Raises:
+        InputError: If that is no day, or the ledger has nothing of that name.
+    """
+    from_day = _day(day.strip(), "The day")
+    held = ledger.rows(HELD, {"target": target}) or ledger.rows(CALLED, {"target": target})
+    if not held:
+        raise InputError(f"The ledger has no works of {target[:100]!r}, and none called so; give a name that it has.")
+    return [
+        Right(line, row["sha256"], row["rights_holder"], row["licence"], "opted out", None, from_day, None)
+        for line, row in enumerate(held, start=1)
+    ]
 
 
 def say_derivation(ledger: Ledger, child: str, parent: str) -> bool:

@@ -153,6 +153,19 @@ CREATE TABLE withdrawals (
     recorded_at TIMESTAMPTZ NOT NULL
 );
 
+-- Who changed something through the explorer, or took something out of it.
+CREATE TABLE accesses (
+    position      BIGINT  NOT NULL,            -- of the chain's entry
+    who           VARCHAR NOT NULL,            -- as his token or his proxy names him; of a rights holder, the rights holder
+    role          VARCHAR NOT NULL,            -- 'officer', 'analyst', 'viewer' or 'holder'
+    what          VARCHAR NOT NULL,            -- of a change, its entry's kind; else 'csv', 'sql', 'document' or 'proof'
+    address       VARCHAR,                     -- that was asked for, with its query; this and what follows is null for a change
+    as_of         TIMESTAMPTZ,                 -- the time whose knowledge it was answered from; null for now
+    answered_from BIGINT,                      -- the position of the log that it was answered from
+    sha256        VARCHAR,                     -- of the answer
+    recorded_at   TIMESTAMPTZ NOT NULL
+);
+
 -- Royalties. What is stated is kept as the canonical JSON that its SHA-256 is over; these tables and the views spell it out.
 
 -- The usage of generated items in a period, as it was reported.

@@ -1,5 +1,6 @@
 """The explorer as a person starts it: a real server, asked by a real client."""
 
+import json
 import re
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import httpx
 import pytest
 
+from mucs.ledger import Ledger
 from tests.factories import load, staged_run
 
 pytestmark = pytest.mark.heavy
@@ -67,3 +69,58 @@ def test_what_is_no_ledger_and_a_port_that_is_taken_are_a_sentence(served, tmp_p
         command = [sys.executable, "-m", "flows.cli", "explore", *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+
+
+def test_it_is_opened_to_a_network_only_with_a_word_on_who_may_come_in(served, tmp_path):
+    load(tmp_path / "ledger", staged_run(tmp_path))
+    explore = [sys.executable, "-m", "flows.cli", "explore", str(tmp_path), "--port", "0"]
+    tokens = ["--tokens", str(tmp_path / "tokens")]
+    for words, said in (
+        (["--host", "0.0.0.0"], "Everybody who reaches 0.0.0.0 could read and change"),
+        (["--host", "::"], "Everybody who reaches :: could read and change"),
+        (["--host", "example.org"], "is no address"),
+        (["--host", "0.0.0.0", "--proxy", "10.0.0.7"], "give --proxy and --group, or neither"),
+        (["--host", "0.0.0.0", "--group", "a=viewer"], "give --proxy and --group, or neither"),
+        (["--host", "0.0.0.0", "--proxy", "10.0.0.7", "--group", "a=boss"], "The group 'a=boss' cannot be used"),
+        (["--host", "0.0.0.0", "--proxy", "proxy", "--group", "a=viewer"], "The proxy 'proxy' is no address"),
+        (["--host", "0.0.0.0", *tokens], "make one with `mucs token new`"),
+    ):
+        done = subprocess.run([*explore, *words], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+
+
+def test_with_tokens_whoever_asks_has_to_show_one(tmp_path):
+    load(tmp_path / "ledger", staged_run(tmp_path))
+    mucs, tokens = [sys.executable, "-m", "flows.cli"], ["--tokens", str(tmp_path / "tokens")]
+    made = subprocess.run(
+        [*mucs, "token", "new", "--role", "analyst", "--name", "Ann", *tokens],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    secret = made.stdout.strip()
+    listed = json.loads(
+        subprocess.run([*mucs, "token", "list", "--json", *tokens], capture_output=True, timeout=60).stdout
+    )
+    assert ([row["name"] for row in listed], made.returncode) == (["Ann"], 0)
+    command = [*mucs, "explore", str(tmp_path), "--port", "0", "--host", "0.0.0.0", "--name", "Mucs.example", *tokens]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        port = re.search(r":(\d+) until", server.stderr.readline())[1]
+        own = {"authorization": f"Bearer {secret}", "host": "mucs.example"}
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            assert client.get("/").status_code == 401
+            forwarded = {
+                "x-forwarded-email": "x@example.org",
+                "x-forwarded-groups": "officer",
+                "x-forwarded-for": "127.0.0.1",
+            }
+            assert client.get("/", headers=forwarded).status_code == 401
+            assert client.get("/", headers=own | {"host": "evil.example"}).status_code == 421
+            assert client.get("/holders.csv", headers=own).text.startswith("rights_holder,")
+            with Ledger.open(tmp_path / "ledger") as ledger:
+                (row,) = ledger.ask("accesses")
+            assert (row["who"], row["what"], row["address"]) == ("Ann", "csv", "/holders.csv")
+            ended = subprocess.run([*mucs, "token", "end", listed[0]["id"], *tokens], capture_output=True, timeout=60)
+            assert (ended.returncode, client.get("/", headers=own).status_code) == (0, 401)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 143

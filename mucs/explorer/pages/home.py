@@ -75,7 +75,7 @@ def home(asked: Asked) -> Page:
         "Disputes",
         ["dispute", "rights_holder", "state", "reason", "statement", "changed_at"],
         most=10,
-        more=asked.link("questions", "disputes"),
+        more=asked.link("disputes"),
     )
     waits = {
         "without_audit": len(asked.ledger.ask("coverage", as_of=asked.as_of)),

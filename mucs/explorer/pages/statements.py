@@ -39,6 +39,12 @@ BALANCES = """
 SELECT rights_holder, carried_in, net, difference, adjustments, paid, carried_out, statement FROM balances WHERE statement = $statement
 ORDER BY paid DESC, net DESC, rights_holder
 """
+OWN_LINES = """
+SELECT
+    l.line, l.rights_holder, l.right_type, l.basis, (SELECT count(*) FROM works w WHERE w.position = l.position AND w.line = l.line) AS works,
+    l.generated_items, l.units, l.score_mass, l.score_error, l.share, l.gross, l.deducted, l.net, s.currency, s.sha256 AS statement
+FROM lines l JOIN statements s USING (position) WHERE s.sha256 = $statement AND l.rights_holder = $holder ORDER BY l.net DESC, l.line
+"""
 OWN = """
 SELECT l.line, l.right_type, w.id AS training, w.share, round(w.share::DECIMAL(20, 12) * l.pot, 4) AS gross, w.sha256 AS training_sha256
 FROM works w JOIN lines l USING (position, line) JOIN statements s USING (position)
@@ -169,13 +175,14 @@ def document(asked: Asked, statement: str, name: str) -> Page:
     balance = [each for each in found["content"]["balances"] if each["holder"] == name]
     if not balance:
         raise Unknown(f"The statement {_facts(found)['title']} has no account of {name[:100]!r}.")
-    lines = asked.view(
+    lines = asked.query_view(
         "lines",
         "Lines",
         ["line", "right_type", "basis", "works", "generated_items", "units", "share", "gross", "deducted", "net"],
+        OWN_LINES,
         statement=sha256,
+        holder=name,
     )
-    lines.rows[:] = [row for row in lines.rows if row["rights_holder"] == name]
     works = asked.query_view(
         "works", "Works", ["training", "line", "right_type", "share", "gross"], OWN, statement=sha256, holder=name
     )

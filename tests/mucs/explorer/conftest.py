@@ -7,8 +7,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from mucs.evidence.thumbnails import Thumbnails
+from mucs.explorer.access import Access
 from mucs.explorer.app import make_app
 from mucs.explorer.snapshot import Snapshots
+from mucs.explorer.telling import Telling
 from mucs.ledger import Ledger, analyst
 from mucs.ledger.rights import Right, say_derivation, say_rights, withdraw
 from mucs.royalties import Period, issue, read_contract, read_usage
@@ -70,14 +72,16 @@ def say_statement(folder, usage, contract=CONTRACT) -> str:
         return issue(ledger, terms, month, used).sha256
 
 
-def explorer(path, on_demand=None):
+def explorer(path, on_demand=None, access=None):
     """The application over a ledger, and what to close."""
     snapshots = Snapshots(str(path), lambda: Ledger.open(path))
+    telling = Telling(lambda: Ledger.write(path, log_of(path)), snapshots, takings=access is not None)
 
     def select(sql, rows, seconds):
         return analyst.select(str(path), sql, rows, seconds)
 
-    return make_app(snapshots, Thumbnails(log_of(path)), select, on_demand), snapshots
+    thumbnails = Thumbnails(log_of(path))
+    return make_app(snapshots, thumbnails, select, access or Access(local="Olive"), telling, on_demand), snapshots
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from mucs.explorer.address import address
 from mucs.explorer.page import Asked
 from mucs.explorer.pages.statements import document
 from mucs.explorer.pictures import thumbnail
+from mucs.explorer.roles import Person
 from mucs.explorer.snapshot import take
 from mucs.ledger import Ledger
 from mucs.text import for_terminal
@@ -64,7 +65,7 @@ def pdf_of(told, name, holder, **facts):
     with Ledger.open(told / "ledger") as ledger:
         snapshot = take(ledger)
         with snapshot.ledger() as asked:
-            page = document(Asked(snapshot, asked, "infinity"), name, holder)
+            page = document(Asked(snapshot, asked, "infinity", Person("Olive", "officer")), name, holder)
         made = replace(page, facts=page.facts | facts)
         return page.pdf.func(made, lambda sha256: thumbnail(snapshot, Thumbnails(log_of(told / "ledger")), sha256))
 

@@ -74,7 +74,18 @@ GIVEN = {
     "line": 1,
 }
 # what has no answer in this ledger, which has no statements, and all of whose items are attributed and licensed
-EMPTY = ("attributed", "covered", "lapsed", "coverage", "unlicensed", "disputes", "statements", "lines", "line_edges")
+EMPTY = (
+    "accesses",
+    "attributed",
+    "covered",
+    "lapsed",
+    "coverage",
+    "unlicensed",
+    "disputes",
+    "statements",
+    "lines",
+    "line_edges",
+)
 
 
 @pytest.mark.parametrize("name", names())
