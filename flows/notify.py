@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mucs import InputError
 from mucs.evidence.chain import Entry
 from mucs.evidence.log import Log
-from mucs.outbox import Outbox
+from mucs.outbox import FAILED, Outbox
 from mucs.text import as_clause
 from tasks.webhook import send
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 log_of_notify = logging.getLogger("mucs.notify")
 
-HELD, FAILED = "verify.held", "verify.failed"
 PUBLISHED = {"run": "run.published", "statement": "statement.issued"}  # by an entry's kind
 TYPES = (*PUBLISHED.values(), FAILED)  # what receivers are told
 SECONDS_BETWEEN = 2.0  # looks at the log

@@ -37,6 +37,7 @@ DUE = """
 SELECT d.event, d.url, d.tries, e.id, e.type, e.at, e.data FROM deliveries d JOIN events e ON e.number = d.event
 WHERE d.ended IS NULL AND d.due <= ? AND d.url = ? ORDER BY d.event LIMIT 1
 """
+HELD, FAILED = "verify.held", "verify.failed"  # types of what a verification found
 TAKEN = 60.0  # seconds after which what was taken is due again
 # seconds between tries: about three days in all
 PAUSES = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
@@ -161,13 +162,13 @@ class Outbox:
             ).fetchall()
         return int(count)
 
-    def last(self, types: tuple[str, ...]) -> Event | None:
-        """The last event of these types."""
-        marks = ", ".join("?" * len(types))
+    def verified(self, log: str, until: str = "infinity") -> Event | None:
+        """The last verification of a log. until: up to this time, in ISO 8601 and UTC."""
         with self._changing() as connection:
             found = connection.execute(
-                f"SELECT number, id, type, at, data FROM events WHERE type IN ({marks}) ORDER BY number DESC LIMIT 1",
-                types,
+                "SELECT number, id, type, at, data FROM events WHERE type IN (?, ?) AND json_extract(data, '$.log') = ? AND at <= ?"
+                " ORDER BY number DESC LIMIT 1",
+                [HELD, FAILED, log, until],
             ).fetchone()
         if found is None:
             return None

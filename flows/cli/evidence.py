@@ -216,8 +216,7 @@ def verify(
         for table, sha256 in (done.digests or {}).items():
             click.echo(f"  {table:16}{sha256}")
     if outbox:
-        from flows.notify import FAILED, HELD
-        from mucs.outbox import Outbox
+        from mucs.outbox import FAILED, HELD, Outbox
 
         found = {
             "log": held_to.place,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.jobs import quiet_tools
-from flows.cli.shared import LEDGER, Place, Whole
+from flows.cli.shared import LEDGER, OUTBOX, Place, Whole
 from flows.on_demand import OnDemand
 from mucs import InputError
 
@@ -64,6 +64,7 @@ SECONDS_TO_END = (
     metavar="NAME=ROLE",
     help="What a group of the proxy's may do: viewer, analyst, officer, or holder:RIGHTS HOLDER; repeatable.",
 )
+@OUTBOX
 @click.option("--open", "show", is_flag=True, help="Open the first page in a browser.")
 def explore(
     place: str | None,
@@ -74,6 +75,7 @@ def explore(
     tokens: Path | None,
     proxies: tuple[str, ...],
     groups: tuple[str, ...],
+    outbox: Path | None,
     show: bool,
 ) -> None:
     """Serve a ledger as pages, JSON and CSV: to this machine alone, unless it is told who may come in.
@@ -90,6 +92,7 @@ def explore(
     from mucs.explorer.snapshot import Snapshots
     from mucs.explorer.telling import Telling
     from mucs.ledger import analyst
+    from mucs.outbox import Outbox
     from tasks.ledgers import credentials, open_log, reading, writing
 
     if place and (Path(place) / "ledger").is_dir():
@@ -97,7 +100,9 @@ def explore(
     where = place or ledger
     access = entrance(host, tokens, proxies, groups)
     with reading(where) as opened:  # refuses what is none
-        thumbnails = Thumbnails(open_log(opened.follows))
+        follows = opened.follows
+    thumbnails = Thumbnails(open_log(follows))
+    verified = partial(Outbox(outbox).verified, follows) if outbox else lambda _: None
     with listening(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}"
@@ -121,7 +126,7 @@ def explore(
         telling = Telling(partial(writing, where), snapshots, takings=access.local is None)
         known = [*HOSTS, shown, *(name.lower() for name in names)]
         config = uvicorn.Config(
-            make_app(snapshots, thumbnails, select, access, telling, on_demand, known),
+            make_app(snapshots, thumbnails, select, access, telling, on_demand, known, verified),
             proxy_headers=False,  # who is at the other end of the socket is not for the request to say
             log_level="error",
             access_log=False,

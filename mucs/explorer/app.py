@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
@@ -29,6 +30,7 @@ from mucs.explorer.making import as_of, make, taken_out
 from mucs.explorer.on_demand import router as attributions_router
 from mucs.explorer.page import Page
 from mucs.explorer.pages import ask, attributions, disputes, holders, home, items, lineage, runs, statements
+from mucs.explorer.pages.home import Verified
 from mucs.explorer.pictures import picture
 from mucs.explorer.render import HERE, as_json
 from mucs.explorer.snapshot import Snapshots
@@ -61,18 +63,29 @@ class Route:
         path: The address.
         page: Makes the page.
         is_live: Whether it may be another while the ledger is the same.
+        also: What makes it another besides the ledger.
     """
 
     path: str
     page: Callable[..., Page]
     is_live: bool = False
+    also: Callable[[], object] = lambda: None
 
 
-def routes(select: Callable[[str, int, float], list[dict[str, Any]]], sent: Attributions) -> list[Route]:
-    """All pages. Args: select: answers an analyst's SELECT. sent: pictures that are sent to be attributed."""
+def routes(
+    select: Callable[[str, int, float], list[dict[str, Any]]], sent: Attributions, verified: Verified
+) -> list[Route]:
+    """All pages.
+
+    Args:
+        select: Answers an analyst's SELECT.
+        sent: Pictures that are sent to be attributed.
+        verified: Tells what the last verification found, up to a time.
+    """
+    first = partial(Route, page=home.home(verified), also=lambda: verified("infinity"))
     return [
-        Route("/", home.home),
-        Route("/index", home.home),
+        first("/"),
+        first("/index"),
         Route("/search", home.search),
         Route("/glossary", home.glossary),
         Route("/sha256/{digest}", home.digest),
@@ -112,6 +125,7 @@ def make_app(
     telling: Telling,
     on_demand: OnDemand | None = None,
     hosts: Iterable[str] = HOSTS,
+    verified: Verified = lambda _: None,
 ) -> Gate:
     """The explorer as an ASGI application.
 
@@ -123,6 +137,7 @@ def make_app(
         telling: Tells the log what is changed, and what is taken out.
         on_demand: Attributes pictures that are sent; without it, none can be sent.
         hosts: Names that it goes by.
+        verified: Tells what the last verification of the log found, up to a time as questions take it.
     """
     sent, uploads = Attributions(snapshots, on_demand), Uploads()
     app = FastAPI(
@@ -139,7 +154,7 @@ def make_app(
         endpoint = _endpoint(snapshots, answers, thumbnails, route, sent.are_taken, telling)
         app.add_route(route.path, endpoint, include_in_schema=False)
 
-    for route in routes(select, sent):
+    for route in routes(select, sent, verified):
         add(route)
     app.add_route("/attribute", _sending(sent, uploads), methods=["POST"], include_in_schema=False)
     for form in FORMS:
@@ -181,7 +196,7 @@ def _endpoint(
             return await anyio.to_thread.run_sync(
                 make, request, snapshot, thumbnails, route.page, headers, takes_pictures
             )
-        etag = tag(snapshot, request, takes_pictures)
+        etag = tag(snapshot, request, (takes_pictures, route.also()))
         headers = {"etag": etag, "cache-control": PRIVATE}
         made = await answers.answer(
             request, etag, lambda: make(request, snapshot, thumbnails, route.page, headers, takes_pictures)

@@ -125,8 +125,9 @@ QUALIFY row_number() OVER (PARTITION BY sha256 ORDER BY covers DESC, position DE
 -- rights holder's today.
 CREATE MACRO theirs(target, as_of) AS TABLE
 SELECT t.training_id
-FROM training_items t JOIN rights_on(current_date, as_of) h ON h.sha256 = t.sha256
-WHERE h.rights_holder = target OR is_called(t.id, t.sha256, target);
+FROM training_items t
+WHERE t.sha256 IN (SELECT sha256 FROM rights_on(current_date, as_of) WHERE rights_holder = target)
+    OR (is_called(t.id, t.sha256, target) AND t.recorded_at <= as_of::TIMESTAMPTZ);
 
 CREATE VIEW speaking AS SELECT * FROM speaking_as_of('infinity');
 CREATE VIEW lineage AS SELECT * FROM lineage_as_of('infinity');

@@ -31,6 +31,30 @@ def served(tmp_path_factory):
         assert server.wait(30) == 143
 
 
+def test_the_first_page_tells_whether_all_of_it_last_held(tmp_path):
+    place, outbox = tmp_path / "ledger", tmp_path / "outbox"
+    load(place, staged_run(tmp_path))
+    verify = [sys.executable, "-m", "flows.cli", "verify", "--ledger", str(place), "--outbox", str(outbox)]
+    command = [sys.executable, "-m", "flows.cli", "explore", str(tmp_path), "--port", "0", "--outbox", str(outbox)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            base = ADDRESS.fullmatch(server.stderr.readline().strip())[2]
+            with httpx.Client(base_url=base) as client:
+                assert "No verification of the log is on record" in client.get("/").text
+                assert client.get("/index.json").json()["facts"]["verified"] is None
+                assert subprocess.run(verify, capture_output=True).returncode == 0
+                assert "up to entry 1: it held" in client.get("/").text
+                assert "No verification" in client.get("/?as_of=2026-01-01").text
+                edges = max((tmp_path / "log").rglob("*.*"), key=lambda path: path.stat().st_size)
+                edges.chmod(0o644)
+                edges.write_bytes(edges.read_bytes()[:-1])
+                assert subprocess.run(verify, capture_output=True).returncode == 1
+                assert "It did not hold" in client.get("/").text
+                assert client.get("/index.json").json()["facts"]["verified"]["holds"] is False
+        finally:
+            server.terminate()
+
+
 def test_pages_pictures_json_csv_and_sql_are_served(served):
     with httpx.Client(base_url=served) as client:
         page = client.get("/generated/g0")

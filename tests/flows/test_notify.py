@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from flows.notify import FAILED, HELD, TYPES, collect, deliver
+from flows.notify import TYPES, collect, deliver
 from mucs.ledger.run import say_run
-from mucs.outbox import PAUSES, TAKEN, Outbox
+from mucs.outbox import FAILED, HELD, PAUSES, TAKEN, Outbox
 from mucs.royalties.export import state
 from tasks.ledgers import open_log, writing
 from tasks.webhook import VARIABLE, read_secret
@@ -210,15 +210,17 @@ def test_a_verification_leaves_what_it_found(told):
         str(told / "outbox"),
     ]
     assert subprocess.run(command, capture_output=True).returncode == 0
-    held = Outbox(told / "outbox").last((HELD, FAILED))
+    held = Outbox(told / "outbox").verified(str(told / "log"))
     assert (held.type, held.data["position"]) == (HELD, 1)
     entry = next((told / "log").rglob("000000000001.json"))
     entry.chmod(0o644)
     entry.write_text(entry.read_text().replace("MUCS", "MUCK", 1).replace('"kind":"run"', '"kind":"rum"'))
     assert subprocess.run(command, capture_output=True).returncode == 1
-    failed = Outbox(told / "outbox").last((HELD, FAILED))
+    failed = Outbox(told / "outbox").verified(str(told / "log"))
     assert failed.type == FAILED
     assert failed.data["fault"]
+    assert Outbox(told / "outbox").verified(str(told / "log"), "2026-01-01T00:00:00+00:00") is None
+    assert Outbox(told / "outbox").verified("another") is None
 
 
 BAD = {

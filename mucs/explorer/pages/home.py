@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TypeAlias
 
 from mucs.explorer.address import called
 from mucs.explorer.page import Asked, Page
 from mucs.explorer.pages.holders import ranking
 from mucs.explorer.view import View
 from mucs.ledger.names import Unknown
+from mucs.outbox import HELD, Event
 from mucs.report.words import TERMS
+
+Verified: TypeAlias = Callable[[str], Event | None]
 
 FOUND = 20  # of each kind that a search shows
 COUNTS = """
@@ -53,8 +58,12 @@ SELECT DISTINCT kind, name, sha256 FROM (
 """
 
 
-def home(asked: Asked) -> Page:
-    """What there is, what waits, and who is most exposed."""
+def home(verified: Verified) -> Callable[[Asked], Page]:
+    """What there is, what waits, who is most exposed, and whether all of it last held. Args: verified: tells that, up to a time."""
+    return lambda asked: _home(asked, verified(asked.as_of))
+
+
+def _home(asked: Asked, verified: Event | None) -> Page:
     (counts,) = asked.ledger.rows(COUNTS, {"as_of": asked.as_of})
     runs = asked.view(
         "runs",
@@ -92,7 +101,8 @@ def home(asked: Asked) -> Page:
         more=asked.link("statements"),
     )
     shown = [holders, runs, *([statements] if statements.rows else []), *([disputes] if disputes.rows else [])]
-    facts = counts | waits | {"rights_holders": len(ranking(asked))}
+    found = verified and {"holds": verified.type == HELD, "at": verified.at, **verified.data}
+    facts = counts | waits | {"rights_holders": len(ranking(asked)), "verified": found}
     return Page("home.html", "What is behind what was generated", shown, facts)
 
 

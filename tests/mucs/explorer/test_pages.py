@@ -78,7 +78,7 @@ def crawl(client, first, most_of_a_kind=4):
 
 
 def test_every_page_is_linked_and_answers_in_three_forms(client):
-    pages = {route.path for route in routes(lambda *_: [], None)}
+    pages = {route.path for route in routes(lambda *_: [], None, lambda _: None)}
     patterns = {path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path) + r"(\.json|\.csv|\.html)?") for path in pages}
     reached = set()
     for url, answer in crawl(client, "/"):
@@ -395,7 +395,7 @@ def test_whatever_is_asked_is_answered_and_changes_nothing(client, told):
         "infinity",
         "0001-01-01",
     ]
-    paths = [route.path for route in routes(lambda *_: [], None)] + [
+    paths = [route.path for route in routes(lambda *_: [], None, lambda _: None)] + [
         "/v1/generated/{item}",
         "/v1/questions/{name}",
         "/pictures/{name}",
