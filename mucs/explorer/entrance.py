@@ -45,7 +45,10 @@ class Entrance:
         if path == "/login" and self.access.local is None:
             return await (await self._login(request))(scope, receive, send)
         try:
-            person = await run_in_threadpool(self.access.person, request.headers, _peer(request))
+            if self.access.tokens is None:  # nothing is read
+                person = self.access.person(request.headers, _peer(request))
+            else:
+                person = await run_in_threadpool(self.access.person, request.headers, _peer(request))
         except InputError as error:
             return await self._refusal(request, error)(scope, receive, send)
         if path == "/logout" and person.can_log_out:
