@@ -49,6 +49,8 @@ PAGES = {
     "/statements/{statement}": "/statements/{statement}",
     "/statements/{statement}/lines/{line}": "/statements/{statement}/lines/1",
     "/statements/{statement}/holders/{name}": "/statements/{statement}/holders/Ada",
+    "/disputes": "/disputes",
+    "/disputes/{dispute}": "/disputes/{dispute}",
     "/lineage/{kind}/{name}": "/lineage/statements/{statement}",
     "/artifacts/{name}": "/artifacts/{batch}",
     "/entries": "/entries",
@@ -102,6 +104,7 @@ def names(address):
         "other": runs[2],
         "batch": batch,
         "statement": first("statements", "statements", "statement")[0],
+        "dispute": str(first("disputes", "disputes", "dispute")[0]),
         "long": long["generated_sha256"],
     }
 
@@ -125,7 +128,7 @@ def violations(page, rules):
 def test_every_page_of_the_explorer_has_an_address_here(told):
     app, snapshots = explorer(told / "ledger")
     snapshots.close()
-    paths = {route.path for route in app.app.routes if "GET" in (getattr(route, "methods", None) or ())}
+    paths = {route.path for route in app.app.pages.routes if "GET" in (getattr(route, "methods", None) or ())}
     others = ("/v1/", "/pictures/", "/static/", "/{rest:path}")
     assert {path for path in paths if not path.startswith(others)} == PAGES.keys()
 

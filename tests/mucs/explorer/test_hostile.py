@@ -130,7 +130,7 @@ def addresses(ledger):
     """All paths of pages and of /v1, with names in braces, and some that are none."""
     app, snapshots = explorer(ledger)
     snapshots.close()
-    paths = {getattr(route, "path", "/") for route in app.app.app.routes} | app.app.app.openapi()["paths"].keys()
+    paths = {getattr(route, "path", "/") for route in app.app.pages.routes} | app.app.pages.openapi()["paths"].keys()
     return [*sorted(paths), "/nothing", "*"]
 
 

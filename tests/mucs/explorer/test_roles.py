@@ -57,7 +57,7 @@ TABLE = {
     "/docs": PAGE,
     "/attribute": PAGE,
     "/attributions/{address}": AWAY,
-    "/v1/attributions": NOBODY,  # there is nothing to be read
+    "/v1/attributions": (405,) * 6,  # there is nothing to be read, which the gate says
     "/v1/attributions/{address}": AWAY,
     "/v1/attributions/{address}/events": AWAY,
     "/pictures/{name}": (401, 200, 200, 200, 200, 404),
