@@ -19,7 +19,6 @@ import click
 
 from flows.cli.jobs import quiet_tools
 from flows.cli.shared import LEDGER, OUTBOX, Place, Whole
-from flows.on_demand import OnDemand
 from mucs import InputError
 
 if TYPE_CHECKING:
@@ -114,6 +113,8 @@ def explore(
         on_demand = None
         if os.environ.get("PREFECT_API_URL"):
             quiet_tools()
+            from flows.on_demand import OnDemand
+
             logging.getLogger("mucs").setLevel(logging.WARNING)
             on_demand = OnDemand(ledger=where)
 
