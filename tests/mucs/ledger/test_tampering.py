@@ -8,6 +8,7 @@ import pytest
 
 from mucs.ledger import Ledger
 from mucs.ledger.lake import Lake
+from mucs.ledger.ledger import Said
 from mucs.ledger.rights import Right, say_derivation, say_rights, withdraw
 from mucs.ledger.tables import NAMES, table_digests
 from mucs.royalties.dispute import move_dispute, open_dispute
@@ -38,6 +39,15 @@ def path(tmp_path_factory):
         move_dispute(world.ledger, number, "upheld", "so it is", "7.00")
         world.issue("2026-11")
         assert withdraw(world.ledger, world.ledger.one("SELECT sha256 FROM runs WHERE run_id = 1"), "wrong batch")
+        world.ledger.by = {"who": "Ann", "role": "analyst"}
+        taken = {
+            "what": "csv",
+            "address": "/runs.csv",
+            "as_of": "2026-11-01T00:00:00+00:00",
+            "position": 9,
+            "sha256": "f" * 64,
+        }
+        assert world.ledger.say(lambda _: Said("access", taken))
     assert fault(world.path) is None
     with Ledger.open(world.path) as ledger:
         assert [name for name in NAMES if not ledger.one(f"SELECT count(*) FROM {name}")] == []
