@@ -98,6 +98,11 @@ def text(value: str, shown: int = SHOWN) -> Markup:
     )
 
 
+def short(value: str) -> Markup:
+    """The same in one piece, cut where it is long: in a link, as what unfolds cannot stand in one."""
+    return Markup("<bdi>%s</bdi>") % for_terminal(value, SHOWN)
+
+
 def _linked(address: str, shown: Markup) -> Markup:
     if shown.startswith("<details"):  # what unfolds is no link: that stands behind it
         return shown + Markup(' <a href="%s">page</a>') % address

@@ -72,12 +72,6 @@ MORE = [
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with chromium.launched() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def address(told, tmp_path_factory):
     with serving(told, tmp_path_factory.mktemp("served") / "errors") as served:
         yield served.address
