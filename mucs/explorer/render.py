@@ -89,7 +89,7 @@ def html(page: Page, asked: Asked, path: str, here: dict[str, str]) -> str:
             here=here,
             path=path,
             link=asked.link,
-            cell=lambda row, column: cell(row, column, asked.link),
+            cell=lambda row, column, decimals: cell(row, column, asked.link, decimals),
             term=term,
             again=again,
             choose=lambda changed: again(**changed),
