@@ -5,8 +5,11 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, sync_playwright
 
+RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+COLOURS = ("color-contrast", "link-in-text-block")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FOUND = next(filter(None, map(shutil.which, NAMES)), None)
 needed = pytest.mark.skipif(
@@ -53,3 +56,12 @@ def opened(browser: Browser, address: str, width: int = 1280, height: int = 800)
     page.on("requestfailed", failed)
     yield page, faults
     context.close()
+
+
+def violations(page: Page, rules: tuple[str, ...] = RULES) -> list[tuple[str, str]]:
+    """What the rules of accessibility find in a page: the rule, and what breaks it."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    asked = {"runOnly": rules, "resultTypes": ["violations"]}
+    found = page.evaluate("asked => axe.run(asked)", asked)["violations"]
+    return [(each["id"], node["html"][:200]) for each in found for node in each["nodes"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -31,13 +31,14 @@ PAGES = {
 Link = Callable[..., str]
 
 
-def cell(row: dict[str, Any], column: str, link: Link) -> Markup:
+def cell(row: dict[str, Any], column: str, link: Link, decimals: int = 1) -> Markup:
     """A value of a row as HTML.
 
     Args:
         row: All of it, as names of things may stand in other columns.
         column: The value's.
         link: Makes addresses.
+        decimals: Of an exact share as a percentage.
     """
     value = row[column]
     if value is None or value == "":
@@ -50,7 +51,21 @@ def cell(row: dict[str, Any], column: str, link: Link) -> Markup:
         return _linked(link(PAGES[column], str(value)), shown)
     if column == "line" and "statement" in row:
         return _linked(link("statements", row["statement"], "lines", str(value)), text(str(value)))
+    if isinstance(value, Decimal) and SHARES.fullmatch(column):
+        return Markup('<span class="n" title="%s">%s</span>') % (number(value), percentage(value, decimals))
     return _value(value, column, link)
+
+
+def percentage(share: Decimal, decimals: int) -> str:
+    """An exact share as a percentage, rounded to so many decimals."""
+    return f"{100 * share:.{decimals}f} %".replace("-", "−")
+
+
+def decimals_of(shares: Iterable[Decimal]) -> int:
+    """How many decimals keep percentages of exact shares apart, and those that are not 0 or 1 from 0 % and 100 %."""
+    apart = {*shares, Decimal(0), Decimal(1)}
+    most = max(0, *(-int(each.as_tuple().exponent) - 2 for each in apart))
+    return next((n for n in range(1, most) if len({percentage(each, n) for each in apart}) == len(apart)), max(1, most))
 
 
 def _value(value: Any, column: str, link: Link) -> Markup:
@@ -98,6 +113,11 @@ def text(value: str, shown: int = SHOWN) -> Markup:
     )
 
 
+def short(value: str) -> Markup:
+    """The same in one piece, cut where it is long: in a link, as what unfolds cannot stand in one."""
+    return Markup("<bdi>%s</bdi>") % for_terminal(value, SHOWN)
+
+
 def _linked(address: str, shown: Markup) -> Markup:
     if shown.startswith("<details"):  # what unfolds is no link: that stands behind it
         return shown + Markup(' <a href="%s">page</a>') % address
@@ -106,17 +126,30 @@ def _linked(address: str, shown: Markup) -> Markup:
 
 @dataclass(frozen=True)
 class Head:
-    """A column of a table: its name, the words above it, and whether it is one of numbers."""
+    """A column of a table.
+
+    Attributes:
+        column: Its name.
+        words: Above it.
+        number: Whether it is one of numbers.
+        decimals: Of its exact shares as percentages.
+    """
 
     column: str
     words: Markup
     number: bool
+    decimals: int
 
 
 def headed(view: View) -> list[Head]:
     """The columns that a view shows."""
     return [
-        Head(each, escape(HEADINGS.get(each, each).replace("_", " ")), is_number(view.rows, each))
+        Head(
+            each,
+            escape(HEADINGS.get(each, each).replace("_", " ")),
+            is_number(view.rows, each),
+            decimals_of(row[each] for row in view.rows if isinstance(row[each], Decimal) and SHARES.fullmatch(each)),
+        )
         for each in view.columns
     ]
 

@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from mucs.explorer.address import address
-from mucs.explorer.cells import cell, digest, headed, number, text
+from mucs.explorer.cells import cell, digest, headed, number, short, text
 from mucs.explorer.page import Asked, Page
 from mucs.explorer.roles import HOLDER
 from mucs.explorer.view import as_csv, plain
@@ -34,7 +34,12 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        number=number, digest=digest, text=text, visible=for_terminal, percent=lambda value: f"{100 * value:.1f} %"
+        number=number,
+        digest=digest,
+        text=text,
+        short=short,
+        visible=for_terminal,
+        percent=lambda value: f"{100 * value:.1f} %",
     )
     made.filters["combined"] = lambda one, other: {**one, **other}
     made.globals.update(headed=headed, headings=HEADINGS, column_terms=COLUMNS, say=words)
@@ -84,7 +89,7 @@ def html(page: Page, asked: Asked, path: str, here: dict[str, str]) -> str:
             here=here,
             path=path,
             link=asked.link,
-            cell=lambda row, column: cell(row, column, asked.link),
+            cell=lambda row, column, decimals: cell(row, column, asked.link, decimals),
             term=term,
             again=again,
             choose=lambda changed: again(**changed),

@@ -1,9 +1,9 @@
 """Attribution on demand on real parts: what is sent waits at Prefect, a warm worker takes it, and the ledger answers."""
 
+import contextlib
 import io
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -21,10 +21,13 @@ from prefect.workers.process import ProcessWorker
 from flows.audit import audit
 from flows.on_demand import OnDemand, tagged
 from mucs import InputError
+from mucs.explorer.attributions import STEPS
 from mucs.images.request import Request
 from mucs.ledger.asked import Asked, Busy, Unavailable
+from tests import chromium
 from tests.conftest import draw
 from tests.flows.test_audit import SETTINGS, asked
+from tests.mucs.explorer.served import serving
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.heavy]
 
@@ -36,8 +39,8 @@ def sent(seed: int, label: str = "1", size: int = 8) -> Request:
     return Request(content.getvalue(), label=label)
 
 
-@pytest.fixture(autouse=True)
-def no_waiting_for_ever():
+@contextlib.contextmanager
+def not_for_ever():
     """What never becomes anything is an error."""
 
     def stop(*_):
@@ -45,9 +48,17 @@ def no_waiting_for_ever():
 
     kept = signal.signal(signal.SIGALRM, stop)
     signal.alarm(200)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, kept)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, kept)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_ever():
+    with not_for_ever():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -171,20 +182,64 @@ def test_what_fails_says_why_and_may_be_sent_again(folder, worker):
     assert last.state == "done"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def explorer(folder, worker):
     """The address of an explorer that shows the ledger and takes pictures, as a person starts it."""
     worker()
     if not (folder / "ledger").exists():
-        for _ in OnDemand().changes(OnDemand().submit(sent(904)).address):
-            pass
-    environment = os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()}
-    command = [sys.executable, "-m", "flows.cli", "explore", str(folder), "--port", "0"]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
-        yield re.search(r"http://127\.0\.0\.1:\d+", server.stderr.readline())[0]
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(30) == 143
-        assert "Traceback" not in server.stderr.read()
+        with not_for_ever():
+            for _ in OnDemand().changes(OnDemand().submit(sent(904)).address):
+                pass
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
+        with serving(folder, folder / "explorer.log") as served:
+            yield served.address
+            assert "Traceback" not in served.said()
+
+
+# How far it is, once it is as far as to forget: the sentence, and the steps that are done.
+FORGETTING = """() => {
+    const bar = document.getElementById("bar");
+    return bar?.max === 300 && [document.getElementById("said").textContent, bar.value];
+}"""
+
+
+@chromium.needed
+def test_a_picture_is_sent_in_chromium_followed_and_answered(folder, explorer, tmp_path):
+    request, file = sent(908), tmp_path / "drawing.png"
+    file.write_bytes(request.picture)
+    with chromium.launched() as browser, chromium.opened(browser, explorer) as (page, faults):
+        page.goto("/")
+        page.get_by_role("link", name="Attribute", exact=True).click()
+        page.wait_for_url("**/attribute")
+        assert chromium.violations(page) == []
+        page.get_by_label("Picture").set_input_files(file)
+        page.get_by_label("Class").fill("1")
+        page.get_by_role("button", name="Attribute it").click()
+        page.wait_for_url(f"**/attributions/{request.address}")
+        assert chromium.violations(page) == []
+        said, done = page.wait_for_function(FORGETTING, timeout=60_000).json_value()
+        assert said == STEPS["unlearning"]
+        page.wait_for_function("done => document.getElementById('bar').value > done", arg=done)
+        page.wait_for_url("**/generated/*", timeout=120_000)
+        answer = page.url
+        facts = httpx.get(answer.replace("/generated/", "/v1/generated/")).json()["facts"]
+        assert (facts["run"] is not None, page.get_by_role("heading", level=1).inner_text()) == (True, facts["id"])
+        assert f"Verdict: {facts['verdict']}." in page.locator("main").inner_text()
+        assert page.get_by_alt_text("the generated image").evaluate("each => each.naturalWidth") > 0
+        assert chromium.violations(page) == []
+
+        for content in (request.picture, sent(908, size=9).picture):
+            file.write_bytes(content)
+            page.goto("/attribute")
+            page.get_by_label("Picture").set_input_files(file)
+            page.get_by_label("Class").fill("1")
+            page.keyboard.press("Enter")
+            if content == request.picture:  # it is known already
+                page.wait_for_url(answer)
+        page.get_by_text("has 9 × 9 pixels, and the model takes 8 × 8 pixels").wait_for()
+        assert chromium.violations(page) == []
+        assert faults == []
 
 
 def followed(address: str) -> Generator[dict]:
@@ -230,7 +285,7 @@ def test_a_picture_is_sent_by_curl_followed_and_answered(folder, explorer, tmp_p
     last = httpx.post(f"{explorer}/attribute", data={"class": "1"}, files={"picture": sent(906).picture})
     assert (last.status_code, last.headers["location"]) == (303, f"/attributions/{sent(906).address}")
     stream = followed(f"{explorer}/v1/attributions/{sent(906).address}/events")
-    assert next(stream)["state"] in ("waiting", "running")  # and the server ends while it is read
+    assert next(stream)["state"] in ("waiting", "running")
     stream.close()
 
 

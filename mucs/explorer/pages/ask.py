@@ -132,8 +132,15 @@ def _visible(text: str) -> str:
 
 
 ARTIFACT = """
-SELECT a.kind, a.sha256, a.files, a.bytes, (SELECT count(*) FROM members m WHERE m.training_set_id = a.artifact_id) AS training_items
-FROM artifacts a WHERE starts_with(a.sha256, $name) AND length($name) >= 8 ORDER BY a.artifact_id
+WITH derived AS (
+    SELECT DISTINCT unnest([child_sha256, parent_sha256]) AS sha256 FROM derivations WHERE recorded_at <= $as_of::TIMESTAMPTZ
+), found AS (
+    SELECT a.artifact_id, a.kind, a.sha256, a.files, a.bytes, (SELECT count(*) FROM members m WHERE m.training_set_id = a.artifact_id) AS training_items
+    FROM artifacts a
+    UNION ALL
+    SELECT NULL, 'training_set', sha256, NULL, NULL, 0 FROM derived ANTI JOIN artifacts USING (sha256)
+)
+SELECT * EXCLUDE artifact_id FROM found WHERE starts_with(sha256, $name) AND length($name) >= 8 ORDER BY artifact_id, sha256
 """
 RUNS_OF = """
 SELECT r.sha256 AS run, r.loaded_at FROM runs r
@@ -148,7 +155,7 @@ UNION ALL SELECT 'made into', child_sha256, recorded_at, position FROM derivatio
 
 def artifact(asked: Asked, name: str) -> Page:
     """Something that a run used or made: which runs did, and what it was made from."""
-    rows = asked.ledger.rows(ARTIFACT, {"name": name})
+    rows = asked.ledger.rows(ARTIFACT, {"name": name, "as_of": asked.as_of})
     found = rows[0] if rows and len({row["sha256"] for row in rows}) == 1 else only(rows, "artifact", name)
     given = {"sha256": found["sha256"], "as_of": asked.as_of}
     runs = asked.query_view("runs", "Runs that used it", ["run", "loaded_at"], RUNS_OF, kind=found["kind"], **given)

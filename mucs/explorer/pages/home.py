@@ -52,7 +52,9 @@ SELECT DISTINCT kind, name, sha256 FROM (
     UNION ALL SELECT 'training', sha256, sha256 FROM training_items UNION ALL SELECT 'training', sha256, row_sha256 FROM training_items
     UNION ALL SELECT 'runs', sha256, sha256 FROM runs UNION ALL SELECT 'statements', sha256, sha256 FROM statements
     UNION ALL SELECT 'artifacts', sha256, sha256 FROM artifacts UNION ALL SELECT 'entries', position::VARCHAR, sha256 FROM entries
+    UNION ALL SELECT 'artifacts', parent_sha256, parent_sha256 FROM derivations UNION ALL SELECT 'artifacts', child_sha256, child_sha256 FROM derivations
     UNION ALL SELECT 'entries', position::VARCHAR, sha256 FROM usage_reports
+    UNION ALL SELECT 'entries', position::VARCHAR, sha256 FROM accesses -- of what was taken out
     UNION ALL SELECT 'runs', r.sha256, v.sha256 FROM validations v JOIN runs r USING (run_id)
 ) WHERE starts_with(sha256, $digest) ORDER BY ALL LIMIT 50
 """

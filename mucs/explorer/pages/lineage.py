@@ -65,7 +65,9 @@ THING = {
     "generated": "SELECT DISTINCT sha256 AS key, id AS label, 'generated' AS kind FROM generated_items WHERE is_called(id, sha256, $name) AND recorded_at <= $as_of::TIMESTAMPTZ",
     "training": "SELECT DISTINCT sha256 AS key, id AS label, 'training' AS kind FROM training_items WHERE is_called(id, sha256, $name) AND recorded_at <= $as_of::TIMESTAMPTZ",
     "runs": "SELECT sha256 AS key, left(sha256, 12) AS label, 'runs' AS kind FROM runs WHERE length($name) >= 8 AND starts_with(sha256, $name) AND loaded_at <= $as_of::TIMESTAMPTZ",
-    "artifacts": "SELECT sha256 AS key, left(sha256, 12) AS label, min(kind) AS kind FROM artifacts WHERE length($name) >= 8 AND starts_with(sha256, $name) AND $as_of <> '' GROUP BY ALL",
+    "artifacts": "SELECT sha256 AS key, left(sha256, 12) AS label, min(kind) AS kind FROM (SELECT sha256, kind FROM artifacts UNION ALL"
+    " SELECT unnest([child_sha256, parent_sha256]), 'training_set' FROM derivations WHERE recorded_at <= $as_of::TIMESTAMPTZ)"
+    " WHERE length($name) >= 8 AND starts_with(sha256, $name) GROUP BY ALL",
     "statements": "SELECT sha256 AS key, contract || ' ' || strftime(period_start, '%Y-%m') AS label, 'statements' AS kind FROM statements"
     " WHERE length($name) >= 8 AND starts_with(sha256, $name) AND issued_at <= $as_of::TIMESTAMPTZ",
 }

@@ -15,6 +15,7 @@ from mucs.ledger import Ledger, analyst
 from mucs.ledger.rights import Right, say_derivation, say_rights, withdraw
 from mucs.royalties import Period, issue, read_contract, read_usage
 from mucs.royalties.dispute import open_dispute
+from tests import chromium
 from tests.factories import load, log_of, staged_run, writing
 from tests.mucs.ledger.test_ledger import TRAINING, make_run
 
@@ -98,6 +99,12 @@ def client(told):
     with TestClient(app, base_url="http://127.0.0.1:8787", follow_redirects=False) as made:
         yield made
     snapshots.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium.launched() as made:
+        yield made
 
 
 @pytest.fixture

@@ -11,21 +11,19 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from axe_playwright_python.base import AXE_SCRIPT
 from matplotlib.cbook import get_sample_data
 from PIL import Image
 
 from mucs.images.thumbnail import PARQUET, SCHEMA, thumbnail
 from mucs.ledger import Ledger
 from tests import chromium
+from tests.chromium import COLOURS, violations
 from tests.factories import load, log_of, staged_run, training_row
 from tests.mucs.explorer.conftest import explorer, say_statement
 from tests.mucs.explorer.served import serving
 
 pytestmark = [pytest.mark.heavy, chromium.needed]
 SIZES = {"desk": (1280, 800), "phone": (390, 844)}
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-COLOURS = ["color-contrast", "link-in-text-block"]
 MOST = 600_000  # bytes of a page with 50 items
 
 # An address for each of the explorer's pages. What is in braces is looked up in the ledger by `names`.
@@ -74,12 +72,6 @@ MORE = [
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with chromium.launched() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def address(told, tmp_path_factory):
     with serving(told, tmp_path_factory.mktemp("served") / "errors") as served:
         yield served.address
@@ -117,14 +109,6 @@ def page(browser, address, request):
         assert faults == []
 
 
-def violations(page, rules):
-    """What the rules of accessibility find."""
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(AXE_SCRIPT)
-    found = page.evaluate("rules => axe.run({runOnly: rules, resultTypes: ['violations']})", rules)["violations"]
-    return [(each["id"], node["html"][:200]) for each in found for node in each["nodes"]]
-
-
 def test_every_page_of_the_explorer_has_an_address_here(told):
     app, snapshots = explorer(told / "ledger")
     snapshots.close()
@@ -138,7 +122,7 @@ def test_every_page_is_for_everyone(page, names):
     wrong, width = {}, page.viewport_size["width"]
     for path in [*PAGES.values(), *MORE]:
         answer = page.goto(path.format(**names))
-        found = violations(page, RULES)
+        found = violations(page)
         if answer.status not in (200, 404, 503):  # the last where nobody attributes pictures
             found.append(f"status {answer.status}")
         if not re.fullmatch(r".{3,90} · mucs", page.title()):
@@ -147,7 +131,7 @@ def test_every_page_is_for_everyone(page, names):
             found.append("wider than the window")
         if width == SIZES["desk"][0]:  # a phone has the same colours
             page.emulate_media(color_scheme="dark")
-            found += [("in the dark", *each) for each in violations(page, COLOURS)]
+            found += [(f"{rule} in the dark", node) for rule, node in violations(page, COLOURS)]
             page.emulate_media(color_scheme="light")
         wrong |= {path: found} if found else {}
     assert wrong == {}
@@ -306,7 +290,7 @@ def test_a_ledger_that_goes_away_is_told_and_comes_back(browser, own, tmp_path):
         said = page.locator("main").inner_text()
         assert "The ledger cannot be read just now: there is no ledger" in said
         assert "This page comes back when it can." in said
-        assert violations(page, RULES) == []
+        assert violations(page) == []
         with Ledger.rebuild(own, log_of(own)):
             pass
         page.get_by_role("heading", name="Ada", exact=True).wait_for(timeout=20_000)

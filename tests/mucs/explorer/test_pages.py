@@ -212,6 +212,19 @@ def test_what_a_holder_is_owed_and_why_stands_first_in_the_document(client):
     assert sum(brought) == Decimal(facts["account"]["net"])
 
 
+def test_taking_out_what_touches_nothing_says_so(client):
+    page = client.get(f"/takedown/{3:064d}")
+    assert (page.status_code, "It would touch no generated image" in page.text) == (200, True)
+
+
+def test_what_is_known_from_a_derivation_alone_has_a_page(client):
+    source = "e" * 64
+    assert client.get(f"/sha256/{source}").headers["location"] == f"/artifacts/{source}"
+    page = client.get(f"/artifacts/{source}")
+    assert ("no run used it" in page.text, "made into" in page.text) == (True, True)
+    assert client.get(f"/lineage/artifacts/{source}").status_code == 200
+
+
 def test_what_is_not_there_is_404_with_the_nearest(client):
     for url, words in {
         "/holders/Adda": "did you mean &#39;Ada&#39;",

@@ -13,6 +13,7 @@ from mucs.ledger import Ledger
 from mucs.ledger.rights import forget
 from tests.factories import fault, log_of, writing
 from tests.mucs.explorer.conftest import explorer
+from tests.mucs.explorer.test_pages import wait
 
 pytestmark = pytest.mark.heavy
 BASE = "http://127.0.0.1:8787"
@@ -206,6 +207,8 @@ def test_what_is_taken_out_is_told_with_who_took_it(own, open_page):
         row = rows[shown]
         assert (row["who"], row["role"], row["what"]) == ("analyst@example.org", "analyst", what)
         assert row["sha256"] == hashlib.sha256(answers[address].content).hexdigest() == entry.body["sha256"]
+        wait(lambda row=row: client.get(f"/sha256/{row['sha256']}").status_code == 303)
+        assert client.get(f"/sha256/{row['sha256']}").headers["location"] == f"/entries/{entry.position}"
         assert position <= row["answered_from"] <= entry.position
         assert (row["as_of"] is not None) == ("as_of" in address)
         assert "Ada" not in entry.entry

@@ -1,5 +1,6 @@
 """Logs of each form that entries had, as users have them, are read by this program."""
 
+import datetime
 import shutil
 from pathlib import Path
 
@@ -18,9 +19,14 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 KINDS = ["run", "run", "rights", "derivation", "withdrawal", "usage", "statement", "dispute", "dispute", "dispute"]
 
 
+def golden(name: str, folder: Path) -> Log:
+    """A copy of a golden log in a folder."""
+    return Log(Folder(Path(shutil.copytree(GOLDEN / name, folder / "log"))))
+
+
 @pytest.mark.parametrize(("version", "thumbnails"), [(2, 0), (3, 6)])
 def test_a_ledger_is_made_of_it_that_holds_answers_and_goes_on(tmp_path, version, thumbnails):
-    log = Log(Folder(Path(shutil.copytree(GOLDEN / f"log-{version}", tmp_path / "log"))))
+    log = golden(f"log-{version}", tmp_path)
     entries = list(log.after())
     assert ([entry.kind for entry in entries], {entry.version for entry in entries}) == (KINDS, {version})
     with Ledger.rebuild(tmp_path / "ledger", log) as ledger:
@@ -40,5 +46,40 @@ def test_a_ledger_is_made_of_it_that_holds_answers_and_goes_on(tmp_path, version
         assert ledger.rows("SELECT state, amount::DOUBLE AS amount FROM disputes") == [
             {"state": "upheld", "amount": 12.5}
         ]
+        assert say_derivation(ledger, "1" * 64, "2" * 64)
+        assert verify(ledger, log).fault is None
+
+
+def test_who_changed_and_took_out_what_is_known(tmp_path):
+    """The log of version 3 went on: its entries of kind access, and all with `by`, as the explorer said them."""
+    log = golden("log-3-by", tmp_path)
+    entries = list(log.after())
+    assert [entry.kind for entry in entries] == [
+        *(*KINDS, "access", "access", "access", "access", "rights", "dispute", "dispute", "withdrawal")
+    ]
+    with Ledger.rebuild(tmp_path / "ledger", log) as ledger:
+        assert (verify(ledger, log).fault, ledger.at()) == (None, (18, entries[-1].sha256))
+        rows = ledger.ask("accesses")[::-1]
+        assert [(row["position"], row["who"], row["role"], row["what"]) for row in rows] == [
+            (11, "ann@example.org", "analyst", "csv"),
+            (12, "ann@example.org", "analyst", "sql"),
+            (13, "Ada", "holder", "document"),
+            (14, "Ada", "holder", "proof"),
+            (15, "Olive Ö", "officer", "rights"),
+            (16, "Ada", "holder", "dispute"),
+            (17, "Olive Ö", "officer", "dispute"),
+            (18, "Olive Ö", "officer", "withdrawal"),
+        ]
+        assert [row["answered_from"] for row in rows] == [
+            *(entry.body["position"] for entry in entries[10:14]),
+            *[None] * 4,
+        ]
+        assert [row["sha256"] for row in rows] == [*(entry.body["sha256"] for entry in entries[10:14]), *[None] * 4]
+        assert rows[0]["address"] == "/holders/Ada.csv?as_of=2026-11-29T05:31:58Z"
+        assert rows[0]["as_of"] == datetime.datetime(2026, 11, 29, 5, 31, 58, tzinfo=datetime.UTC)
+        assert rows[1]["address"].endswith("FROM lineage WHERE rights_holder = 'Ada'")
+        assert "Ada" not in "".join(entry.entry for entry in entries)
+        assert ledger.one("SELECT state FROM disputes WHERE dispute = 16") == "under review"
+        assert ledger.one("SELECT count(*) FROM withdrawals") == 2
         assert say_derivation(ledger, "1" * 64, "2" * 64)
         assert verify(ledger, log).fault is None
