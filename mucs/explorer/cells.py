@@ -18,6 +18,7 @@ from mucs.text import for_terminal
 
 SHOWN, UNFOLDED = 60, 2000  # characters of a text at first, and when it is unfolded
 DIGEST = re.compile(r"[0-9a-f]{16}|[0-9a-f]{64}")
+LEAST = 2  # decimals of an exact share as a percentage, as sentences have them
 SHARES = re.compile(r"share|overlap|first|first_ten|share_.*|.*_share")
 ITEMS = {"generated": "generated", "training": "training"}
 PAGES = {
@@ -31,7 +32,7 @@ PAGES = {
 Link = Callable[..., str]
 
 
-def cell(row: dict[str, Any], column: str, link: Link, decimals: int = 1) -> Markup:
+def cell(row: dict[str, Any], column: str, link: Link, decimals: int = LEAST) -> Markup:
     """A value of a row as HTML.
 
     Args:
@@ -65,7 +66,9 @@ def decimals_of(shares: Iterable[Decimal]) -> int:
     """How many decimals keep percentages of exact shares apart, and those that are not 0 or 1 from 0 % and 100 %."""
     apart = {*shares, Decimal(0), Decimal(1)}
     most = max(0, *(-int(each.as_tuple().exponent) - 2 for each in apart))
-    return next((n for n in range(1, most) if len({percentage(each, n) for each in apart}) == len(apart)), max(1, most))
+    return next(
+        (n for n in range(LEAST, most) if len({percentage(each, n) for each in apart}) == len(apart)), max(LEAST, most)
+    )
 
 
 def _value(value: Any, column: str, link: Link) -> Markup:

@@ -14,7 +14,9 @@ from starlette.testclient import TestClient
 
 from mucs import InputError
 from mucs.explorer import streams, upload
+from mucs.explorer.access import Access
 from mucs.explorer.attributions import NOBODY, STEPS
+from mucs.explorer.tokens import Tokens
 from mucs.images.request import MOST_BYTES, Request
 from mucs.ledger.asked import Asked, Busy, Intake, Unavailable
 from tests.factories import load, staged_run
@@ -83,6 +85,21 @@ def client(ledger, stand_in):
 
 def post(client, picture, path=POST, headers=None, **said):
     return client.post(path, files={"picture": picture}, data=said, headers=headers)
+
+
+@pytest.mark.parametrize(("role", "may"), [("viewer", False), ("analyst", True)])
+def test_who_may_send_pictures_sees_the_form_and_others_are_told_who_may(ledger, stand_in, tmp_path, role, may):
+    tokens = Tokens(tmp_path / "tokens")
+    own = {"authorization": f"Bearer {tokens.add(role, role, None, 1)[0]}"}
+    app, snapshots = explorer(ledger, stand_in, Access(tokens))
+    with TestClient(app, base_url="http://127.0.0.1:8787", headers=own) as client:
+        page = client.get("/attribute")
+        assert ('type="file"' in page.text, "Pictures are sent by those of the role analyst" in page.text) == (
+            may,
+            not may,
+        )
+        assert client.post("/attribute", data={"a": "b"}).status_code == (415 if may else 403)
+    snapshots.close()
 
 
 def test_a_picture_is_taken_followed_and_answered(client, stand_in, ledger, tmp_path):
