@@ -9,6 +9,7 @@ from mucs.explorer.tokens import Tokens
 from mucs.ledger import Ledger
 from tests import chromium
 from tests.chromium import COLOURS, violations
+from tests.factories import log_of
 from tests.mucs.explorer.served import serving
 
 pytestmark = [pytest.mark.heavy, chromium.needed]
@@ -21,9 +22,11 @@ WIDTHS = (1280, 390)
 def folder(told, tmp_path_factory):
     """A copy of the ledger, whose log is told what is taken out and changed here."""
     folder = tmp_path_factory.mktemp("roles")
-    for name in ("ledger", "log"):
-        shutil.copytree(told / name, folder / name)
-    return folder
+    shutil.copytree(told / "log", folder / "log")
+    with Ledger.rebuild(
+        folder / "ledger", log_of(folder / "ledger")
+    ):  # a copy of the ledger would follow the first log
+        return folder
 
 
 @pytest.fixture(scope="module")
