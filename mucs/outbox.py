@@ -96,7 +96,7 @@ class Outbox:
 
     def followed(self, log: str) -> tuple[int, str] | None:
         """Position and head up to which events of a log were put in; None if it is not followed yet."""
-        with self._changing() as connection:
+        with self._reading() as connection:
             found = connection.execute("SELECT position, head FROM followed WHERE log = ?", [log]).fetchone()
         return found and (int(found[0]), str(found[1]))
 
@@ -156,7 +156,7 @@ class Outbox:
 
     def waiting(self, url: str) -> int:
         """How many events a receiver has not been told, and is to be."""
-        with self._changing() as connection:
+        with self._reading() as connection:
             ((count,),) = connection.execute(
                 "SELECT count(*) FROM deliveries WHERE url = ? AND ended IS NULL", [url]
             ).fetchall()
@@ -164,7 +164,7 @@ class Outbox:
 
     def verified(self, log: str, until: str = "infinity") -> Event | None:
         """The last verification of a log. until: up to this time, in ISO 8601 and UTC."""
-        with self._changing() as connection:
+        with self._reading() as connection:
             found = connection.execute(
                 "SELECT number, id, type, at, data FROM events WHERE type IN (?, ?) AND json_extract(data, '$.log') = ? AND at <= ?"
                 " ORDER BY number DESC LIMIT 1",
@@ -184,12 +184,18 @@ class Outbox:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing."""
+        """All or nothing, one program at a time."""
+        with self._reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Whoever only looks keeps nobody from writing."""
         try:
             with contextlib.closing(sqlite3.connect(self.path, timeout=60, isolation_level=None)) as connection:
-                connection.execute("BEGIN IMMEDIATE")
                 yield connection
-                connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise InputError(
                 f"The outbox {self.path} cannot be used ({first_line(error)}); see whether its folder is there and can be written,"

@@ -24,10 +24,6 @@ from mucs import InputError
 if TYPE_CHECKING:
     from mucs.explorer.access import Access
 
-SECONDS_TO_END = (
-    2  # that answers have which are being given when the server is stopped; who follows a picture would stay
-)
-
 
 @click.command()
 @click.argument("place", required=False, type=Place(path_type=str))
@@ -169,9 +165,10 @@ def entrance(host: str, tokens: Path | None, proxies: Sequence[str], groups: Seq
                 f"Everybody who reaches {host} could read and change all of the ledger; give --tokens (see `mucs token new`), or --proxy and --group."
             )
         return Access(local=getpass.getuser())
-    if tokens is not None and not Tokens(tokens).all() and not found:
+    kept = None if tokens is None else Tokens(tokens)
+    if kept is not None and not kept.all() and not found:
         raise InputError(f"There is no token in {tokens}, so nobody could come in; make one with `mucs token new`.")
-    return Access(None if tokens is None else Tokens(tokens), found, known)
+    return Access(kept, found, known)
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from mucs import InputError
 from mucs.explorer.address import name_of
 from mucs.explorer.answers import Answers
+from mucs.explorer.making import AS_OF
 from mucs.explorer.page import Asked, Page
 from mucs.explorer.pages import holders, items, runs, statements
 from mucs.explorer.render import as_json
@@ -20,9 +21,8 @@ from mucs.explorer.unchanged import PRIVATE, tag
 from mucs.explorer.view import View, plain
 from mucs.ledger import Ledger, prove
 from mucs.ledger.names import Unknown
-from mucs.ledger.questions import Parameter, names, question
+from mucs.ledger.questions import names, question
 
-AS_OF = Parameter("as_of", "time", None, "")
 LIMIT = 100  # rows of a page, unless another number is asked for
 MOST_TO_PROVE = 2_000_000  # edges of a run whose tree is made while somebody waits
 NAME = {"generated": "0005", "training": "2665", "name": "Ferdinand Sorg", "sha": "3f79b0315ba3562f"}

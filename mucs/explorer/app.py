@@ -63,13 +63,13 @@ class Route:
         path: The address.
         page: Makes the page.
         is_live: Whether it may be another while the ledger is the same.
-        also: What makes it another besides the ledger.
+        also: Tells what makes it another besides the ledger, if anything does.
     """
 
     path: str
     page: Callable[..., Page]
     is_live: bool = False
-    also: Callable[[], object] = lambda: None
+    also: Callable[[], object] | None = None
 
 
 def routes(
@@ -196,7 +196,8 @@ def _endpoint(
             return await anyio.to_thread.run_sync(
                 make, request, snapshot, thumbnails, route.page, headers, takes_pictures
             )
-        etag = tag(snapshot, request, (takes_pictures, route.also()))
+        also: object = None if route.also is None else await anyio.to_thread.run_sync(route.also)
+        etag = tag(snapshot, request, (takes_pictures, also))
         headers = {"etag": etag, "cache-control": PRIVATE}
         made = await answers.answer(
             request, etag, lambda: make(request, snapshot, thumbnails, route.page, headers, takes_pictures)
