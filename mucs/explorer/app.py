@@ -11,6 +11,7 @@ import anyio
 import duckdb
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
@@ -161,8 +162,11 @@ def make_app(
         app.add_route(form.path, taking(form, snapshots, telling), methods=["POST"], include_in_schema=False)
     app.add_route("/pictures/{name}", picture(snapshots, thumbnails), include_in_schema=False)
     app.add_route("/static/{name}", _static, include_in_schema=False)
-    app.include_router(api.router(snapshots, answers, telling))
-    app.include_router(attributions_router(sent, uploads))
+    for router in (api.router(snapshots, answers, telling), attributions_router(sent, uploads)):
+        app.include_router(router)
+        for known in router.routes:
+            if isinstance(known, APIRoute) and "GET" in known.methods:  # HEAD, which FastAPI does not add by itself
+                app.add_api_route(known.path, known.endpoint, methods=["HEAD"], include_in_schema=False)
     add(Route("/docs", lambda asked: api.docs(app.openapi())))
 
     def wrong(_: Request, error: Exception) -> Response:

@@ -298,6 +298,7 @@ def test_so_many_follow_and_send_at_once_and_no_more(client, stand_in, monkeypat
     first.start()
     time.sleep(1)
     second = client.get(events)
+    assert client.head(events).status_code == 429
     assert (second.status_code, second.headers["retry-after"]) == (429, "10")
     stand_in.now = Asked("e" * 64, "failed", reason="No.")
     first.join(20)
@@ -312,6 +313,8 @@ def test_a_reader_that_goes_away_makes_room_and_silence_is_broken(client, stand_
     monkeypatch.setattr(streams, "MOST", 1)
     monkeypatch.setattr(streams, "HEARTBEAT", 0.6)
     stand_in.now = Asked("e" * 64, "running", step="scoring")
+    head = client.head(f"{POST}/{'e' * 64}/events")  # which follows nothing, and takes no place
+    assert (head.status_code, head.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
 
     async def receive():
         await anyio.sleep(2)

@@ -312,6 +312,16 @@ def test_only_this_machine_reads_and_nothing_long_comes_in(client):
         assert client.get(url).headers["x-content-type-options"] == "nosniff", url
 
 
+def test_whoever_asks_for_the_head_is_told_what_a_reader_is_told(client):
+    generated = f"/v1/generated/{segment(ODD[0])}"
+    for url in ("/", "/holders.csv", generated, "/v1/openapi.json", "/v1/questions/edges", "/v1/generated/nothing"):
+        read, head = client.get(url), client.head(url)
+        assert (head.status_code, head.content) == (read.status_code, b""), url
+        for name in ("content-type", "etag", "cache-control"):
+            assert head.headers.get(name) == read.headers.get(name), url
+    assert "head" not in {method for path in client.get("/v1/openapi.json").json()["paths"].values() for method in path}
+
+
 def test_programs_read_page_by_page_and_are_told_when_nothing_changed(client):
     first = client.get("/v1/questions/edges", params={"run": statement_run(client), "limit": 3})
     rows, cursor = first.json()["rows"], first.json()["next"]
