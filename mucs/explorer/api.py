@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from mucs.explorer.making import AS_OF
 from mucs.explorer.page import Asked, Page
 from mucs.explorer.pages import holders, items, runs, statements
 from mucs.explorer.render import as_json
-from mucs.explorer.snapshot import Snapshot, Snapshots
+from mucs.explorer.snapshot import Snapshots
 from mucs.explorer.telling import Telling
 from mucs.explorer.unchanged import PRIVATE, tag
 from mucs.explorer.view import View, plain
@@ -31,10 +32,10 @@ EXAMPLE = {
     "as_of": None,
     "facts": {"id": "0005", "verdict": "above chance"},
     "rows": [{"rank": 1, "training": "2665", "score": 0.91}],
-    "next": "3.100",
+    "next": "5f1c09ab34d2e876.100",
 }
 CURSOR = Query(
-    None, description="Where the page before ended, as its `next` says.", pattern=r"^[0-9]{1,18}\.[0-9]{1,9}$"
+    None, description="Where the page before ended, as its `next` says.", pattern=r"^[0-9a-f]{16}\.[0-9]{1,9}$"
 )
 MOST = Query(LIMIT, ge=1, le=1000, description="Rows of a page.")
 THEN = Query(
@@ -57,21 +58,22 @@ FOUND = {
 WRONG = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 
 
-class MovedOn(InputError):
-    """The log has moved on since the page before."""
+class Changed(InputError):
+    """There are other rows than when the page before was read."""
 
 
-def paged(snapshot: Snapshot, rows: Sequence[Any], cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
+def paged(rows: Sequence[Any], cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
     """Some of the rows, and the cursor of those that follow.
 
     Raises:
-        MovedOn: If the log has, so that rows might be missed or come twice.
+        Changed: If there were others when the cursor was given, so that some might be missed or come twice.
     """
-    position, _, offset = (cursor or f"{snapshot.position}.0").partition(".")
-    if int(position) != snapshot.position:
-        raise MovedOn("The log has moved on since the page before; begin again without a cursor.")
+    known = hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+    before, _, offset = (cursor or f"{known}.0").partition(".")
+    if before != known:
+        raise Changed("The answer has changed since the page before; begin again without a cursor.")
     end = int(offset) + limit
-    return list(rows[int(offset) : end]), f"{snapshot.position}.{end}" if end < len(rows) else None
+    return list(rows[int(offset) : end]), f"{known}.{end}" if end < len(rows) else None
 
 
 def router(snapshots: Snapshots, answers: Answers, telling: Telling) -> APIRouter:
@@ -91,7 +93,7 @@ def router(snapshots: Snapshots, answers: Answers, telling: Telling) -> APIRoute
             "description": "There is nothing of that name; `error` names the nearest.",
             "content": {"application/json": {"schema": WRONG, "example": {"error": "…"}}},
         },
-        409: {"description": "The log has moved on since the page that the cursor is of."},
+        409: {"description": "The answer has changed since the page that the cursor is of."},
         503: {"description": "The ledger cannot be read just now."},
     }
 
@@ -103,7 +105,7 @@ def router(snapshots: Snapshots, answers: Answers, telling: Telling) -> APIRoute
             with snapshot.ledger() as ledger:
                 asked = Asked(snapshot, ledger, AS_OF.value(as_of), request.scope["person"])
                 facts, rows = make(asked)
-            few, following = paged(snapshot, rows, cursor, limit)
+            few, following = paged(rows, cursor, limit)
             body = {
                 "log": {"position": snapshot.position, "head": snapshot.head},
                 "as_of": None if asked.as_of == "infinity" else asked.as_of,

@@ -46,7 +46,7 @@ KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 STATIC = {path.name: path for path in (HERE / "static").iterdir() if path.suffix[1:] in KINDS}
 STATUSES = {  # of what is wrong; of all else 400
     Unknown: 404,
-    api.MovedOn: 409,
+    api.Changed: 409,
     TooLarge: 413,
     NotTaken: 415,
     Busy: 429,

@@ -263,3 +263,19 @@ def test_on_this_machine_without_a_login_nothing_is_told_of_reading(own):
         assert client.post("/takedowns", data=sent).status_code == 303
         assert accesses(own)[0]["who"] == "Olive"
     snapshots.close()
+
+
+def test_a_reader_goes_on_page_by_page_while_others_take_something_out(open_page):
+    client = open_page("analyst")
+    for _ in range(2):
+        assert client.get("/holders.csv").status_code == 200  # which the log is told
+    runs, accesses = (f"/v1/questions/{name}?limit=1" for name in ("runs", "accesses"))
+    wait(lambda: client.get(accesses).json()["next"])
+    first, told = client.get(runs).json(), client.get(accesses).json()
+    assert client.get("/holders.csv").status_code == 200
+    wait(lambda: client.get(runs).json()["log"]["position"] > first["log"]["position"])
+    second = client.get(f"{runs}&cursor={first['next']}")
+    assert (second.status_code, len(second.json()["rows"])) == (200, 1)
+    assert second.json()["rows"] != first["rows"]
+    changed = client.get(f"{accesses}&cursor={told['next']}")
+    assert (changed.status_code, "has changed" in changed.json()["error"]) == (409, True)
