@@ -272,12 +272,14 @@ def rebuild(world: World) -> Iterator[str]:
         shutil.rmtree(anew)
 
 
-def parameters(world: World, number: int, runs: list[str]) -> dict[str, Any]:
+def parameters(world: World, number: int, runs: list[str], statement: str) -> dict[str, Any]:
     """The `number`-th of different values for each parameter that a question may need."""
     random = np.random.default_rng(number)
     training = item("t", int(random.integers(world.training)))["id"]
     holder = f"holder {int(random.integers(world.holders)):04d}"
-    given = {"generated": item("g", int(random.integers(world.generated // 2)))["id"], "training": training}
+    made = int(random.integers(world.generated // 2))
+    given = {"generated": item("g", made)["id"], "training": training}
+    given |= {"row": digest(item("g", made) | {"seed": str(made)}), "statement": statement, "line": number + 1}
     given |= {"rights_holder": holder, "target": holder if number % 2 else training, "item": training}
     given |= {"run": runs[number % len(runs)], "first": runs[0], "second": runs[number % len(runs)]}
     given |= {"checkpoint": hashlib.sha256(b"checkpoint").hexdigest(), "settings": digest({"num_noises": 100})}
@@ -299,12 +301,13 @@ def questions(world: World) -> Iterator[str]:
 def ask(world: World, ledger: Ledger) -> dict[str, float]:
     """Seconds that the nineteenth slowest of twenty took, by question."""
     runs = [row["sha256"] for row in ledger.rows("SELECT sha256 FROM runs ORDER BY run_id")]
+    statement = ledger.one("SELECT coalesce(min(sha256), '00000000') FROM statements")
     found = {}
     for name in names():
         needed = {p.name for p in question(name).parameters if p.default is None or p.name == "run"}
         taken = []
         for number in range(21):
-            given = {k: v for k, v in parameters(world, number, runs).items() if k in needed}
+            given = {k: v for k, v in parameters(world, number, runs, statement).items() if k in needed}
             began = time.monotonic()
             ledger.ask(name, **given)
             taken.append(time.monotonic() - began)

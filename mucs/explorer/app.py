@@ -165,7 +165,9 @@ def make_app(
     for router in (api.router(snapshots, answers, telling), attributions_router(sent, uploads)):
         app.include_router(router)
         for known in router.routes:
-            if isinstance(known, APIRoute) and "GET" in known.methods:  # HEAD, which FastAPI does not add by itself
+            if isinstance(known, APIRoute) and "GET" in (
+                known.methods or ()
+            ):  # HEAD, which FastAPI does not add by itself
                 app.add_api_route(known.path, known.endpoint, methods=["HEAD"], include_in_schema=False)
     add(Route("/docs", lambda asked: api.docs(app.openapi())))
 
