@@ -43,8 +43,8 @@ from mucs.attribution import (  # noqa: E402
     Screening,
     Unlearning,
     attribute,
-    estimate_null_loss,
     recall,
+    zero_output_null_loss,
 )
 from mucs.attribution.losses import measure  # noqa: E402
 from mucs.attribution.skew import skews  # noqa: E402
@@ -87,7 +87,7 @@ def case(size: int, count: int, noises: int) -> Case:
     made = torch.load(kept, weights_only=True)
     made = ((made.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1  # as they would be read from a PNG
     bank = NoiseBank.draw(model, noises)
-    return Case(model, items, Items(made, {"class_labels": classes}), bank, estimate_null_loss(model, items))
+    return Case(model, items, Items(made, {"class_labels": classes}), bank, zero_output_null_loss(model, items).value)
 
 
 class Forwards:

@@ -17,7 +17,6 @@ from mucs.attribution.items import Items, as_items
 from mucs.attribution.likeness import likeness
 from mucs.attribution.losses import Done, LossStore, LossTable, Scoring, measure
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import with_null_loss
 from mucs.attribution.screening import Screening, best, halving_pairs, plan, recall, successive_halving
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import standard_error
@@ -141,7 +140,6 @@ def attribute(
     if calibration is not None:
         calibration.check(model, items, unseen, bank, settings, scoring, seed)
         prefix = calibration.entries
-    settings = with_null_loss(settings, model, items, store, seed)
     method = _Method(candidates, held_out_table, settings, screening, min(prefix, len(bank)), seed, repeats, progress)
     found = [method.attribute(generated[k : k + 1], measure_recall) for k in range(len(generated))]
     return found if calibration is None else [one.against(calibration) for one in found]

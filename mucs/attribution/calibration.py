@@ -22,7 +22,6 @@ from mucs.attribution.items import Items, as_items
 from mucs.attribution.losses import LossStore, LossTable, Scoring, measure
 from mucs.attribution.mapped import cached
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import with_null_loss
 from mucs.attribution.seeds import stream
 from mucs.attribution.unlearning import mirrored_unlearning
 from mucs.attribution.version import METHOD_SHA256
@@ -246,7 +245,6 @@ def calibrate(
     chosen = choose_decoys(len(unseen), decoys)
     digests = (model.digest, items.digest, unseen.digest, bank.digest)
     place = calibration_address(*digests, settings, scoring, decoys, seed)
-    settings = with_null_loss(settings, model, items, store, seed)
     contents = [unseen[chosen[d : d + 1]].digest for d in range(decoys)]
     different = dict(zip(contents, chosen.tolist(), strict=True))  # identical images are one decoy
 

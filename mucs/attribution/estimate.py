@@ -8,7 +8,7 @@ import warnings
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -27,7 +27,7 @@ from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items
 from mucs.attribution.losses import pair_losses
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import NullLoss, estimate_null_loss, null_loss_by_level
+from mucs.attribution.null_loss import NullLoss
 from mucs.attribution.objective import Objective
 from mucs.attribution.probe import SAMPLES
 from mucs.attribution.screening import halving_pairs, plan
@@ -239,8 +239,6 @@ def timed(
         InputError: If items do not fit the model.
     """
     how = settings.unlearning
-    if how.null_loss == "auto" and not null_loss_by_level(model, images):
-        how = replace(how, null_loss=estimate_null_loss(model, images, samples=len(images), seed=settings.seed))
     bank = NoiseBank.draw(model, 1, settings.fraction, settings.seed)
     size = settings.scoring.batch_size
     which, entries = torch.arange(size) % len(images), torch.zeros(size, dtype=torch.long)

@@ -22,9 +22,8 @@ class Unlearning:
         learning_rate: Of AdamW; a tenth of the rate that the model was trained with.
         weight_decay: Of AdamW.
         forget_weight: λ, the weight of the forget loss against the retain loss.
-        null_loss: L₀, the loss of a model that knows nothing, as one number for all levels; "auto" estimates it, by
-            level where the network predicts the noise, the item or the velocity of rectified flow
-            (`null_loss_by_level`).
+        null_loss: L₀, the loss of a model that knows nothing: "auto" tells it by level (`null_loss_by_level`), "zero output"
+            as the authors' one number for all levels (`zero_output_null_loss`), or it is given as a number.
         tolerance: Unlearning stops when the mean bounded forget loss reaches (1 − tolerance)·L₀, in [0, 1).
         max_steps: The step cap.
         batch_size: Training items a step, and as many copies of the generated item.
@@ -50,7 +49,7 @@ class Unlearning:
     learning_rate: float = 1e-5
     weight_decay: float = 0.01
     forget_weight: float = 0.2
-    null_loss: float | Literal["auto"] = "auto"
+    null_loss: float | Literal["auto", "zero output"] = "auto"
     tolerance: float = 0.05
     max_steps: int = 500
     batch_size: int = 100
@@ -85,10 +84,10 @@ class Unlearning:
             raise InputError(
                 "The tolerance must lie in [0, 1), the step cap be at least 0 and the batch size at least 1; change them."
             )
-        if self.null_loss != "auto" and not (
+        if self.null_loss not in ("auto", "zero output") and not (
             isinstance(self.null_loss, int | float) and math.isfinite(self.null_loss) and self.null_loss > 0
         ):
-            raise InputError(f'The null loss is {self.null_loss!r}; give "auto" or a number above 0.')
+            raise InputError(f'The null loss is {self.null_loss!r}; give "auto", "zero output" or a number above 0.')
         flags = (self.shared_noise, self.augment, self.gradient_checkpointing, self.efficient_attention)
         if not all(isinstance(flag, bool) for flag in flags):
             raise InputError(

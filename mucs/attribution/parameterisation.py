@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +14,6 @@ from mucs import InputError
 from mucs.text import first_line
 
 Predict = Callable[[Tensor, Tensor], Tensor]  # noisy items (B, C, H, W) and the network's time input (B,) to its output
-ByLevel = Callable[[Tensor], Tensor]  # levels (B,) to L₀ at each, (B,) float64
 
 
 class Parameterisation(Protocol):
@@ -63,35 +63,40 @@ class Parameterisation(Protocol):
             (B,), means over pixels.
         """
 
-    def null_loss(self, power: float) -> ByLevel | None:
-        """What is left of the loss, by level, when all that is known of the items is their mean square.
+    def mixture(self, levels: Tensor) -> Mixture:
+        """What the network is shown of an item, and what it is to predict.
 
         Args:
-            power: The mean square.
+            levels: (B,).
 
         Returns:
-            L₀ at each level. None for EDM and v-prediction, whose targets are scaled so that an untrained network's loss,
-            one number, is in reach.
+            By level, (B,) each.
         """
 
 
 TRIED = 10  # levels
 
 
-def left_by_rescaling(power: float, signal: Tensor, spread: Tensor, of_item: float, of_noise: float) -> Tensor:
-    """Mean squared error of the best multiple of signal·x + spread·ε as a prediction of of_item·x + of_noise·ε.
+@dataclass(frozen=True)
+class Mixture:
+    """A network is shown a·x + b·ε, and the loss is the squared error of its output as a prediction of c·x + d·ε.
 
-    Args:
-        power: Mean square of x; that of ε is 1.
-        signal: (B,).
-        spread: (B,).
-        of_item: How much of the item is in what the network predicts.
-        of_noise: How much of the noise.
-
-    Returns:
-        (B,).
+    Attributes:
+        a, b, c, d: (B,) float64, by level.
     """
-    return power * (of_noise * signal - of_item * spread) ** 2 / (power * signal**2 + spread**2)
+
+    a: Tensor
+    b: Tensor
+    c: Tensor
+    d: Tensor
+
+    def ignorant_loss(self, power: float) -> Tensor:
+        """Loss of the best multiple of what is shown: all that is known of the items is `power`, their mean square. (B,)."""
+        return power * (self.a * self.d - self.b * self.c) ** 2 / (power * self.a**2 + self.b**2)
+
+    def zero_output_loss(self, power: float) -> Tensor:
+        """Loss of an output of zero, where the items' mean square is `power`: (B,)."""
+        return power * self.c**2 + self.d**2
 
 
 def per_image(values: Tensor) -> Tensor:
@@ -139,9 +144,11 @@ class EDM:
         weight = (levels**2 + s**2) / (levels * s) ** 2
         return weight * (denoised - x).square().mean(dim=(1, 2, 3))
 
-    def null_loss(self, power: float) -> ByLevel | None:
-        """None: at every level the target has unit variance."""
-        return None
+    def mixture(self, levels: Tensor) -> Mixture:
+        """Of the raw network, whose target has a mean square of 1 where the items have σ_data² (equation 8, whose weights are then 1)."""
+        s, sigma = self.sigma_data, levels.double()
+        both = (sigma**2 + s**2).sqrt()
+        return Mixture(torch.ones_like(sigma), sigma, sigma / (s * both), -s / both)
 
 
 class DDPM:
@@ -185,17 +192,13 @@ class DDPM:
         target = {"epsilon": noise, "sample": x, "v_prediction": signal * noise - spread * x}[self.prediction_type]
         return (predict(signal * x + spread * noise, t) - target).square().mean(dim=(1, 2, 3))
 
-    def null_loss(self, power: float) -> ByLevel | None:
-        """What rescaling the noisy item leaves of it; None for the velocity."""
-        if self.prediction_type == "v_prediction":
-            return None
-        target = (0.0, 1.0) if self.prediction_type == "epsilon" else (1.0, 0.0)
-
-        def of(levels: Tensor) -> Tensor:
-            alpha_bar = self.alphas_cumprod.double()[levels.long()]
-            return left_by_rescaling(power, alpha_bar.sqrt(), (1 - alpha_bar).sqrt(), *target)
-
-        return of
+    def mixture(self, levels: Tensor) -> Mixture:
+        """Of the noisy item and what is predicted of it."""
+        alpha_bar = self.alphas_cumprod.double()[levels.long()]
+        signal, spread = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        nothing, all_of_it = torch.zeros_like(signal), torch.ones_like(signal)
+        target = {"epsilon": (nothing, all_of_it), "sample": (all_of_it, nothing), "v_prediction": (-spread, signal)}
+        return Mixture(signal, spread, *target[self.prediction_type])
 
 
 class FlowMatching:
@@ -231,9 +234,10 @@ class FlowMatching:
         velocity = predict((1 - sigma) * x + sigma * noise, levels * self.timesteps)
         return (velocity - (noise - x)).square().mean(dim=(1, 2, 3))
 
-    def null_loss(self, power: float) -> ByLevel | None:
-        """What rescaling the noisy item leaves of it."""
-        return lambda levels: left_by_rescaling(power, 1 - levels.double(), levels.double(), -1.0, 1.0)
+    def mixture(self, levels: Tensor) -> Mixture:
+        """Of the noisy item and the velocity."""
+        sigma = levels.double()
+        return Mixture(1 - sigma, sigma, -torch.ones_like(sigma), torch.ones_like(sigma))
 
 
 FAMILIES: dict[str, Callable[[Any], Parameterisation]] = {

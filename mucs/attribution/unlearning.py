@@ -135,7 +135,7 @@ def mirrored_unlearning(
     """
     items, generated = as_items(images), _one(model, generated)
     model.check(items, "training images")
-    objective = Objective(null_loss_of(model, items, settings.null_loss, seed), settings)
+    objective = Objective(null_loss_of(model, items, settings.null_loss), settings)
     copied, probe = Unlearner(model, objective), Probe(model, generated, objective)
     target = (1 - settings.tolerance) * objective.null_loss.value
     retain, forget = [], []

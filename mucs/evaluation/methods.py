@@ -15,7 +15,6 @@ from mucs.attribution import Items, LossStore, NoiseBank, Scoring, Screening, Un
 from mucs.attribution.addresses import address
 from mucs.attribution.losses import machine, measure
 from mucs.attribution.mapped import cached
-from mucs.attribution.null_loss import with_null_loss
 from mucs.attribution.screening import successive_halving
 from mucs.attribution.version import METHOD_SHA256
 from mucs.evaluation.case import Case
@@ -52,7 +51,6 @@ class Mucs:
         generated, seed = generated or self.case.generated, self.case.seed if seed is None else seed
         candidates, model = self.case.candidates, self.case.model
         store = LossStore(self.folder and self.folder / "losses")
-        settings = with_null_loss(self.settings, model, self.case.images, store, self.case.seed)
         which, columns = torch.arange(len(candidates)), range(len(self.bank))
         before = store.table(model, candidates, self.bank, self.scoring).rows(which, columns)
         about = {
@@ -60,7 +58,7 @@ class Mucs:
             "images": self.case.images.digest,
             "candidates": candidates.digest,
             "bank": self.bank.digest,
-            "settings": dataclasses.asdict(settings),
+            "settings": dataclasses.asdict(self.settings),
             "scoring": dataclasses.asdict(replace(self.scoring, score="skew")),
             "seed": seed,
             "machine": machine(model.device),
@@ -72,7 +70,7 @@ class Mucs:
             item = generated[k : k + 1]
 
             def fill(losses: Tensor) -> None:
-                done = mirrored_unlearning(model, item, self.case.images, settings, seed=seed)
+                done = mirrored_unlearning(model, item, self.case.images, self.settings, seed=seed)
                 how = "converged" if done.converged else "NOT converged"
                 log.info("unlearn   %d of %d: %s after %d steps", k + 1, len(generated), how, done.steps)
                 second = self.scoring.second_bank(self.bank)

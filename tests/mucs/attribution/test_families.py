@@ -32,8 +32,9 @@ from mucs.attribution import (
     Unlearning,
     attribute,
     encode,
-    estimate_null_loss,
     mirrored_unlearning,
+    null_loss_by_level,
+    zero_output_null_loss,
 )
 from mucs.attribution.checkpoint import network_from_config
 
@@ -71,7 +72,8 @@ def pixel_unet(folder: Path, scheduler: str, prediction: str) -> None:
     blocks = {"down_block_types": ("AttnDownBlock2D",), "up_block_types": ("AttnUpBlock2D",), "attention_head_dim": 16}
     diffusers.UNet2DModel(**UNET, **blocks).save_pretrained(folder / "unet")
     kind = getattr(diffusers, scheduler)
-    kind(beta_schedule="squaredcos_cap_v2", prediction_type=prediction).save_pretrained(folder / "scheduler")
+    betas = {} if "EDM" in scheduler else {"beta_schedule": "squaredcos_cap_v2"}
+    kind(**betas, prediction_type=prediction).save_pretrained(folder / "scheduler")
 
 
 def vae(channels: int, **options) -> diffusers.AutoencoderKL:
@@ -238,6 +240,7 @@ def pixels(scheduler: str, prediction: str) -> Family:
 
 
 FAMILIES = {
+    "edm": pixels("EDMEulerScheduler", "epsilon"),
     "epsilon": pixels("DDPMScheduler", "epsilon"),
     "v_prediction": pixels("DDIMScheduler", "v_prediction"),
     "sample": pixels("DPMSolverMultistepScheduler", "sample"),
@@ -303,29 +306,70 @@ def test_a_planted_copy_ranks_its_original_first(name, checkpoints):
     assert best(model, items, SETTINGS) == PLANTED
 
 
-BY_LEVEL = {"epsilon": True, "v_prediction": False, "sample": True, "dit": True, "stable-diffusion-3": True}
+LEVELS = {"edm": (0.002, 0.5, 80.0), "stable-diffusion-3": (0.02, 0.5, 1.0)}  # by family; timesteps for the others
+NULL_LOSSES = ["edm", "epsilon", "v_prediction", "sample", "dit", "stable-diffusion-3"]
 
 
-@pytest.mark.parametrize("name", BY_LEVEL)
+def of_power(model: DiffusionModel, power: float, count: int = 64) -> Items:
+    """Items of that mean square which are nothing but noise, even from its root of three times down."""
+    random = torch.Generator().manual_seed(0)
+    x = torch.rand((count, *model.shape), generator=random) * 2 - 1
+    given = {"encoder_hidden_states": torch.zeros(count, 8, 32), "pooled_projections": torch.zeros(count, 32)}
+    given["class_labels"] = torch.zeros(count, dtype=torch.long)
+    x = x * (power / x.square().mean()).sqrt()
+    return Items(x, {name: rows for name, rows in given.items() if name in model.conditioning})
+
+
+@pytest.mark.parametrize("name", NULL_LOSSES)
 def test_the_null_loss_by_level_is_what_the_best_rescaling_leaves(name, checkpoints):
-    power, levels = 0.3, {"stable-diffusion-3": (0.02, 0.5, 1.0)}.get(name, (0.0, 300.0, 999.0))
+    power = 0.3
     random = torch.Generator().manual_seed(0)
     x, noise = torch.randn((2, 4, 3, 128, 128), generator=random)
     x = x * power**0.5
-    parameterisation = FAMILIES[name].read(checkpoints(name)).parameterisation
-    null_loss = parameterisation.null_loss(power)
-    assert (null_loss is not None) == BY_LEVEL[name]
-    if null_loss is None:
-        return
-    for level in levels:
+    model = FAMILIES[name].read(checkpoints(name))
+    null_loss = null_loss_by_level(model, of_power(model, power))
+    assert null_loss.value == 1.0
+    assert null_loss.by_level is not None
+    for level in LEVELS.get(name, (0.0, 300.0, 999.0)):
         at = torch.full((4,), level)
 
         def loss(factor: float, at: torch.Tensor = at) -> float:
-            return float(parameterisation.losses(lambda noisy, _: factor * noisy, x, noise, at).double().mean())
+            losses = model.parameterisation.losses(lambda noisy, _: factor * noisy, x, noise, at)
+            return float(losses.double().mean())
 
         low, middle, high = loss(-1.0), loss(0.0), loss(1.0)  # of a parabola
         least = middle - (high - low) ** 2 / (8 * (high + low - 2 * middle))
-        assert float(null_loss(at)[0]) == pytest.approx(least, rel=0.03, abs=2e-6)
+        assert float(null_loss.by_level(at)[0]) == pytest.approx(least, rel=0.03, abs=2e-6)
+
+
+@pytest.mark.parametrize("name", NULL_LOSSES)
+def test_the_authors_null_loss_is_what_a_zero_output_loses(name, checkpoints):
+    model = FAMILIES[name].read(checkpoints(name)).copy()
+    for layer in ("conv_out", "proj_out", "proj_out_2"):
+        if hasattr(model.network, layer):
+            for parameter in getattr(model.network, layer).parameters():
+                parameter.zero_()
+    items = of_power(model, 0.3, 2048)
+    random = torch.Generator().manual_seed(1)
+    noise = torch.randn(items.images.shape, generator=random)
+    levels = model.parameterisation.draw_levels(len(items), random)
+    with torch.no_grad():
+        losses = model.losses(items.images, noise, levels, items.conditioning)
+    assert zero_output_null_loss(model, items).value == pytest.approx(float(losses.mean()), rel=0.03)
+
+
+def test_an_edm_null_loss_by_level_is_the_authors_number_where_sigma_data_fits(checkpoints):
+    model = FAMILIES["edm"].read(checkpoints("edm"))
+    sigmas = torch.tensor([0.002, 0.1, 0.5, 3.0, 80.0])
+    for power in (0.5**2, 0.3**2):
+        null_loss = null_loss_by_level(model, of_power(model, power))
+        assert null_loss.by_level is not None
+        expected = power * (sigmas**2 + 0.25) / (0.25 * (sigmas**2 + power))
+        torch.testing.assert_close(null_loss.by_level(sigmas).float(), expected)
+        if power == 0.5**2:
+            torch.testing.assert_close(expected, torch.ones(5))
+            one_number = zero_output_null_loss(model, of_power(model, power)).value
+            assert one_number == pytest.approx(1.0, abs=1e-6)
 
 
 @pytest.mark.heavy
@@ -336,7 +380,7 @@ def test_what_predicts_noise_can_forget(checkpoints):
     items = family.encode(model)
     train(model, items, 600, family.learning_rate)
     settings = replace(SETTINGS, batch_size=COUNT, max_steps=60)
-    flat = replace(settings, null_loss=estimate_null_loss(model, items))
+    flat = replace(settings, null_loss="zero output")
     by_level, one_number = (mirrored_unlearning(model, items[[PLANTED]], items, s) for s in (settings, flat))
     assert items.mean_square == pytest.approx(float(items[:].images.square().mean()))
     assert by_level.null_loss == 1.0
