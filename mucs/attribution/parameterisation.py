@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -113,13 +114,22 @@ def known_prediction(scheduler: Any, known: tuple[str, ...]) -> str:
 
 
 class EDM:
-    """Karras et al. 2022 (arXiv 2206.00364), table 1: a level is σ, a noisy item is x + σε."""
+    """Karras et al. 2022 (arXiv 2206.00364), table 1: a level is σ, a noisy item is x + σε.
 
-    LOG_MEAN, LOG_STD = -1.2, 1.2  # training draws ln σ from this normal
+    Training draws ln σ from a normal of mean P_mean and deviation P_std: those of the scheduler's configuration, where
+    it has them. Otherwise the paper's, −1.2 and 1.2; they are for σ_data = 0.5, and where data are k times as large, the same
+    signal goes with k times the noise, so that the mean moves by ln(σ_data / 0.5).
+    """
+
+    LOG_MEAN, LOG_STD, SIGMA_DATA = -1.2, 1.2, 0.5
 
     def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler
         self.sigma_data = float(scheduler.config.sigma_data)
+        given = {name: scheduler.config.get(name) for name in ("P_mean", "P_std")}
+        shifted = self.LOG_MEAN + math.log(self.sigma_data / self.SIGMA_DATA)
+        self.log_mean = shifted if given["P_mean"] is None else float(given["P_mean"])
+        self.log_std = self.LOG_STD if given["P_std"] is None else float(given["P_std"])
         self.levels = (torch.finfo(torch.float32).tiny, torch.inf)
         self.sign = 1.0 if known_prediction(scheduler, ("epsilon", "v_prediction")) == "epsilon" else -1.0
 
@@ -131,7 +141,7 @@ class EDM:
 
     def draw_levels(self, count: int, generator: torch.Generator) -> Tensor:
         """Levels whose logarithm is from a normal distribution (table 1)."""
-        return torch.exp(self.LOG_MEAN + self.LOG_STD * torch.randn(count, generator=generator))
+        return torch.exp(self.log_mean + self.log_std * torch.randn(count, generator=generator))
 
     def losses(self, predict: Predict, x: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
         """Error of the denoised item, weighed by level (equations 7 and 8)."""

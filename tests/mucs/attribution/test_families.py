@@ -1,6 +1,7 @@
 """Every family of networks is read, given its conditioning, unlearned and scored; what is not known is refused."""
 
 import json
+import math
 import shutil
 import sys
 from collections.abc import Callable
@@ -370,6 +371,33 @@ def test_an_edm_null_loss_by_level_is_the_authors_number_where_sigma_data_fits(c
             torch.testing.assert_close(expected, torch.ones(5))
             one_number = zero_output_null_loss(model, of_power(model, power)).value
             assert one_number == pytest.approx(1.0, abs=1e-6)
+
+
+EDM_LEVELS = {
+    "the paper's": ({}, -1.2, 1.2),
+    "for data twice as large": ({"sigma_data": 1.0}, -1.2 + math.log(2), 1.2),
+    "as configured": ({"sigma_data": 1.0, "P_mean": -0.4, "P_std": 1.7}, -0.4, 1.7),
+}
+
+
+@pytest.mark.parametrize("how", EDM_LEVELS)
+def test_an_edm_model_is_unlearned_at_the_levels_that_it_was_trained_at(how, checkpoints, tmp_path):
+    config, mean, deviation = EDM_LEVELS[how]
+    folder = Path(shutil.copytree(checkpoints("edm"), tmp_path / "checkpoint"))
+    edit(folder / "scheduler" / "scheduler_config.json", **config)
+    model = FAMILIES["edm"].read(folder)
+    drawn = model.parameterisation.draw_levels(20_000, torch.Generator().manual_seed(0)).log()
+    assert float(drawn.mean()) == pytest.approx(mean, abs=0.03)
+    assert float(drawn.std()) == pytest.approx(deviation, rel=0.02)
+    assert (model.digest == FAMILIES["edm"].read(checkpoints("edm")).digest) == (how == "the paper's")
+
+
+@pytest.mark.parametrize(("name", "value"), [("P_mean", "low"), ("P_mean", True), ("P_std", 0), ("P_std", "wide")])
+def test_edm_levels_that_are_none_are_refused(name, value, checkpoints, tmp_path):
+    folder = Path(shutil.copytree(checkpoints("edm"), tmp_path / "checkpoint"))
+    edit(folder / "scheduler" / "scheduler_config.json", **{name: value})
+    with pytest.raises(InputError, match=f"scheduler_config.json has {name} = .*, which must be a number"):
+        FAMILIES["edm"].read(folder)
 
 
 @pytest.mark.heavy
