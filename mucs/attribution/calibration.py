@@ -29,7 +29,12 @@ from mucs.parse import load_json
 
 log = logging.getLogger("mucs.attribution")
 
-OF_MEMORY = ("micro_batch_size", "gradient_checkpointing", "efficient_attention")  # change nothing beyond rounding
+CHANGE_NO_SCORE = (
+    "micro_batch_size",
+    "gradient_checkpointing",
+    "efficient_attention",
+    "converged_at",
+)  # beyond rounding
 
 
 def calibration_address(
@@ -64,7 +69,7 @@ def calibration_address(
         images=images,
         held_out=held_out,
         bank=bank,
-        settings={k: v for k, v in dataclasses.asdict(settings).items() if k not in OF_MEMORY},
+        settings={k: v for k, v in dataclasses.asdict(settings).items() if k not in CHANGE_NO_SCORE},
         score=[scoring.score, scoring.eps, scoring.shared_noise],
         decoys=decoys,
         seed=seed,

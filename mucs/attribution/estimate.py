@@ -50,7 +50,7 @@ class Timing:
         forward: Seconds a sample, in scoring.
         step: Seconds a step of unlearning.
         steps: Steps until an item is forgotten.
-        forgotten: Whether one was while it was timed; otherwise the steps are extrapolated.
+        forgotten: Whether unlearning stopped while it was timed; otherwise the steps are extrapolated.
     """
 
     forward: float
@@ -266,7 +266,7 @@ def timed(
         done = mirrored_unlearning(model, generated[k : k + 1], images, how, seed=settings.seed, draws=draws())
         times.append(time.perf_counter())
         warm = times[1:] if len(times) > 2 else times
-        return Timing(sample, (warm[-1] - warm[0]) / (len(warm) - 1), steps_to_forget(done, how), done.converged)
+        return Timing(sample, (warm[-1] - warm[0]) / (len(warm) - 1), steps_to_forget(done, how), done.stopped)
 
     with ThreadPoolExecutor(len(generated)) as side_by_side:
         found = list(side_by_side.map(one, range(len(generated))))
@@ -280,7 +280,7 @@ def timed(
 
 def steps_to_forget(done: Unlearned, how: Unlearning) -> float:
     """How many steps an item takes that was unlearned for some: they go on as they began, up to the cap."""
-    if done.converged:
+    if done.stopped:
         return done.steps
     target = (1 - how.tolerance) * done.null_loss
     climbed, all_of_it = done.probe_after - done.probe_before, target - done.probe_before

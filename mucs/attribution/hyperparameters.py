@@ -25,6 +25,8 @@ class Unlearning:
         null_loss: L₀, the loss of a model that knows nothing: "auto" tells it by level (`null_loss_by_level`), "zero output"
             as the authors' one number for all levels (`zero_output_null_loss`), or it is given as a number.
         tolerance: Unlearning stops when the mean bounded forget loss reaches (1 − tolerance)·L₀, in [0, 1).
+        converged_at: An item counts as converged, which is forgotten, where the mean bounded loss under the fixed probe of 32
+            noises reaches this share of L₀, in (0, 1], whatever ended the ascent.
         max_steps: The step cap.
         batch_size: Training items a step, and as many copies of the generated item.
         trainable: "feedforward", "attention", "all" or "adapter", or parameter names and patterns (`*`, `?`).
@@ -51,6 +53,7 @@ class Unlearning:
     forget_weight: float = 0.2
     null_loss: float | Literal["auto", "zero output"] = "auto"
     tolerance: float = 0.05
+    converged_at: float = 0.9
     max_steps: int = 500
     batch_size: int = 100
     trainable: str | Sequence[str] = "feedforward"
@@ -69,7 +72,10 @@ class Unlearning:
         return self.micro_batch_size or 2 * self.batch_size
 
     def __post_init__(self) -> None:
-        rates = (self.learning_rate, self.forget_weight, self.weight_decay, self.tolerance, self.down_weight)
+        rates = (
+            *(self.learning_rate, self.forget_weight, self.weight_decay),
+            *(self.tolerance, self.converged_at, self.down_weight),
+        )
         if not all(isinstance(n, int | float) and math.isfinite(n) for n in rates) or not all(
             isinstance(n, int) for n in (self.max_steps, self.batch_size)
         ):
@@ -79,6 +85,10 @@ class Unlearning:
         if self.learning_rate <= 0 or self.forget_weight <= 0 or self.weight_decay < 0:
             raise InputError(
                 "The learning rate and the forget weight must be above 0 and the weight decay at least 0; change them."
+            )
+        if not 0 < self.converged_at <= 1:
+            raise InputError(
+                f"An item is to count as converged at {self.converged_at} of the null loss; give a share in (0, 1]."
             )
         if not 0 <= self.tolerance < 1 or self.max_steps < 0 or self.batch_size < 1:
             raise InputError(

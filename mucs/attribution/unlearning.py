@@ -31,7 +31,8 @@ class Unlearned:
     Attributes:
         model: The unlearned one.
         steps: How many it took.
-        converged: Whether the item was forgotten.
+        stopped: Whether the stop rule ended the ascent; the step cap, or the end of the draws that were given, otherwise.
+        converged: Whether the item is forgotten: `probe_after` is at least the share `converged_at` of L₀.
         null_loss: L₀; 1 where it goes by level, and bounded losses are then shares of it.
         bounded_loss: Mean bounded forget loss of the last batch.
         probe_before, probe_after: The same under the fixed probe, of the original and the unlearned model.
@@ -43,6 +44,7 @@ class Unlearned:
 
     model: DiffusionModel
     steps: int
+    stopped: bool
     converged: bool
     null_loss: float
     bounded_loss: float
@@ -139,7 +141,7 @@ def mirrored_unlearning(
     copied, probe = Unlearner(model, objective), Probe(model, generated, objective)
     target = (1 - settings.tolerance) * objective.null_loss.value
     retain, forget = [], []
-    steps, converged = 0, False
+    steps, stopped = 0, False
     with memory_for("micro_batch_size", settings.samples_at_once):
         probe_before = probe(model)
         for batch in batches(model, items, generated, settings, seed, draws, alike):
@@ -150,10 +152,10 @@ def mirrored_unlearning(
             forget.append(losses[batch.retained :].cpu())
             bounded_loss = objective.bounded_forget_loss(losses, batch)
             if settings.stop == "batch":
-                converged = bounded_loss >= target
+                stopped = bounded_loss >= target
             elif ends or steps % PROBE_EVERY == 0:
-                converged = probe(copied.model) >= target
-            if converged or ends:
+                stopped = probe(copied.model) >= target
+            if stopped or ends:
                 break
             copied.step()
             steps += 1
@@ -162,14 +164,16 @@ def mirrored_unlearning(
         if not forget:
             raise InputError("There are no draws; give one for each step.")
         copied.end(steps)
+        probe_after = probe(copied.model)
         return Unlearned(
             model=copied.model,
             steps=steps,
-            converged=converged,
+            stopped=stopped,
+            converged=probe_after >= settings.converged_at * objective.null_loss.value,
             null_loss=objective.null_loss.value,
             bounded_loss=bounded_loss,
             probe_before=probe_before,
-            probe_after=probe(copied.model),
+            probe_after=probe_after,
             trained=tuple(copied.trained),
             forget_loss=torch.stack(forget),
             retain_loss=torch.stack(retain),

@@ -35,7 +35,7 @@ TERMS = {
     "not compared": "There were no images to compare with, so nothing says what chance alone would give.",
     "not converged": "The copy of the model was not found to have forgotten the generated item, so its scores say nothing certain.",
     "converged": "The copy of the model passed the test by which it counts as having forgotten the generated item, so that the measurement"
-    " came to its end.",
+    " came to its end. The test is its error under fixed noise; in runs made before there was a setting converged_at, it was that of one batch.",
     "screening": "A quick first look at all training images; only those that come out best in it are measured in full.",
     "share": "The part of what was attributed that falls to somebody. Each generated item weighs the same and is divided among its best"
     " edges in proportion to their positive scores.",
@@ -109,14 +109,14 @@ def forgotten(item: Mapping[str, Any]) -> str:
     steps = many(item["steps"], "step")
     if item["converged"]:
         return f"The copy passed the test of having forgotten this image after {steps}."
-    return f"The copy did not pass the test of having forgotten this image, and was given up after {steps}."
+    return f"The copy did not pass the test of having forgotten this image when unlearning ended, after {steps}."
 
 
 def forgotten_figures(item: Mapping[str, Any]) -> str:
     """How much the copy had forgotten, as a sentence. Args: item: the generated item's outcome."""
     before, after, null = item["probe_before"], item["probe_after"], item["null_loss"]
     figures = (
-        f"In a separate check under fixed noise, its error in restoring this image was {before:.2f} before it forgot and {after:.2f} after; a"
+        f"Under fixed noise, its error in restoring this image was {before:.2f} before it forgot and {after:.2f} after; a"
         f" model that knows nothing would have {null:.2f}"
     )
     if null > before:

@@ -92,7 +92,7 @@ def test_exact_attribution_is_complete_and_ordered(exact):
         assert sorted(found.items.tolist()) == list(range(24))
         assert (found.scores.diff() <= 0).all()
         assert (found.scores.abs() < 1).all()
-        assert found.converged == (found.forget_loss >= 0.95 * found.null_loss)
+        assert found.converged == (found.probe_after >= 0.9 * found.null_loss)
 
 
 def test_order_and_company_of_generated_items_do_not_matter(model, data, bank, exact):
@@ -175,7 +175,7 @@ def test_unlearning_leaves_the_original_and_stops_at_the_cap(model, data):
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
     capped = Unlearning(learning_rate=1e-6, batch_size=4, max_steps=3)
     done = mirrored_unlearning(model, generated[:1], images, capped)
-    assert (done.steps, done.converged) == (3, False)
+    assert (done.steps, done.stopped, done.converged) == (3, False, False)
     assert done.forget_loss.shape == (4, 4)
     assert all(torch.equal(value, before[name]) for name, value in model.network.state_dict().items())
 
@@ -183,7 +183,7 @@ def test_unlearning_leaves_the_original_and_stops_at_the_cap(model, data):
 def test_the_probe_tells_how_far_an_item_is_forgotten(model, data):
     images, _, generated = data
     done = mirrored_unlearning(
-        model, generated[:1], images, replace(SETTINGS, stop="probe", tolerance=0.3, max_steps=100)
+        model, generated[:1], images, replace(SETTINGS, stop="probe", tolerance=0.3, converged_at=0.7, max_steps=100)
     )
     again = mirrored_unlearning(model, generated[:1], images, replace(SETTINGS, max_steps=4), seed=1)
     assert done.converged
@@ -192,6 +192,20 @@ def test_the_probe_tells_how_far_an_item_is_forgotten(model, data):
     assert done.probe_after >= 0.7 * done.null_loss
     assert again.probe_before == done.probe_before  # of the item alone, whatever the seed
     assert again.probe_after < done.probe_after
+
+
+def test_an_item_has_converged_where_the_probe_says_so_whatever_ended_the_ascent(model, data):
+    images, _, generated = data
+    early = replace(SETTINGS, tolerance=0.7, max_steps=100)  # a batch reaches 30 % at once
+    done, lower = (
+        mirrored_unlearning(model, generated[:1], images, each) for each in (early, replace(early, converged_at=0.1))
+    )
+    assert 0.1 * done.null_loss < done.probe_after < 0.9 * done.null_loss
+    assert (done.stopped, done.converged) == (True, False)
+    assert (lower.steps, lower.probe_after, lower.converged) == (done.steps, done.probe_after, True)
+    capped = replace(SETTINGS, learning_rate=1e-3, tolerance=0.0, max_steps=40)  # no batch ever reaches all of it
+    forced = mirrored_unlearning(model, generated[:1], images, replace(capped, converged_at=0.5))
+    assert (forced.steps, forced.stopped, forced.converged) == (40, False, True)
 
 
 def weights(unlearned):

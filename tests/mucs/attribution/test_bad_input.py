@@ -294,6 +294,8 @@ BAD_SETTINGS = {
     "a prefix as text": (lambda m: attribute(m, items(), items()[:1], NoiseBank.draw(m, 2), prefix="8"), "prefix is '8'"),
     "decoys as text": (lambda m: calibrate(m, items(), items(), NoiseBank.draw(m, 2), decoys="3"), "'3' decoys are asked"),
     "controls of nothing": (lambda m: controls(items()[:0]), "no images to take controls from"),
+    "converged at nothing": (lambda m: Unlearning(converged_at=0.0), "converged at 0.0 of the null loss; give a share in"),
+    "converged beyond all": (lambda m: Unlearning(converged_at=1.1), "converged at 1.1"),
     "a null loss of nothing": (lambda m: null_loss_by_level(m, items()[:0]), "There are no training images"),
     "a null loss of other images": (lambda m: zero_output_null_loss(m, items(torch.zeros(2, 3, 4, 4))), "of shape"),
     "a null loss by another name": (lambda m: Unlearning(null_loss="zero"), 'give "auto", "zero output" or a number above 0'),
