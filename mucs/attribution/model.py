@@ -172,7 +172,7 @@ class DiffusionModel:
                 f"The {what} come with {_listed(items.conditioning)}, the model takes {_listed(self.conditioning)}; make them with `mucs.attribution.encode`."
             )
         for name, values in items.conditioning.items():
-            rows = items.condition_of
+            rows = items.rows_of(name)
             if (rows is None and len(values) != len(items)) or (rows is not None and len(rows) != len(items)):
                 count = len(values if rows is None else rows)
                 raise InputError(f"There are {len(items)} {what} and {count} rows of {name}; give one each.")

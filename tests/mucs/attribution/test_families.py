@@ -32,6 +32,7 @@ from mucs.attribution import (
     Scoring,
     Unlearning,
     attribute,
+    denoising_losses,
     encode,
     mirrored_unlearning,
     null_loss_by_level,
@@ -422,7 +423,8 @@ def test_embeddings_are_what_the_pipeline_makes(name, checkpoints):
     family = FAMILIES[name]
     model = family.read(checkpoints(name))
     items = family.encode(model)
-    assert all(len(rows) == 2 for rows in items.conditioning.values())  # two different prompts
+    shared = [rows for name, rows in items.conditioning.items() if name != "time_ids"]
+    assert all(len(rows) == 2 for rows in shared)  # two different prompts
     absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "stable-diffusion-3" else {}
     pipe = diffusers.DiffusionPipeline.from_pretrained(checkpoints(name), **absent)
     options = {"prompt_2": None, "prompt_3": None} if name == "stable-diffusion-3" else {}
@@ -440,6 +442,41 @@ def test_embeddings_are_what_the_pipeline_makes(name, checkpoints):
     assert set(given) == set(expected)
     for key, value in expected.items():
         torch.testing.assert_close(given[key], value)
+
+
+def test_an_image_comes_with_its_own_size_and_crop(checkpoints):
+    family = FAMILIES["stable-diffusion-xl"]
+    model = family.read(checkpoints("stable-diffusion-xl"))
+    sizes = torch.full((COUNT, 4), torch.nan)
+    sizes[3], sizes[5, 0] = torch.tensor([480.0, 640.0, 0.0, 107.0]), 20.0
+    told = encode(model, pictures(16), prompts=PROMPTS, sizes=sizes)
+    plain = family.encode(model)
+    pipe = diffusers.StableDiffusionXLPipeline.from_pretrained(checkpoints("stable-diffusion-xl"))
+    expected = {3: ((480, 640), (0, 107)), 5: ((20, 16), (0, 0)), 0: ((16, 16), (0, 0))}
+    for k, (original, crop) in expected.items():
+        ids = pipe._get_add_time_ids(original, crop, (16, 16), torch.float32, 16)
+        assert torch.equal(told[[k]].conditioning["time_ids"], ids)
+        assert torch.equal(told[[k]].conditioning["text_embeds"], plain[[k]].conditioning["text_embeds"])
+    assert len(told.conditioning["encoder_hidden_states"]) == 2  # prompts stay shared
+    assert told.digest != plain.digest
+    bank = NoiseBank.draw(model, 2)
+    with_, without = (denoising_losses(model, items, bank, batch_size=24) for items in (told, plain))
+    assert (with_ != without).any(dim=1).nonzero()[:, 0].tolist() == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        (torch.ones(COUNT, 2), r"shape \(12, 2\); give \(12, 4\)"),
+        (torch.zeros(COUNT, 4), "below one pixel"),
+        (torch.tensor([[16.0, 16.0, -1.0, 0.0]]).repeat(COUNT, 1), "its crop is below 0"),
+        (torch.full((COUNT, 4), torch.inf), "mend the sizes"),
+    ],
+)
+def test_sizes_that_are_none_are_refused(sizes, says, checkpoints):
+    model = FAMILIES["stable-diffusion-xl"].read(checkpoints("stable-diffusion-xl"))
+    with pytest.raises(InputError, match=says):
+        encode(model, pictures(16), prompts=PROMPTS, sizes=sizes)
 
 
 @pytest.mark.parametrize("name", ["stable-diffusion", "stable-diffusion-xl", "flux", "dit"])
@@ -750,6 +787,7 @@ def test_what_goes_with_the_images_must_fit_the_model(checkpoints, monkeypatch):
         lambda: encode(text, images): "takes a prompt for each image; give them as `prompts`",
         lambda: encode(plain, small, labels=LABELS): "takes no labels; leave `labels` out",
         lambda: encode(plain, small, prompts=PROMPTS): "takes no prompts; leave `prompts` out",
+        lambda: encode(plain, small, sizes=torch.ones(COUNT, 4)): "takes no sizes; leave `sizes` out",
         lambda: encode(text, images, prompts=PROMPTS[:5]): "12 images and 5 prompts; give one each",
         lambda: encode(text, images, prompts=[*PROMPTS[:11], None]): "A prompt is not text",
         lambda: encode(dit, images, labels=LABELS[:5]): "12 images and 5 labels; give one each",
