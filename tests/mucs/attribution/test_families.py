@@ -418,6 +418,21 @@ def test_what_predicts_noise_can_forget(checkpoints):
     assert not one_number.converged
 
 
+def test_of_a_class_conditional_transformer_neither_the_table_of_classes_nor_time_is_trained(checkpoints):
+    model = FAMILIES["dit"].read(checkpoints("dit"))
+    items = FAMILIES["dit"].encode(model)
+    few = replace(SETTINGS, max_steps=1)
+    names = [name for name, _ in model.network.named_parameters()]
+    embedders = [name for name in names if "class_embedder" in name]
+    assert {name.split("class_embedder.")[1] for name in embedders} == {"embedding_table.weight"}  # there is no MLP
+    done = mirrored_unlearning(model, items[[PLANTED]], items, few)
+    blocks = [f"transformer_blocks.{k}.ff.net.{layer}.weight" for k in (0, 1) for layer in ("0.proj", "2")]
+    assert list(done.trained) == blocks
+    more = replace(few, trainable=["*.ff.net.*weight", "*.norm1.linear.weight"])
+    trained = mirrored_unlearning(model, items[[PLANTED]], items, more).trained
+    assert set(trained) == {*blocks, *(f"transformer_blocks.{k}.norm1.linear.weight" for k in (0, 1))}
+
+
 @pytest.mark.parametrize("name", TEXT)
 def test_embeddings_are_what_the_pipeline_makes(name, checkpoints):
     family = FAMILIES[name]
