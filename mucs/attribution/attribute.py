@@ -30,7 +30,7 @@ class Attribution:
     """One generated item's answer. K items survive screening (all N if exact), best first.
 
     items: (K,) indices into the training images. scores: (K,) float32, in (−1, 1) for the skew.
-    standard_errors: (K,) over the bank.
+    standard_errors: (K,) of the scores, over the bank's noises and, with repeats, over seeds as well.
     With repeats, scores are their mean, seed_spread is (K,) their standard deviation (NaN without), and all else is
     of the first.
     p_values: (K,) against the held-out items, NaN without. held_out_scores: (H,).
@@ -174,16 +174,23 @@ class _Method:
         first = values.mean(dim=1)
         exact = self.recall(unlearned, items, first, done) if measure_recall else None
         chance_says = self.against_held_out(generated, unlearned, first, alike, done)
-        others = (self.again(generated, items, repeat, alike, done) for repeat in range(1, self.repeats))
-        runs = torch.stack([first, *others])
+        means, together = [first], values.clone()
+        for repeat in range(1, self.repeats):
+            again = self.again(generated, items, repeat, alike, done)
+            means.append(again.mean(dim=1))
+            together += again
+        runs = torch.stack(means)
         scores = runs.mean(dim=0)
+        errors = standard_error(together / self.repeats, self.candidates.bank.levels)
+        if self.repeats > 1:
+            errors = (errors.square() + runs.var(dim=0) / self.repeats).sqrt()
         order = best(scores, len(scores))
         unknown = torch.full(scores.shape, torch.nan, dtype=torch.float64)
         p = chance_says.pop("p_values", unknown)
         return Attribution(
             items=items[order],
             scores=scores[order],
-            standard_errors=standard_error(values)[order],
+            standard_errors=errors[order],
             seed_spread=runs.std(dim=0)[order] if self.repeats > 1 else unknown.float(),
             prefix_scores=values[:, : self.prefix].mean(dim=1)[order],
             p_values=p[order],
@@ -235,8 +242,8 @@ class _Method:
         return mirrored_unlearning(original, generated, images, self.settings, seed=seed, alike=alike, progress=told)
 
     def again(self, generated: Items, items: Tensor, repeat: int, alike: Tensor | None, done: Done | None) -> Tensor:
-        """Scores of the items (K,) after unlearning once more, with other draws: (K,)."""
-        return self.compare(self.candidates, self.unlearn(generated, repeat, alike), items, None, done).mean(dim=1)
+        """What the bank's entries say of the items (K,) after unlearning once more, with other draws: (K, M)."""
+        return self.compare(self.candidates, self.unlearn(generated, repeat, alike), items, None, done)
 
     def compare(
         self, table: LossTable, unlearned: Unlearned, which: Tensor, entries: range | None, done: Done | None

@@ -19,7 +19,8 @@ TERMS = {
     "rank": "The place of a training item among all that were compared with a generated item; 1 is the best.",
     "score": "How much a copy of the model that was made to forget the generated item forgot the training item as well; from −1 to 1."
     " It is an estimate and no proof of cause: an image that caused the generated one and one that only resembles it can both score high.",
-    "error": "The figure after ±: how far a score may be off because the noise under which it was measured is random (its standard error)."
+    "error": "The figure after ±: how far a score may be off because the noise under which it was measured is random (its standard error), and, where"
+    " unlearning was repeated, because its draws are."
     " Other sources of error are not in it.",
     "p": "Of images that the model never saw, the share that scores at least as high for the generated item. A small one says that images"
     " that cannot be the cause seldom score so high.",

@@ -274,6 +274,7 @@ def test_recall_of_screening_is_measured(model, data, bank, exact):
 
 def test_repeats_give_the_spread_over_seeds(model, data, bank, exact):
     (found,) = run(model, data, bank, which=(0,), repeats=2)
+    assert (found.standard_errors >= found.seed_spread / 2**0.5).all()  # of the mean of two
     assert found.items[0] == 3
     assert (found.seed_spread > 0).all()
     assert exact[0].seed_spread.isnan().all()
@@ -370,7 +371,28 @@ def test_skew_by_hand():
     before, after = torch.tensor([[1.0, 2.0], [3.0, 1.0]]), torch.tensor([[3.0, 2.0], [1.0, 1.0]])
     expected = torch.tensor([(2 / 4.001 + 0) / 2, (-2 / 4.001 + 0) / 2])
     torch.testing.assert_close(noise_consistent_skew(before, after), expected)
-    torch.testing.assert_close(standard_error(skews(before, after)), torch.tensor([1 / 4.001, 1 / 4.001]))
+    errors = standard_error(skews(before, after), torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(errors, torch.tensor([1 / 4.001, 1 / 4.001]))
+    assert standard_error(torch.ones(3, 1), torch.ones(1)).isnan().all()
+
+
+def test_a_standard_error_by_hand_leaves_out_what_levels_do():
+    steps = torch.tensor([[0.0, 1.0, 1.0, 3.0]])  # of levels 1 to 4: squares of steps 1, 0, 4
+    order = torch.tensor([2, 0, 3, 1])
+    found = standard_error(steps[:, order], order + 1.0)
+    torch.testing.assert_close(found, torch.tensor([(5 / (2 * 3 * 4)) ** 0.5]))
+
+
+def test_a_standard_error_is_how_far_scores_of_other_noises_lie(model, data):
+    images, _, generated = data
+    done = mirrored_unlearning(model, generated[2:3], images, SETTINGS)
+    banks = [NoiseBank.draw(model, num_noises=16, seed=seed) for seed in range(16)]
+    values = torch.stack([skews(*(denoising_losses(m, images, b) for m in (model, done.model))) for b in banks])
+    true = values.mean(dim=2).std(dim=0)  # of each item's score, over banks
+    told = standard_error(values.flatten(0, 1), banks[0].levels).view(16, -1).square().mean(dim=0).sqrt()
+    over_all = (values.std(dim=2) / 4).square().mean(dim=0).sqrt()
+    assert 0.75 < float((told / true).mean()) < 1.35
+    assert told.mean() < over_all.mean()
 
 
 class Greedy(torch.nn.Module):
