@@ -52,7 +52,7 @@ from mucs.attribution.trainable import trainable_names  # noqa: E402
 from mucs.attribution.unlearning import mirrored_unlearning  # noqa: E402
 
 REFERENCE = Unlearning(learning_rate=1e-4)  # the paper's: a tenth of the training rate, batches of 100
-FAST = Unlearning(learning_rate=2e-4, batch_size=8, max_steps=150)  # the demo's
+FAST = Unlearning(learning_rate=2e-4, batch_size=8, max_steps=150)  # a fifth of the training rate, small batches
 SCREENING = Screening([(1, 0.3), (4, 0.12), (12, 0.06)])  # for the best 2 %; benchmarks/screening.py has others
 ROWS = ("reference", "exact", "cold", "warm", "scoring", "unlearning")
 
