@@ -35,7 +35,8 @@ class Unlearning:
         shared_noise: Training items and generated item under the same draws (the paper's ablation).
         augment: Mirror half of a batch's images, left to right.
         down_weight: From 0 to 1, how much less a training item that looks like the generated one is retained: its loss
-            is weighed by 1 − down_weight · max(0, likeness).
+            is weighed by 1 − down_weight · max(0, likeness). An option of ours: the paper's ablation leaves out the tenth of
+            each batch that is most alike.
         micro_batch_size: Samples that go forward and backward at once, training items and copies together, and samples
             of the probe; None for a step's whole batch. It changes memory, and of the result what rounding does.
         gradient_checkpointing: Compute activations again in the backward pass and keep few: less memory, a third more

@@ -33,7 +33,8 @@ class Scoring:
     """How losses are measured and compared; the defaults are the paper's.
 
     score: "skew", the normalised ratio, or "difference", Lᵘ − Lᵗ (its ablation).
-    shared_noise: both models under the same bank; otherwise the unlearned one under a bank of other noise (its ablation).
+    shared_noise: both models under the same bank; otherwise the unlearned one under a bank of other noise (an ablation of ours: the
+    paper's draws noise anew for each item as well, and averages losses before the ratio).
     batch_size: (item, noise) pairs a forward pass. precision: of the network's matrix products; "bfloat16" is
     meant for GPUs. compile: with torch.compile, which takes a minute at first and seconds for every generated item,
     and so pays where each has many thousand pairs.

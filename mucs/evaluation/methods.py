@@ -7,6 +7,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from mucs.attribution.losses import machine, measure
 from mucs.attribution.mapped import cached
 from mucs.attribution.screening import successive_halving
 from mucs.attribution.version import METHOD_SHA256
+from mucs.digests import source_sha256
+from mucs.evaluation import ablations
+from mucs.evaluation.ablations import look_alikes_dropped, redrawn_losses
 from mucs.evaluation.case import Case
 
 log = logging.getLogger("mucs.evaluation")
@@ -29,6 +33,10 @@ class Mucs:
     Attributes:
         bank: The noise bank.
         workers: Items unlearned side by side, one thread each on a CPU.
+        redrawn_noise: Noise is drawn anew for each item and model, at the bank's levels, and losses are averaged over them before
+            they are compared (the paper's ablation): one entry for each item.
+        drop_alike: Share of each batch of training items, those most like the generated one, that is not retained (the paper's
+            ablation).
     """
 
     case: Case
@@ -37,9 +45,11 @@ class Mucs:
     scoring: Scoring = field(default_factory=Scoring)
     folder: Path | None = None
     workers: int = 1
+    redrawn_noise: bool = False
+    drop_alike: float = 0.0
 
     def entries(self, generated: Items | None = None, seed: int | None = None) -> Tensor:
-        """What each bank entry says of every item, for each generated one (by default the case's): (G, N + H, M) float32."""
+        """What each bank entry says of every item, for each generated one (by default the case's): (G, N + H, M) float32, or (G, N + H, 1)."""
         return torch.stack([entries for entries, _ in self._unlearned(generated, seed)])
 
     def converged(self) -> int:
@@ -52,8 +62,11 @@ class Mucs:
         candidates, model = self.case.candidates, self.case.model
         store = LossStore(self.folder and self.folder / "losses")
         which, columns = torch.arange(len(candidates)), range(len(self.bank))
-        before = store.table(model, candidates, self.bank, self.scoring).rows(which, columns)
-        about = {
+        if self.redrawn_noise:
+            before = redrawn_losses(model, candidates, self.bank, seed, "before")
+        else:
+            before = store.table(model, candidates, self.bank, self.scoring).rows(which, columns)
+        about: dict[str, Any] = {
             "model": model.digest,
             "images": self.case.images.digest,
             "candidates": candidates.digest,
@@ -64,22 +77,35 @@ class Mucs:
             "machine": machine(model.device),
             "code": METHOD_SHA256,
         }
+        if self.redrawn_noise or self.drop_alike:
+            about |= {"ablation": [self.redrawn_noise, self.drop_alike], "of": source_sha256(Path(ablations.__file__))}
         place = address(**about)
 
         def one(k: int) -> tuple[Tensor, bool]:
             item = generated[k : k + 1]
 
             def fill(losses: Tensor) -> None:
-                done = mirrored_unlearning(model, item, self.case.images, self.settings, seed=seed)
+                draws = (
+                    look_alikes_dropped(self.case, item, self.settings, seed, self.drop_alike)
+                    if self.drop_alike
+                    else None
+                )
+                done = mirrored_unlearning(model, item, self.case.images, self.settings, seed=seed, draws=draws)
                 how = "converged" if done.converged else "NOT converged"
                 log.info("unlearn   %d of %d: %s after %d steps", k + 1, len(generated), how, done.steps)
-                second = self.scoring.second_bank(self.bank)
-                losses[:-1] = measure(done.model, candidates, second, which, columns, self.scoring)
+                if self.redrawn_noise:
+                    losses[:-1] = redrawn_losses(done.model, candidates, self.bank, seed, f"after {item.digest}")
+                else:
+                    second = self.scoring.second_bank(self.bank)
+                    losses[:-1] = measure(done.model, candidates, second, which, columns, self.scoring)
                 losses[-1] = float(done.converged)
 
             path = self.folder and self.folder / "unlearned" / place / f"{item.digest}.f32"
             losses = cached(path, (len(candidates) + 1, len(self.bank)), fill)
-            return self.scoring.compare(before, losses[:-1]), bool(losses[-1].all())
+            both = (before, losses[:-1])
+            if self.redrawn_noise:
+                both = (before.mean(dim=1, keepdim=True), losses[:-1].mean(dim=1, keepdim=True))
+            return self.scoring.compare(*both), bool(losses[-1].all())
 
         digests = [generated[k : k + 1].digest for k in range(len(generated))]
         first = {content: k for k, content in reversed(list(enumerate(digests)))}  # identical items are one
