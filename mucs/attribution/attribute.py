@@ -12,10 +12,11 @@ from mucs import InputError
 from mucs.attribution import chance
 from mucs.attribution.bank import NoiseBank
 from mucs.attribution.calibration import Calibration
+from mucs.attribution.compare import compared
 from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.likeness import likeness
-from mucs.attribution.losses import Done, LossStore, LossTable, Scoring, measure
+from mucs.attribution.losses import Done, LossStore, LossTable, Scoring
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.screening import Screening, best, halving_pairs, plan, recall, successive_halving
 from mucs.attribution.seeds import stream
@@ -221,6 +222,7 @@ class _Method:
             of += (count - survivors) * full
         if self.held_out is not None:
             of += (len(self.held_out.items) + min(PAIRS, count, len(self.held_out.items))) * full
+        of *= self.settings.copies
         so_far, progress = 0, self.progress
 
         def done(pairs: int) -> None:
@@ -249,10 +251,7 @@ class _Method:
         self, table: LossTable, unlearned: Unlearned, which: Tensor, entries: range | None, done: Done | None
     ) -> Tensor:
         """What the bank's entries, None for all, say of the items `which` (K,): (K, len(entries))."""
-        entries = range(len(table.bank)) if entries is None else entries
-        bank = table.scoring.second_bank(table.bank)
-        after = measure(unlearned.model, table.items, bank, which, entries, table.scoring, done)
-        return table.scoring.compare(table.rows(which, entries), after)
+        return compared(table, unlearned, which, range(len(table.bank)) if entries is None else entries, done)
 
     def recall(self, unlearned: Unlearned, items: Tensor, scores: Tensor, done: Done | None) -> dict[str, float]:
         """Of the best candidates by exact scores, the share that is among the items (K,), whose scores (K,) are known."""

@@ -17,9 +17,10 @@ from torch import Tensor
 from mucs import InputError
 from mucs.attribution.addresses import address
 from mucs.attribution.bank import NoiseBank
+from mucs.attribution.compare import compared
 from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
-from mucs.attribution.losses import LossStore, LossTable, Scoring, measure
+from mucs.attribution.losses import LossStore, LossTable, Scoring
 from mucs.attribution.mapped import cached
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
@@ -196,17 +197,15 @@ def decoy_scores(original: LossTable, decoy: Items, settings: Unlearning, seed: 
     Args:
         original: The original model's losses of the training items.
         decoy: One held-out item, unlearned as if it had been generated.
-        settings: Of unlearning, L₀ as `with_null_loss` gives it.
+        settings: Of unlearning.
         seed: Of the draws.
 
     Returns:
         Scores (N,) float32.
     """
-    items, bank, scoring = original.items, original.bank, original.scoring
+    items = original.items
     unlearned = mirrored_unlearning(original.model, decoy, items, settings, seed=seed)
-    which, entries = torch.arange(len(items)), range(len(bank))
-    after = measure(unlearned.model, items, scoring.second_bank(bank), which, entries, scoring)
-    return scoring.compare(original.rows(which, entries), after).mean(dim=1)
+    return compared(original, unlearned, torch.arange(len(items)), range(len(original.bank))).mean(dim=1)
 
 
 def calibrate(

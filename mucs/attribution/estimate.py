@@ -131,25 +131,24 @@ def estimate(
     trained = sum(
         model.network.get_parameter(name).numel() for name in trainable_names(model.network, unlearning.trainable)
     )
+    copies = unlearning.copies
+    once = min(training * full, training * first + generated * (screened - training * first)) + held_out * full
     pixels = model.pixels_per_latent == 1
     number = 1 if pixels else PRECISIONS[settings.encoding.precision].itemsize
     one_prompt = sum(
         t.numel() * 4 for name, t in conditioning(model, 1).items() if name not in ("class_labels", "time_ids")
     )
     return Estimate(
-        once_forwards=min(training * full, training * first + generated * (screened - training * first))
-        + held_out * full,
-        recall_forwards=min(settings.recall_sample, generated) * (training - survivors) * full,
-        item_forwards=screened
-        + beside
-        + (settings.repeats - 1) * survivors * full
+        once_forwards=0 if unlearning.antithetic else once,  # two copies are held against each other
+        recall_forwards=copies * min(settings.recall_sample, generated) * (training - survivors) * full,
+        item_forwards=copies * (screened + beside + (settings.repeats - 1) * survivors * full)
         + settings.repeats * probes * SAMPLES,
-        step_samples=2 * min(unlearning.batch_size, training),
+        step_samples=2 * copies * min(unlearning.batch_size, training),
         repeats=settings.repeats,
         images_bytes=(training + held_out + generated) * torch.Size(model.shape).numel() * number,
         prompts_bytes=prompts * one_prompt,
         losses_bytes=(training + held_out) * full * 4,
-        weights_bytes=4 * (network + 4 * trained),
+        weights_bytes=4 * (network + copies * 4 * trained),
         step_bytes=step_bytes(model, settings),
     )
 
@@ -209,16 +208,17 @@ def step_bytes(model: DiffusionModel, settings: Settings) -> int:
         fake.device = torch.device("cpu")
         network: Any = type(model.network).from_config(model.network.config)
         fake.network = network.eval().requires_grad_(False)
-        unlearner = Unlearner(fake, Objective(NullLoss(1.0), how))
+        unlearners = [Unlearner(fake, Objective(NullLoss(1.0), how)) for _ in range(how.copies)]
         images, levels = torch.zeros((size, *model.shape)), torch.ones(size)
         batch = Batch(images, images.clone(), levels, conditioning(fake, size), torch.ones(max(1, size // 2)))
         with Alive() as alive:
-            for tensor in (*fake.network.parameters(), *unlearner.model.network.parameters()):
-                alive.add(tensor)
+            for network in (fake.network, *(unlearner.model.network for unlearner in unlearners)):
+                for tensor in network.parameters():
+                    alive.add(tensor)
             for _ in range(2):  # from the second step on the optimizer's moments are there
-                unlearner.losses(batch)
-                unlearner.step()
-                unlearner.optimizer.zero_grad()
+                for unlearner in unlearners:
+                    unlearner.losses(batch)
+                    unlearner.step()
         return int(alive.peak)
 
 

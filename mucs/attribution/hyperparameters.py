@@ -33,6 +33,8 @@ class Unlearning:
         stop: Where the mean bounded forget loss is taken: over the step's "batch", or over a fixed "probe" of 32 noises,
             every 4 steps.
         shared_noise: Training items and generated item under the same draws (the paper's ablation).
+        antithetic: Unlearn a second copy at −λ, with the same draws for as many steps: it learns the generated item. The score is
+            then half the skew between the two copies, from which what merely drifts with retaining is gone; at twice the cost.
         augment: Mirror half of a batch's images, left to right.
         down_weight: From 0 to 1, how much less a training item that looks like the generated one is retained: its loss
             is weighed by 1 − down_weight · max(0, likeness). An option of ours: the paper's ablation leaves out the tenth of
@@ -60,12 +62,18 @@ class Unlearning:
     trainable: str | Sequence[str] = "feedforward"
     stop: Literal["batch", "probe"] = "batch"
     shared_noise: bool = False
+    antithetic: bool = False
     augment: bool = False
     down_weight: float = 0.0
     micro_batch_size: int | None = None
     gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     efficient_attention: bool = False
+
+    @property
+    def copies(self) -> int:
+        """Of the weights that are trained for one item."""
+        return 2 if self.antithetic else 1
 
     @property
     def samples_at_once(self) -> int:
@@ -99,10 +107,16 @@ class Unlearning:
             isinstance(self.null_loss, int | float) and math.isfinite(self.null_loss) and self.null_loss > 0
         ):
             raise InputError(f'The null loss is {self.null_loss!r}; give "auto", "zero output" or a number above 0.')
-        flags = (self.shared_noise, self.augment, self.gradient_checkpointing, self.efficient_attention)
+        flags = (
+            self.shared_noise,
+            self.antithetic,
+            self.augment,
+            self.gradient_checkpointing,
+            self.efficient_attention,
+        )
         if not all(isinstance(flag, bool) for flag in flags):
             raise InputError(
-                "Shared noise, augmentation, gradient checkpointing and efficient attention are True or False; change them."
+                "Shared noise, antithetic copies, augmentation, gradient checkpointing and efficient attention are True or False; change them."
             )
         if self.micro_batch_size is not None and (type(self.micro_batch_size) is not int or self.micro_batch_size < 1):
             raise InputError(f"The micro-batch size is {self.micro_batch_size!r}; give a whole number from 1 on.")

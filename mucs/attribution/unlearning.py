@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ class Unlearned:
 
     Attributes:
         model: The unlearned one.
+        antithetic: The copy that learned the generated item instead, where there is one.
         steps: How many it took.
         stopped: Whether the stop rule ended the ascent; the step cap, or the end of the draws that were given, otherwise.
         converged: Whether the item is forgotten: `probe_after` is at least the share `converged_at` of L₀.
@@ -43,6 +44,7 @@ class Unlearned:
     """
 
     model: DiffusionModel
+    antithetic: DiffusionModel | None
     steps: int
     stopped: bool
     converged: bool
@@ -139,6 +141,7 @@ def mirrored_unlearning(
     model.check(items, "training images")
     objective = Objective(null_loss_of(model, items, settings.null_loss), settings)
     copied, probe = Unlearner(model, objective), Probe(model, generated, objective)
+    learner = Unlearner(model, replace(objective, sign=-1.0)) if settings.antithetic else None
     target = (1 - settings.tolerance) * objective.null_loss.value
     retain, forget = [], []
     steps, stopped = 0, False
@@ -158,15 +161,21 @@ def mirrored_unlearning(
             if stopped or ends:
                 break
             copied.step()
+            if learner:
+                learner.losses(batch)
+                learner.step()
             steps += 1
             if progress:
                 progress("unlearning", steps, settings.max_steps)
         if not forget:
             raise InputError("There are no draws; give one for each step.")
         copied.end(steps)
+        if learner:
+            learner.end(steps)
         probe_after = probe(copied.model)
         return Unlearned(
             model=copied.model,
+            antithetic=learner.model if learner else None,
             steps=steps,
             stopped=stopped,
             converged=probe_after >= settings.converged_at * objective.null_loss.value,

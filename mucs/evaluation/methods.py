@@ -61,9 +61,12 @@ class Mucs:
         generated, seed = generated or self.case.generated, self.case.seed if seed is None else seed
         candidates, model = self.case.candidates, self.case.model
         store = LossStore(self.folder and self.folder / "losses")
-        which, columns = torch.arange(len(candidates)), range(len(self.bank))
+        count = len(candidates)
+        which, columns = torch.arange(count), range(len(self.bank))
         if self.redrawn_noise:
             before = redrawn_losses(model, candidates, self.bank, seed, "before")
+        elif self.settings.antithetic:
+            before = torch.empty(0)  # two copies are held against each other
         else:
             before = store.table(model, candidates, self.bank, self.scoring).rows(which, columns)
         about: dict[str, Any] = {
@@ -94,18 +97,23 @@ class Mucs:
                 how = "converged" if done.converged else "NOT converged"
                 log.info("unlearn   %d of %d: %s after %d steps", k + 1, len(generated), how, done.steps)
                 if self.redrawn_noise:
-                    losses[:-1] = redrawn_losses(done.model, candidates, self.bank, seed, f"after {item.digest}")
+                    losses[:count] = redrawn_losses(done.model, candidates, self.bank, seed, f"after {item.digest}")
                 else:
                     second = self.scoring.second_bank(self.bank)
-                    losses[:-1] = measure(done.model, candidates, second, which, columns, self.scoring)
+                    losses[:count] = measure(done.model, candidates, second, which, columns, self.scoring)
+                if done.antithetic is not None:
+                    losses[count:-1] = measure(done.antithetic, candidates, self.bank, which, columns, self.scoring)
                 losses[-1] = float(done.converged)
 
             path = self.folder and self.folder / "unlearned" / place / f"{item.digest}.f32"
-            losses = cached(path, (len(candidates) + 1, len(self.bank)), fill)
-            both = (before, losses[:-1])
+            losses = cached(path, (self.settings.copies * count + 1, len(self.bank)), fill)
+            after, converged = losses[:count], bool(losses[-1].all())
+            if self.settings.antithetic:
+                return self.scoring.compare(losses[count:-1], after) / 2, converged
             if self.redrawn_noise:
-                both = (before.mean(dim=1, keepdim=True), losses[:-1].mean(dim=1, keepdim=True))
-            return self.scoring.compare(*both), bool(losses[-1].all())
+                means = (each.mean(dim=1, keepdim=True) for each in (before, after))
+                return self.scoring.compare(*means), converged
+            return self.scoring.compare(before, after), converged
 
         digests = [generated[k : k + 1].digest for k in range(len(generated))]
         first = {content: k for k, content in reversed(list(enumerate(digests)))}  # identical items are one

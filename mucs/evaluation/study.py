@@ -278,6 +278,7 @@ def variants(mucs: Mucs, items: int) -> dict[str, Mucs]:
         "shared noise in unlearning": replace(mucs, settings=replace(settings, shared_noise=True)),
         "all levels, f = 1": replace(mucs, bank=whole),
         "stopped by a fixed probe": replace(mucs, settings=replace(settings, stop="probe")),
+        "antithetic unlearning": replace(mucs, settings=replace(settings, antithetic=True)),
         "augmentation": replace(mucs, settings=replace(settings, augment=True)),
         "look-alikes not retained": replace(mucs, drop_alike=0.1),
         "λ = 1": replace(mucs, settings=replace(settings, forget_weight=1.0)),

@@ -224,6 +224,44 @@ def test_every_choice_of_unlearning_does_something_and_repeats(model, data, opti
     assert not torch.equal(weights(one), weights(plain))
 
 
+def test_antithetic_copies_are_held_against_each_other(model, data, bank):
+    images, held_out, generated = data
+    both = replace(SETTINGS, antithetic=True, max_steps=12)
+    done = mirrored_unlearning(model, generated[:1], images, both)
+    plain = mirrored_unlearning(model, generated[:1], images, replace(both, antithetic=False))
+    assert plain.antithetic is None
+    assert torch.equal(weights(done), weights(plain))  # the copy that forgets is what it is without the other
+    losses = [denoising_losses(m, images, bank, batch_size=16) for m in (done.antithetic, done.model)]
+    expected = noise_consistent_skew(*losses) / 2
+    (found,) = run(model, data, bank, which=(0,), settings=both)
+    torch.testing.assert_close(found.scores, expected[found.items], atol=1e-6, rtol=0)
+    assert found.items[0] == 3
+    original, forgot, learned = (
+        float(denoising_losses(m, generated[:1], bank, batch_size=16).mean())
+        for m in (model, done.model, done.antithetic)
+    )
+    assert learned < original < forgot
+    (again,) = run(model, data, bank, which=(0,), settings=both, screening=Screening([(2, 0.5)]))
+    assert torch.equal(again.scores, found.scores[torch.isin(found.items, again.items)])
+    made = calibrate(model, images, held_out, bank.prefix(4), both, 3, scoring=SCORING)
+    decoy = held_out[made.decoys[:1]]
+    (null,) = attribute(model, images, decoy, bank.prefix(4), both, scoring=SCORING)
+    torch.testing.assert_close(made.null_scores[null.items, 0], null.scores)
+
+
+def test_what_both_copies_drift_is_no_part_of_an_antithetic_score():
+    """By losses that are known: each item's own, times what both copies drift, times or over the effect."""
+    generator = torch.Generator().manual_seed(0)
+    own, drift = (torch.rand(5, 6, generator=generator) for _ in range(2))
+    effect = 0.2 * torch.rand(5, 1, generator=generator)
+    forgot, learned = own * (drift + effect).exp(), own * (drift - effect).exp()
+    found = noise_consistent_skew(learned, forgot, eps=1e-9) / 2
+    torch.testing.assert_close(found, effect.tanh()[:, 0] / 2)
+    alone = noise_consistent_skew(own, own * effect.exp(), eps=1e-9)  # a single copy that does not drift
+    torch.testing.assert_close(found, alone, rtol=0.04, atol=0)
+    assert (noise_consistent_skew(own, forgot, eps=1e-9) - alone).min() > 0.02
+
+
 @pytest.mark.parametrize("scoring", [Scoring(score="difference"), Scoring(shared_noise=False)])
 def test_every_choice_of_scoring_still_finds_the_original(model, data, bank, exact, scoring):
     (found,) = run(model, data, bank, which=(0,), scoring=replace(scoring, batch_size=16))

@@ -157,9 +157,11 @@ def test_joined_items_keep_their_conditioning():
     assert both.conditioning["class_labels"].tolist() == [1, 2, 3]
 
 
-def test_mucs_scores_are_those_of_the_library(evaluated, tmp_path):
+@pytest.mark.parametrize("antithetic", [False, True])
+def test_mucs_scores_are_those_of_the_library(evaluated, tmp_path, antithetic):
     """Exact and screened, with losses kept in between."""
     case, bank, settings = evaluated
+    settings = replace(settings, antithetic=antithetic)
     mucs = Mucs(case, bank, settings, folder=tmp_path)
     scores = mucs.scores()
     exact = attribute(case.model, case.images, case.generated, bank, settings)
