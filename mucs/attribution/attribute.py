@@ -38,6 +38,9 @@ class Attribution:
     prefix_scores: (K,) float32, over the bank's first `prefix` entries, to hold against a calibration's; NaN, and 0
     entries, where none were asked for.
     decoy_p_values, decoy_z: (K,) against the item's own scores for decoys, NaN without a calibration.
+    tie_p_value: of the largest decoy_z, against the largest that each decoy has when it stands against the others: whether the
+    generated item is tied to any training item more closely than an image that the model never made; in [1/(D+1), 1], None without
+    a calibration of 3 decoys or more. Only survivors of screening can be the closest, so with screening it errs towards 1.
     survivors: how many items were left after each screening stage. recall: of screening, by K, where it was measured.
     seen_auc: probability that a training item outscores a held-out item that looks as much like the generated one,
     and its 95 % interval. held_out_ks: distance from uniform of held-out p-values against each other.
@@ -63,6 +66,7 @@ class Attribution:
     held_out_ks: float | None
     discoveries: int | None
     decoy_discoveries: int | None
+    tie_p_value: float | None
     steps: int
     converged: bool
     null_loss: float
@@ -81,7 +85,9 @@ class Attribution:
         p = chance.own_p_values(self.prefix_scores, null)
         found = chance.discoveries(p, len(calibration.null_scores))
         z = chance.z_scores(self.prefix_scores, null)
-        return replace(self, decoy_p_values=p, decoy_z=z, decoy_discoveries=found)
+        largest = calibration.largest_z_scores
+        tie = None if largest.isnan().any() else float(chance.p_values(z.max()[None], largest))
+        return replace(self, decoy_p_values=p, decoy_z=z, decoy_discoveries=found, tie_p_value=tie)
 
 
 def attribute(
@@ -201,6 +207,7 @@ class _Method:
             survivors=tuple(len(each.candidates) for each in rounds[1:]),
             recall=exact,
             decoy_discoveries=None,
+            tie_p_value=None,
             steps=unlearned.steps,
             converged=unlearned.converged,
             null_loss=unlearned.null_loss,

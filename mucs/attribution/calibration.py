@@ -7,6 +7,7 @@ import json
 import logging
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mucs import InputError
+from mucs.attribution import chance
 from mucs.attribution.addresses import address
 from mucs.attribution.bank import NoiseBank
 from mucs.attribution.compare import compared
@@ -95,6 +97,11 @@ class Calibration:
     entries: int
     address: str
     code: str
+
+    @cached_property
+    def largest_z_scores(self) -> Tensor:
+        """Each decoy's largest z-score over the training items, against the other decoys: (D,) float64, NaN if D < 3."""
+        return chance.largest_z_scores(self.null_scores)
 
     def check(
         self,

@@ -82,6 +82,7 @@ CREATE TABLE attributions (
     held_out_ks       DOUBLE,                  -- distance from uniform of held-out p-values against each other
     discoveries       INTEGER,                 -- edges that survive a false discovery rate of 5 % against held-out items
     decoy_discoveries INTEGER,                 -- and against decoys; null without a calibration
+    tie_p_value       DOUBLE,                  -- of its largest decoy_z, against the largest that decoys have; null without a calibration
     recall            JSON                     -- share of the exact best K that screening kept, by K; null where not measured
 );
 

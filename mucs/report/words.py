@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+STANDS_OUT = 0.05  # the largest tie p of a tie that is pointed out
 TERMS = {
     "generated item": "An image that the model produced.",
     "training item": "An image that the model was trained on, with what its manifest says of it.",
@@ -28,6 +29,9 @@ TERMS = {
     " least as high.",
     "decoy z": "How far a score lies above what the same training item scores for images that it has nothing to do with, in standard"
     " deviations.",
+    "tie p": "Whether a generated item is tied to any training item more closely than an image that the model never made would be: of unseen"
+    " images that were forgotten instead, the share whose largest decoy z is at least as high as its own (counted with itself). So with 32 of"
+    " them it cannot fall below 1/33 = 0.030, and of 100 generated items that copy nothing, 5 will have a tie p of 0.05 or less.",
     "verdict": "What the attribution of a generated item comes to: above chance, within chance, not compared, or not converged.",
     "above chance": "At least one of the ten best training images has a p of 0.05 or less (its decoy p, where there is one). Each is taken"
     " alone, so this is a weak test: many images that the model never made would pass it too. It says much where it fails, and little where it"
@@ -125,6 +129,24 @@ def forgotten_figures(item: Mapping[str, Any]) -> str:
     return f"{figures}."
 
 
+def tie(p: float | None) -> str:
+    """Whether a generated item is tied to any training image more closely than chance ties others, as a sentence.
+
+    Args:
+        p: Its tie p; None where there is none, and then nothing is said.
+    """
+    if p is None:
+        return ""
+    if p > STANDS_OUT:
+        return (
+            f"No training image stands out by more than some do for images that the model never made (tie p = {p:.3f})."
+        )
+    return (
+        "It is tied to a training image more closely than images that the model never made are to any"
+        f" (tie p = {p:.3f}): it may be a copy, so look at the two side by side."
+    )
+
+
 def compared(item: Mapping[str, Any]) -> str:
     """How many training images were measured for a generated one, as a sentence. Args: item: its outcome."""
     kept, all_of_them = item["survivors"], item["candidates"]
@@ -215,6 +237,8 @@ def evidence(contract: Mapping[str, Any]) -> str:
         )
         if rule[name] is not None
     ]
+    if rule.get("tie_p_value") is not None:
+        bounds.append(f"of which the image's tie p is at most {rule['tie_p_value']}")
     said = f"The contract counts the best {rule['top']} works of a generated image whose score is positive"
     said += "".join(f", and {bound}" for bound in bounds)
     said += ", if the measurement came to its end" if rule["converged"] else ""

@@ -341,6 +341,17 @@ def test_decoys_calibrate_the_scores(model, data, bank, tmp_path):
     assert found.items[0] == 3
     assert found.decoy_p_values[0] == pytest.approx((1 + int((null >= score).sum())) / 6)
     assert found.decoy_z[0] == pytest.approx(float((score - null.mean()) / null.std()), abs=1e-3)
+    own = denoising_losses(model, images, prefix, batch_size=16)
+    scores = noise_consistent_skew(own, denoising_losses(unlearned, images, prefix, batch_size=16))
+
+    def largest(column, others):
+        return float(((column - others.mean(dim=1)) / others.std(dim=1)).max())
+
+    of_decoys = [
+        largest(made.null_scores[:, d], made.null_scores[:, [k for k in range(5) if k != d]]) for d in range(5)
+    ]
+    at_least = sum(each >= largest(scores, made.null_scores) for each in of_decoys)
+    assert found.tie_p_value == pytest.approx((1 + at_least) / 6)
     for other in ({"settings": replace(SETTINGS, tolerance=0.1)}, {"held_out": held_out[torch.arange(7)]}):
         with pytest.raises(InputError, match="calibration"):
             run(model, data, bank, which=(0,), calibration=kept, **other)
@@ -356,7 +367,7 @@ def test_a_calibration_can_come_after_the_attribution(model, data, bank):
     (before,) = run(model, data, bank, which=(0,), screening=screening, prefix=4)
     (after,) = run(model, data, bank, which=(0,), screening=screening, calibration=made)
     assert before.decoy_p_values.isnan().all()
-    assert before.decoy_discoveries is None
+    assert (before.decoy_discoveries, before.tie_p_value) == (None, None)
     for name, value in vars(before.against(made)).items():
         other = getattr(after, name)
         assert torch.equal(value, other) or value.isnan().all() if torch.is_tensor(value) else value == other, name

@@ -23,6 +23,7 @@ from mucs.explorer.app import routes
 from mucs.explorer.gate import POSTS, Gate, TooLarge
 from mucs.ledger import Ledger
 from mucs.ledger.rights import withdraw
+from mucs.report import words
 from tests.factories import load, staged_run, writing
 from tests.mucs.explorer.conftest import HOLDERS, ODD, explorer
 
@@ -310,6 +311,18 @@ def test_only_this_machine_reads_and_nothing_long_comes_in(client):
     assert ("unsafe" in policy, "default-src 'none'" in policy) == (False, True)
     for url in ("/", "/nothing", "/v1/generated/nothing", "/static/explorer.css", "/pictures/x"):
         assert client.get(url).headers["x-content-type-options"] == "nosniff", url
+
+
+def test_an_image_that_may_be_a_copy_is_marked(client):
+    found = client.get("/v1/questions/ties").json()["rows"]
+    assert [(row["generated"], row["tie_p_value"]) for row in found] == [("g0", 0.03125)]
+    sentences = {name: words.tie(p) for name, p in (("g0", 0.03125), ("g1", 0.6))}
+    for name, sentence in sentences.items():
+        page = client.get(address("generated", name)).text
+        assert sentence in plain_text(client.get(address("generated", name)))
+        assert ('<p class="warn">It is tied' in page) == (name == "g0")
+        assert client.get(address("generated", name, form="json")).json()["facts"]["tie_p_value"] is not None
+    assert "tie p" in plain_text(client.get("/glossary"))
 
 
 def test_programs_read_page_by_page_and_are_told_when_nothing_changed(client):

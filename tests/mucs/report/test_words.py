@@ -50,6 +50,12 @@ def test_an_item_was_forgotten_or_not_and_how_far_stands_behind():
     assert "of the way" not in words.forgotten_figures(ITEM | {"null_loss": 0.04})  # there was no way to go
 
 
+def test_a_tie_stands_out_or_does_not_or_nobody_looked():
+    assert words.tie(0.0303).endswith("(tie p = 0.030): it may be a copy, so look at the two side by side.")
+    assert words.tie(0.52).startswith("No training image stands out by more")
+    assert words.tie(None) == ""
+
+
 def test_screening_says_what_was_kept_and_the_most_that_could_be():
     assert words.compared({"survivors": 20, "candidates": 399}).endswith(
         "the 20 that came out best were measured in full."
