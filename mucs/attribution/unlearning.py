@@ -19,6 +19,7 @@ from mucs.attribution.null_loss import null_loss_of
 from mucs.attribution.objective import Objective
 from mucs.attribution.probe import Probe
 from mucs.attribution.trainable import trainable_names
+from mucs.attribution.weighting import ByNullLoss
 
 Progress = Callable[[str, int, int], None]  # what is under way, how much of it is done, and of how much
 PROBE_EVERY = 4  # steps between two looks at the probe where it decides
@@ -139,7 +140,8 @@ def mirrored_unlearning(
     """
     items, generated = as_items(images), _one(model, generated)
     model.check(items, "training images")
-    objective = Objective(null_loss_of(model, items, settings.null_loss), settings)
+    null_loss = null_loss_of(model, items, settings.null_loss)
+    objective = Objective(null_loss, settings, bounds_retained=isinstance(model.parameterisation, ByNullLoss))
     copied, probe = Unlearner(model, objective), Probe(model, generated, objective)
     learner = Unlearner(model, replace(objective, sign=-1.0)) if settings.antithetic else None
     target = (1 - settings.tolerance) * objective.null_loss.value
