@@ -23,7 +23,7 @@ from mucs.explorer.app import routes
 from mucs.explorer.gate import POSTS, Gate, TooLarge
 from mucs.ledger import Ledger
 from mucs.ledger.rights import withdraw
-from mucs.report import words
+from mucs.report.words import tie
 from tests.factories import load, staged_run, writing
 from tests.mucs.explorer.conftest import HOLDERS, ODD, explorer
 
@@ -316,7 +316,7 @@ def test_only_this_machine_reads_and_nothing_long_comes_in(client):
 def test_an_image_that_may_be_a_copy_is_marked(client):
     found = client.get("/v1/questions/ties").json()["rows"]
     assert [(row["generated"], row["tie_p_value"]) for row in found] == [("g0", 0.03125)]
-    sentences = {name: words.tie(p) for name, p in (("g0", 0.03125), ("g1", 0.6))}
+    sentences = {name: tie(p) for name, p in (("g0", 0.03125), ("g1", 0.6))}
     for name, sentence in sentences.items():
         page = client.get(address("generated", name)).text
         assert sentence in plain_text(client.get(address("generated", name)))

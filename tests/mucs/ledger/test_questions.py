@@ -173,7 +173,7 @@ def test_ties_that_stand_out_are_named_with_what_they_tie_to(own, tmp_path):
     assert [{"training": found["training"], "decoy_z": found["decoy_z"]}] == best
     assert len(own.ask("ties", most=1)) == 2
     for most in ("0", "1.01", "nan", "x"):
-        with pytest.raises(InputError, match="most cannot be .* give a number above 0 and at most 1"):
+        with pytest.raises(InputError, match=r"most cannot be .* give a number above 0 and at most 1"):
             own.ask("ties", most=most)
 
 
