@@ -70,6 +70,7 @@ def attribution(training: int, edges: int, seed: int = 0, **changed: object) -> 
         held_out_ks=float("nan"),
         discoveries=1,
         decoy_discoveries=None,
+        tie_p_value=None,
         steps=20 + seed,
         converged=True,
         null_loss=1.0,

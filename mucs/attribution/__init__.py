@@ -13,12 +13,13 @@ from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items
 from mucs.attribution.losses import LossStore, Scoring, denoising_losses
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import NullLoss, estimate_null_loss, null_loss_by_level
+from mucs.attribution.null_loss import NullLoss, null_loss_by_level, zero_output_null_loss
 from mucs.attribution.replay import replay_verdict
 from mucs.attribution.screening import Screening, recall
 from mucs.attribution.settings import Settings
 from mucs.attribution.skew import noise_consistent_skew
 from mucs.attribution.unlearning import Unlearned, mirrored_unlearning
+from mucs.attribution.weighting import weighed_by_null_loss
 
 __all__ = [
     "Attribution",
@@ -40,10 +41,11 @@ __all__ = [
     "controls",
     "denoising_losses",
     "encode",
-    "estimate_null_loss",
     "mirrored_unlearning",
     "noise_consistent_skew",
     "null_loss_by_level",
     "recall",
     "replay_verdict",
+    "weighed_by_null_loss",
+    "zero_output_null_loss",
 ]

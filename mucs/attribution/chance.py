@@ -24,6 +24,27 @@ def z_scores(scores: Tensor, null: Tensor) -> Tensor:
     return ((scores - null.mean(dim=1)) / null.std(dim=1)).double()
 
 
+def largest_z_scores(null: Tensor) -> Tensor:
+    """Each decoy's largest z-score over all items, every item standing against its scores for the other decoys.
+
+    What `z_scores` of an item that was generated are held against as a whole: the largest of them (max-T, Westfall and Young 1993).
+
+    Args:
+        null: (N, D), scores of each item for each decoy.
+
+    Returns:
+        (D,) float64; NaN if D < 3.
+    """
+    count = null.shape[1]
+    if count < 3:
+        return torch.full((count,), torch.nan, dtype=torch.float64)
+    largest = torch.empty(count, dtype=torch.float64)
+    for d in range(count):
+        others = torch.cat([null[:, :d], null[:, d + 1 :]], dim=1)
+        largest[d] = z_scores(null[:, d], others).max()
+    return largest
+
+
 def discoveries(p: Tensor, tests: int, rate: float = 0.05) -> int:
     """How many p-values (K,) survive at that false discovery rate, of `tests` ≥ K tests whose others were all failed.
 

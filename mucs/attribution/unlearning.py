@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from mucs.attribution.null_loss import null_loss_of
 from mucs.attribution.objective import Objective
 from mucs.attribution.probe import Probe
 from mucs.attribution.trainable import trainable_names
+from mucs.attribution.weighting import ByNullLoss
 
 Progress = Callable[[str, int, int], None]  # what is under way, how much of it is done, and of how much
 PROBE_EVERY = 4  # steps between two looks at the probe where it decides
@@ -30,8 +31,10 @@ class Unlearned:
 
     Attributes:
         model: The unlearned one.
+        antithetic: The copy that learned the generated item instead, where there is one.
         steps: How many it took.
-        converged: Whether the item was forgotten.
+        stopped: Whether the stop rule ended the ascent; the step cap, or the end of the draws that were given, otherwise.
+        converged: Whether the item is forgotten: `probe_after` is at least the share `converged_at` of L₀.
         null_loss: L₀; 1 where it goes by level, and bounded losses are then shares of it.
         bounded_loss: Mean bounded forget loss of the last batch.
         probe_before, probe_after: The same under the fixed probe, of the original and the unlearned model.
@@ -42,7 +45,9 @@ class Unlearned:
     """
 
     model: DiffusionModel
+    antithetic: DiffusionModel | None
     steps: int
+    stopped: bool
     converged: bool
     null_loss: float
     bounded_loss: float
@@ -135,11 +140,13 @@ def mirrored_unlearning(
     """
     items, generated = as_items(images), _one(model, generated)
     model.check(items, "training images")
-    objective = Objective(null_loss_of(model, items, settings.null_loss, seed), settings)
+    null_loss = null_loss_of(model, items, settings.null_loss)
+    objective = Objective(null_loss, settings, bounds_retained=isinstance(model.parameterisation, ByNullLoss))
     copied, probe = Unlearner(model, objective), Probe(model, generated, objective)
+    learner = Unlearner(model, replace(objective, sign=-1.0)) if settings.antithetic else None
     target = (1 - settings.tolerance) * objective.null_loss.value
     retain, forget = [], []
-    steps, converged = 0, False
+    steps, stopped = 0, False
     with memory_for("micro_batch_size", settings.samples_at_once):
         probe_before = probe(model)
         for batch in batches(model, items, generated, settings, seed, draws, alike):
@@ -150,26 +157,34 @@ def mirrored_unlearning(
             forget.append(losses[batch.retained :].cpu())
             bounded_loss = objective.bounded_forget_loss(losses, batch)
             if settings.stop == "batch":
-                converged = bounded_loss >= target
+                stopped = bounded_loss >= target
             elif ends or steps % PROBE_EVERY == 0:
-                converged = probe(copied.model) >= target
-            if converged or ends:
+                stopped = probe(copied.model) >= target
+            if stopped or ends:
                 break
             copied.step()
+            if learner:
+                learner.losses(batch)
+                learner.step()
             steps += 1
             if progress:
                 progress("unlearning", steps, settings.max_steps)
         if not forget:
             raise InputError("There are no draws; give one for each step.")
         copied.end(steps)
+        if learner:
+            learner.end(steps)
+        probe_after = probe(copied.model)
         return Unlearned(
             model=copied.model,
+            antithetic=learner.model if learner else None,
             steps=steps,
-            converged=converged,
+            stopped=stopped,
+            converged=probe_after >= settings.converged_at * objective.null_loss.value,
             null_loss=objective.null_loss.value,
             bounded_loss=bounded_loss,
             probe_before=probe_before,
-            probe_after=probe(copied.model),
+            probe_after=probe_after,
             trained=tuple(copied.trained),
             forget_loss=torch.stack(forget),
             retain_loss=torch.stack(retain),

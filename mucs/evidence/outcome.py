@@ -27,9 +27,11 @@ OUTCOME = pa.schema(  # as `attributions` of schema.sql describes it; null is wh
         pa.field("held_out_ks", pa.float64()),
         pa.field("discoveries", pa.int32()),
         pa.field("decoy_discoveries", pa.int32()),
+        pa.field("tie_p_value", pa.float64()),
         pa.field("recall", pa.json_()),
     ]
 )
+LATER = ("tie_p_value",)  # records of version 0.1.0 do not have these
 
 
 def outcome(attribution: Attribution, candidates: int) -> dict[str, Any]:

@@ -111,8 +111,8 @@ def _edge_difference(recorded: pa.Table, again: pa.Table) -> str | None:
 def _outcome_difference(outcome: Mapping[str, Any], again: Mapping[str, Any]) -> str | None:
     """The first number of an outcome that differs; 1 and 1.0 are one number, as in JSON."""
     for name in COMPARED:
-        if outcome.get(name) != again.get(name):
-            return f"{name.replace('_', ' ')}: {outcome.get(name)} was recorded, {again.get(name)} came out"
+        if name in outcome and outcome[name] != again[name]:
+            return f"{name.replace('_', ' ')}: {outcome[name]} was recorded, {again[name]} came out"
     return None
 
 

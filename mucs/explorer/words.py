@@ -9,6 +9,7 @@ COLUMNS = {  # terms by the columns that they explain
         "p_value": "p",
         "decoy_p_value": "decoy p",
         "decoy_z": "decoy z",
+        "tie_p_value": "tie p",
         "rank": "rank",
     },
     **{
@@ -41,6 +42,7 @@ HEADINGS = {
         "standard_error": "error",
         "p_value": "p",
         "decoy_p_value": "decoy p",
+        "tie_p_value": "tie p",
     },
     **{
         "generated_items": "generated items",

@@ -21,7 +21,7 @@ from mucs.evidence.edges import DECIMALS
 from mucs.evidence.entries import objects_by_run
 from mucs.evidence.layout import sent_object
 from mucs.evidence.log import Broken, Log
-from mucs.evidence.outcome import OUTCOME
+from mucs.evidence.outcome import LATER, OUTCOME
 from mucs.evidence.pseudonyms import PSEUDONYM, Pseudonyms
 from mucs.evidence.thumbnails import thumbnail_images
 from mucs.ledger.lake import FILE, literal
@@ -336,7 +336,10 @@ class Applying:
 
     def _outcomes(self, run_id: int, record: Mapping[str, Any]) -> None:
         attributions = record["results"]["attributions"]
-        columns = {name: [item[name] for item in attributions] for name in ("row_sha256", *OUTCOME.names)}
+        columns = {
+            name: [item.get(name) if name in LATER else item[name] for item in attributions]
+            for name in ("row_sha256", *OUTCOME.names)
+        }
         columns["recall"] = [recall and json.dumps(recall) for recall in columns["recall"]]
         names = ", ".join(f"applied.{name}" for name in OUTCOME.names)
         self._insert_table(

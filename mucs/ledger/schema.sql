@@ -82,6 +82,7 @@ CREATE TABLE attributions (
     held_out_ks       DOUBLE,                  -- distance from uniform of held-out p-values against each other
     discoveries       INTEGER,                 -- edges that survive a false discovery rate of 5 % against held-out items
     decoy_discoveries INTEGER,                 -- and against decoys; null without a calibration
+    tie_p_value       DOUBLE,                  -- of its largest decoy_z, against the largest that decoys have; null without a calibration
     recall            JSON                     -- share of the exact best K that screening kept, by K; null where not measured
 );
 
@@ -93,9 +94,9 @@ CREATE TABLE edges (
     training_id    INTEGER NOT NULL,
     rank           INTEGER NOT NULL,
     score          DECIMAL(18, 6) NOT NULL,
-    standard_error DECIMAL(18, 6),             -- over the noise bank; null with a single noise
+    standard_error DECIMAL(18, 6),             -- over the noise bank, and over repeats where there are; null with a single noise
     seed_spread    DECIMAL(18, 6),             -- standard deviation over repeats of unlearning; null with one
-    p_value        DECIMAL(18, 6),             -- against held-out look-alikes; null where none were given
+    p_value        DECIMAL(18, 6),             -- against all held-out items; null where none were given
     decoy_p_value  DECIMAL(18, 6),             -- against its own scores for decoys, rounded up; null without a calibration
     decoy_z        DECIMAL(18, 3)              -- how many standard deviations the score lies above those
 );

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+STANDS_OUT = 0.05  # the largest tie p of a tie that is pointed out
 TERMS = {
     "generated item": "An image that the model produced.",
     "training item": "An image that the model was trained on, with what its manifest says of it.",
@@ -19,7 +20,8 @@ TERMS = {
     "rank": "The place of a training item among all that were compared with a generated item; 1 is the best.",
     "score": "How much a copy of the model that was made to forget the generated item forgot the training item as well; from −1 to 1."
     " It is an estimate and no proof of cause: an image that caused the generated one and one that only resembles it can both score high.",
-    "error": "The figure after ±: how far a score may be off because the noise under which it was measured is random (its standard error)."
+    "error": "The figure after ±: how far a score may be off because the noise under which it was measured is random (its standard error), and, where"
+    " unlearning was repeated, because its draws are."
     " Other sources of error are not in it.",
     "p": "Of images that the model never saw, the share that scores at least as high for the generated item. A small one says that images"
     " that cannot be the cause seldom score so high.",
@@ -27,6 +29,9 @@ TERMS = {
     " least as high.",
     "decoy z": "How far a score lies above what the same training item scores for images that it has nothing to do with, in standard"
     " deviations.",
+    "tie p": "Whether a generated item is tied to any training item more closely than an image that the model never made would be: of unseen"
+    " images that were forgotten instead, the share whose largest decoy z is at least as high as its own (counted with itself). So with 32 of"
+    " them it cannot fall below 1/33 = 0.030, and of 100 generated items that copy nothing, 5 will have a tie p of 0.05 or less.",
     "verdict": "What the attribution of a generated item comes to: above chance, within chance, not compared, or not converged.",
     "above chance": "At least one of the ten best training images has a p of 0.05 or less (its decoy p, where there is one). Each is taken"
     " alone, so this is a weak test: many images that the model never made would pass it too. It says much where it fails, and little where it"
@@ -35,7 +40,7 @@ TERMS = {
     "not compared": "There were no images to compare with, so nothing says what chance alone would give.",
     "not converged": "The copy of the model was not found to have forgotten the generated item, so its scores say nothing certain.",
     "converged": "The copy of the model passed the test by which it counts as having forgotten the generated item, so that the measurement"
-    " came to its end.",
+    " came to its end. The test is its error under fixed noise; in runs made before there was a setting converged_at, it was that of one batch.",
     "screening": "A quick first look at all training images; only those that come out best in it are measured in full.",
     "share": "The part of what was attributed that falls to somebody. Each generated item weighs the same and is divided among its best"
     " edges in proportion to their positive scores.",
@@ -109,19 +114,37 @@ def forgotten(item: Mapping[str, Any]) -> str:
     steps = many(item["steps"], "step")
     if item["converged"]:
         return f"The copy passed the test of having forgotten this image after {steps}."
-    return f"The copy did not pass the test of having forgotten this image, and was given up after {steps}."
+    return f"The copy did not pass the test of having forgotten this image when unlearning ended, after {steps}."
 
 
 def forgotten_figures(item: Mapping[str, Any]) -> str:
     """How much the copy had forgotten, as a sentence. Args: item: the generated item's outcome."""
     before, after, null = item["probe_before"], item["probe_after"], item["null_loss"]
     figures = (
-        f"In a separate check under fixed noise, its error in restoring this image was {before:.2f} before it forgot and {after:.2f} after; a"
+        f"Under fixed noise, its error in restoring this image was {before:.2f} before it forgot and {after:.2f} after; a"
         f" model that knows nothing would have {null:.2f}"
     )
     if null > before:
         return f"{figures}. So the copy had gone {_percent((after - before) / (null - before))} of the way to knowing nothing of it."
     return f"{figures}."
+
+
+def tie(p: float | None) -> str:
+    """Whether a generated item is tied to any training image more closely than chance ties others, as a sentence.
+
+    Args:
+        p: Its tie p; None where there is none, and then nothing is said.
+    """
+    if p is None:
+        return ""
+    if p > STANDS_OUT:
+        return (
+            f"No training image stands out by more than some do for images that the model never made (tie p = {p:.3f})."
+        )
+    return (
+        "It is tied to a training image more closely than images that the model never made are to any"
+        f" (tie p = {p:.3f}): it may be a copy, so look at the two side by side."
+    )
 
 
 def compared(item: Mapping[str, Any]) -> str:
@@ -214,6 +237,8 @@ def evidence(contract: Mapping[str, Any]) -> str:
         )
         if rule[name] is not None
     ]
+    if rule.get("tie_p_value") is not None:
+        bounds.append(f"of which the image's tie p is at most {rule['tie_p_value']}")
     said = f"The contract counts the best {rule['top']} works of a generated image whose score is positive"
     said += "".join(f", and {bound}" for bound in bounds)
     said += ", if the measurement came to its end" if rule["converged"] else ""

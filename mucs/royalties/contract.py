@@ -64,6 +64,7 @@ class Evidence:
         top: How many.
         p_value, decoy_p_value: The most, each in (0, 1].
         decoy_z: The least; None for no bound.
+        tie_p_value: The most that a generated item may have for any of its edges to count, in (0, 1].
         converged: Whether unlearning must have converged.
     """
 
@@ -71,6 +72,7 @@ class Evidence:
     p_value: Decimal | None
     decoy_p_value: Decimal | None
     decoy_z: Decimal | None
+    tie_p_value: Decimal | None
     converged: bool
 
 
@@ -111,6 +113,8 @@ class Contract:
     def record(self) -> dict[str, Any]:
         """As JSON, numbers as text, which the digest covers: comments and layout of the file do not matter."""
         terms = {name: _plain(value) for name, value in vars(self).items() if name != "lines"}
+        if self.evidence.tie_p_value is None:  # a contract of before there was such a bound stays the same one
+            del terms["evidence"]["tie_p_value"]
         return {name: terms[name] for name in sorted(terms)}
 
     @property
@@ -205,9 +209,9 @@ def _pot(value: _Value, decimals: int) -> Pot:
 
 
 def _evidence(value: _Value) -> Evidence:
-    given = value.keys("top", optional=("p_value", "decoy_p_value", "decoy_z", "converged"))
+    given = value.keys("top", optional=("p_value", "decoy_p_value", "decoy_z", "tie_p_value", "converged"))
     bounds = {}
-    for name in ("p_value", "decoy_p_value"):
+    for name in ("p_value", "decoy_p_value", "tie_p_value"):
         bounds[name] = given[name].number(Decimal("0.000001"), Decimal(1), 6) if name in given else None
     z = given["decoy_z"].number(Decimal(-1000), Decimal(1000), 3) if "decoy_z" in given else None
     converged = given["converged"].text(re.compile("true|false"), "true or false") if "converged" in given else "true"

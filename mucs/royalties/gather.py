@@ -125,7 +125,7 @@ WITH edge AS (
 )
 SELECT c.generated, t.sha256, max(e.score) AS score, max(e.error) AS error
 FROM edge e JOIN counting c USING (run_id, generated_id) JOIN training_items t USING (training_id)
-WHERE c.converged OR NOT $converged
+WHERE (c.converged OR NOT $converged) AND ($tie_p_value IS NULL OR c.tie_p_value <= $tie_p_value)
 GROUP BY c.generated, t.sha256
 QUALIFY row_number() OVER (PARTITION BY c.generated ORDER BY max(e.score) DESC, t.sha256) <= $top
 ORDER BY c.generated, t.sha256
@@ -152,7 +152,7 @@ def evidence_of(
     """
     ledger.connection.execute(
         """CREATE OR REPLACE TEMP TABLE counting AS
-        SELECT g.sha256 AS generated, s.run_id, s.generated_id, a.converged
+        SELECT g.sha256 AS generated, s.run_id, s.generated_id, a.converged, a.tie_p_value
         FROM speaking_as_of($known) s
         JOIN attributions a USING (run_id, generated_id)
         JOIN generated_items g USING (generated_id)

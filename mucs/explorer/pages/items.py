@@ -99,6 +99,7 @@ def generated(asked: Asked, item: str) -> Page:
             "recorded_at",
             "run",
             "verdict",
+            "tie_p_value",
             "converged",
             "steps",
             "candidates",

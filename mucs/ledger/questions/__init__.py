@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mucs import InputError
-from mucs.written import nearest, read_day, read_time, read_whole
+from mucs.written import nearest, read_day, read_number, read_time, read_whole
 
 USES = ("training", "output")  # what a right is granted for, and a contract has pots for
 HERE = Path(__file__).parent
@@ -23,7 +23,7 @@ LINE = re.compile(r"^-- \$(?P<name>\w+) (?P<kind>\w+)(?: =(?P<default>[^:]*))?: 
 
 @dataclass(frozen=True)
 class Parameter:
-    """kind: text, count, day, time, use, or one of `mucs.ledger.names.KINDS`, for the name of something in the ledger.
+    """kind: text, count, probability, day, time, use, or one of `mucs.ledger.names.KINDS`, for the name of something in the ledger.
 
     default: as one would write it; None if it must be given.
     """
@@ -43,6 +43,11 @@ class Parameter:
                     if not 0 < found <= MOST:
                         raise ValueError
                     return found
+                case "probability":
+                    number = read_number(text)
+                    if not 0 < number <= 1:
+                        raise ValueError
+                    return number
                 case "day":
                     today = datetime.datetime.now(datetime.UTC).date()
                     return today if text == "today" else read_day(text)
@@ -60,6 +65,7 @@ class Parameter:
 MOST = 999_999
 FORMS = {  # of what is not a name
     "count": f"a whole number from 1 to {MOST}, such as 10",
+    "probability": "a number above 0 and at most 1, such as 0.05",
     "day": "a day, such as 2026-10-31",
     "time": "a time, such as 2026-10-31T12:00:00",
     "use": " or ".join(USES),

@@ -2,7 +2,7 @@
 -- $run run = : the start of a run's SHA-256; empty for whatever run speaks for each generated item.
 -- $as_of time = infinity: answer from what the ledger knew then.
 SELECT
-    g.id AS generated, v.verdict, t.id AS training, t.rights_holder, e.score::DOUBLE AS score, a.converged, a.steps,
+    g.id AS generated, v.verdict, t.id AS training, t.rights_holder, e.score::DOUBLE AS score, a.tie_p_value, a.converged, a.steps,
     r.sha256 AS run, g.recorded_at, g.sha256 AS generated_sha256, t.sha256 AS training_sha256
 FROM attributions a
 JOIN runs r USING (run_id)

@@ -9,7 +9,8 @@ WITH said AS MATERIALIZED (
         (header->'contract'->'evidence'->>'top')::INTEGER AS top, (header->'contract'->'evidence'->>'converged')::BOOLEAN AS converged,
         (header->'contract'->'evidence'->>'p_value')::DECIMAL(18, 6) AS p_value,
         (header->'contract'->'evidence'->>'decoy_p_value')::DECIMAL(18, 6) AS decoy_p_value,
-        (header->'contract'->'evidence'->>'decoy_z')::DECIMAL(18, 3) AS decoy_z
+        (header->'contract'->'evidence'->>'decoy_z')::DECIMAL(18, 3) AS decoy_z,
+        (header->'contract'->'evidence'->>'tie_p_value')::DOUBLE AS tie_p_value
     FROM (SELECT position, sha256, content::JSON->'header' AS header FROM statements
         WHERE length($statement) >= 8 AND starts_with(sha256, $statement) AND issued_at <= $as_of::TIMESTAMPTZ)
 ), used AS (
@@ -37,6 +38,7 @@ WITH said AS MATERIALIZED (
         AND (said.p_value IS NULL OR e.p_value <= said.p_value)
         AND (said.decoy_p_value IS NULL OR e.decoy_p_value <= said.decoy_p_value)
         AND (said.decoy_z IS NULL OR e.decoy_z >= said.decoy_z)
+        AND (said.tie_p_value IS NULL OR a.tie_p_value <= said.tie_p_value)
         AND (a.converged OR NOT said.converged)
     QUALIFY row_number() OVER (PARTITION BY c.sha256, t.sha256 ORDER BY e.score DESC, e.rank) = 1
 ), best AS (

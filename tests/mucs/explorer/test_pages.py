@@ -23,6 +23,7 @@ from mucs.explorer.app import routes
 from mucs.explorer.gate import POSTS, Gate, TooLarge
 from mucs.ledger import Ledger
 from mucs.ledger.rights import withdraw
+from mucs.report.words import tie
 from tests.factories import load, staged_run, writing
 from tests.mucs.explorer.conftest import HOLDERS, ODD, explorer
 
@@ -320,6 +321,18 @@ def test_whoever_asks_for_the_head_is_told_what_a_reader_is_told(client):
         for name in ("content-type", "etag", "cache-control"):
             assert head.headers.get(name) == read.headers.get(name), url
     assert "head" not in {method for path in client.get("/v1/openapi.json").json()["paths"].values() for method in path}
+
+
+def test_an_image_that_may_be_a_copy_is_marked(client):
+    found = client.get("/v1/questions/ties").json()["rows"]
+    assert [(row["generated"], row["tie_p_value"]) for row in found] == [("g0", 0.03125)]
+    sentences = {name: tie(p) for name, p in (("g0", 0.03125), ("g1", 0.6))}
+    for name, sentence in sentences.items():
+        page = client.get(address("generated", name)).text
+        assert sentence in plain_text(client.get(address("generated", name)))
+        assert ('<p class="warn">It is tied' in page) == (name == "g0")
+        assert client.get(address("generated", name, form="json")).json()["facts"]["tie_p_value"] is not None
+    assert "tie p" in plain_text(client.get("/glossary"))
 
 
 def test_programs_read_page_by_page_and_are_told_when_nothing_changed(client):

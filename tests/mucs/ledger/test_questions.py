@@ -8,6 +8,7 @@ from collections import defaultdict
 import pytest
 
 from mucs import InputError
+from mucs.ledger import say_run
 from mucs.ledger.questions import names, question
 from mucs.ledger.rights import artifact, read_rights, say_derivation, say_rights, withdraw
 from tests.factories import fault, load, log_of, writing
@@ -85,6 +86,7 @@ EMPTY = (
     "statements",
     "lines",
     "line_edges",
+    "ties",
 )
 
 
@@ -153,6 +155,26 @@ def test_concentration_overlap_and_drift(shared, runs):
     for d in shared.ask("drift", first=runs["a"].sha256, second=runs["b"].sha256, top=2):
         assert (d["overlap"], d["same_best"]) == (1, True)
         assert d["largest_score_change"] == pytest.approx(0.5)
+
+
+def test_ties_that_stand_out_are_named_with_what_they_tie_to(own, tmp_path):
+    run = make_run(tmp_path, "c", (0.4, 0.2, -0.1, -0.3))
+    outcomes = run.record["results"]["attributions"]
+    run.record["results"]["attributions"] = [
+        outcome | {"tie_p_value": p} for outcome, p in zip(outcomes, (0.03125, 0.6), strict=True)
+    ]
+    assert say_run(own, run)
+    (found,) = own.ask("ties")
+    best = own.rows(
+        "SELECT training, decoy_z FROM lineage WHERE run = $run AND generated = $generated ORDER BY decoy_z DESC, rank LIMIT 1",
+        {"run": run.sha256, "generated": found["generated"]},
+    )
+    assert (found["tie_p_value"], found["run"]) == (0.03125, run.sha256)
+    assert [{"training": found["training"], "decoy_z": found["decoy_z"]}] == best
+    assert len(own.ask("ties", most=1)) == 2
+    for most in ("0", "1.01", "nan", "x"):
+        with pytest.raises(InputError, match=r"most cannot be .* give a number above 0 and at most 1"):
+            own.ask("ties", most=most)
 
 
 def test_rights_are_those_of_the_day_as_they_were_known(own, tmp_path):

@@ -41,10 +41,19 @@ def test_a_run_comes_to_what_its_items_come_to(verdicts, said):
 
 def test_an_item_was_forgotten_or_not_and_how_far_stands_behind():
     assert words.forgotten(ITEM) == "The copy passed the test of having forgotten this image after 119 steps."
-    assert "did not pass" in words.forgotten(ITEM | {"converged": False})
+    assert (
+        "did not pass the test of having forgotten this image when unlearning ended, after 119 steps"
+        in words.forgotten(ITEM | {"converged": False})
+    )
     assert "0.04 before it forgot and 0.72 after" in words.forgotten_figures(ITEM)
     assert words.forgotten_figures(ITEM).endswith("So the copy had gone 76 % of the way to knowing nothing of it.")
     assert "of the way" not in words.forgotten_figures(ITEM | {"null_loss": 0.04})  # there was no way to go
+
+
+def test_a_tie_stands_out_or_does_not_or_nobody_looked():
+    assert words.tie(0.0303).endswith("(tie p = 0.030): it may be a copy, so look at the two side by side.")
+    assert words.tie(0.52).startswith("No training image stands out by more")
+    assert words.tie(None) == ""
 
 
 def test_screening_says_what_was_kept_and_the_most_that_could_be():

@@ -230,6 +230,27 @@ def test_unlearning_that_did_not_converge_is_no_evidence_unless_the_contract_tak
     assert ("output", "Ada", "attribution") in lines(taken)
 
 
+def test_a_contract_can_ask_that_a_tie_of_the_image_stands_out(world, tmp_path):
+    run = make_run(tmp_path, "c")
+    outcomes = [a | {"tie_p_value": 0.03125} for a in run.record["results"]["attributions"]]
+    run.record["results"]["attributions"] = outcomes
+    bound = CONTRACT.replace("top: 3", "top: 3, tie_p_value: 0.03125")
+    assert ("output", "Ada", "attribution") not in lines(world.issue(contract=bound))  # nobody measured it
+    world.load("c", record=run.record)
+    found = world.issue(contract=bound)
+    assert ("output", "Ada", "attribution") in lines(found)
+    named = {"statement": found.sha256, "line": 1 + [*lines(found)].index(("output", "Ada", "attribution"))}
+    assert world.ledger.ask("line_edges", **named)
+    closer = CONTRACT.replace("top: 3", "top: 3, tie_p_value: 0.03124")
+    assert ("output", "Ada", "attribution") not in lines(world.issue(contract=closer))
+
+
+def test_a_contract_of_before_there_was_a_bound_on_ties_is_the_same_contract(tmp_path):
+    (tmp_path / "contract.yaml").write_text(CONTRACT)
+    contract = read_contract(tmp_path / "contract.yaml")
+    assert contract.record()["evidence"].keys() == {"top", "p_value", "decoy_p_value", "decoy_z", "converged"}
+
+
 def test_an_exact_duplicate_of_a_work_adds_nothing_to_its_holder(world, tmp_path, monkeypatch):
     alone = lines(world.issue(contract=CONTRACT.replace("top: 3", "top: 2")))
     copies = [TRAINING[0], TRAINING[0] | {"id": "copy"}, TRAINING[1], TRAINING[2]]
