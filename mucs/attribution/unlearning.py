@@ -1,4 +1,4 @@
-"""Mirrored unlearning: forget one generated item, retain the training items (paper, section 3.1)."""
+"""Mirrored unlearning: forget one generated item, or several, and retain the training items (paper, section 3.1)."""
 
 from __future__ import annotations
 
@@ -136,20 +136,49 @@ def mirrored_unlearning(
     items, generated = as_items(images), _one(model, generated)
     model.check(items, "training images")
     objective = Objective(null_loss_of(model, items, settings.null_loss, seed), settings)
-    copied, probe = Unlearner(model, objective), Probe(model, generated, objective)
-    target = (1 - settings.tolerance) * objective.null_loss.value
+    probe, target = Probe(model, generated, objective), (1 - settings.tolerance) * objective.null_loss.value
+    steps = batches(model, items, generated, settings, seed, draws, alike)
+    return unlearn(model, objective, steps, probe, target, by_probe=settings.stop == "probe", progress=progress)
+
+
+def unlearn(
+    model: DiffusionModel,
+    objective: Objective,
+    batches: Iterable[Batch],
+    probe: Probe,
+    target: float,
+    *,
+    by_probe: bool,
+    progress: Progress | None = None,
+) -> Unlearned:
+    """Go down the objective until what it forgets is forgotten.
+
+    Args:
+        model: As `mirrored_unlearning` takes it.
+        objective: With the step cap among its settings.
+        batches: One for each step.
+        probe: Of what is to be forgotten.
+        target: The mean bounded forget loss that ends the work.
+        by_probe: Whether that is the probe's, every 4 steps, or a batch's.
+        progress: As `mirrored_unlearning` takes it.
+
+    Raises:
+        InputError: If there are no batches, memory is too small, or weights do not stay finite.
+    """
+    settings = objective.settings
+    copied = Unlearner(model, objective)
     retain, forget = [], []
     steps, converged = 0, False
     with memory_for("micro_batch_size", settings.samples_at_once):
         probe_before = probe(model)
-        for batch in batches(model, items, generated, settings, seed, draws, alike):
+        for batch in batches:
             ends = steps == settings.max_steps
             with torch.set_grad_enabled(not ends):
                 losses = copied.losses(batch)
             retain.append(losses[: batch.retained].cpu())
             forget.append(losses[batch.retained :].cpu())
             bounded_loss = objective.bounded_forget_loss(losses, batch)
-            if settings.stop == "batch":
+            if not by_probe:
                 converged = bounded_loss >= target
             elif ends or steps % PROBE_EVERY == 0:
                 converged = probe(copied.model) >= target

@@ -1,0 +1,135 @@
+"""Forgotten: a group of training items that is forgotten from a copy of the model, and the weights that are left."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mucs import InputError
+from mucs.attribution.batches import batches
+from mucs.attribution.items import Items
+from mucs.attribution.likeness import likeness
+from mucs.attribution.losses import memory_for
+from mucs.attribution.model import DiffusionModel
+from mucs.attribution.objective import Objective
+from mucs.attribution.probe import Probe
+from mucs.attribution.seeds import stream
+from mucs.attribution.unlearning import unlearn
+from mucs.files import replacing
+from mucs.parse import load_json
+
+LOOK_ALIKES = 4  # held-out items that each forgotten one is matched with
+PROBED = 64  # items that the probe looks at, at most, and draws that it takes, at least
+
+
+@dataclass(frozen=True, eq=False)
+class Forgotten:
+    """A model without a group of its training items.
+
+    Attributes:
+        weights: Of the parameters that were trained, by name, on the CPU. All others are the original's. The weights
+            themselves and not their change, so that a model from a file is the same to the bit.
+        steps: How many it took.
+        converged: Whether the group's loss reached the held-out items' before the step cap.
+        probe_before, probe_after: Mean bounded loss of the group's items under the fixed probe, of the original and now.
+        probe_held_out: The original's, of the held-out items in their place: where forgetting ends.
+    """
+
+    weights: Mapping[str, Tensor]
+    steps: int
+    converged: bool
+    probe_before: float
+    probe_after: float
+    probe_held_out: float
+
+    def model(self, original: DiffusionModel) -> DiffusionModel:
+        """The model itself; it shares all other weights with the original."""
+        copied = original.copy(self.weights)
+        with torch.no_grad():
+            for name, values in self.weights.items():
+                copied.network.get_parameter(name).copy_(values)
+        return copied
+
+    def save(self, path: Path) -> None:
+        """Write it as a safetensors file, whole or not at all."""
+        about = {name: value for name, value in vars(self).items() if name != "weights"}
+        with replacing(path) as partial:
+            save_file(dict(self.weights), partial, {"about": json.dumps(about)})
+
+    @classmethod
+    def read(cls, path: Path, original: DiffusionModel) -> Forgotten:
+        """Read one that `save` wrote.
+
+        Args:
+            path: Its file.
+            original: The model that the group was forgotten from.
+
+        Raises:
+            InputError: If it is not one, or not of this model.
+        """
+        shapes = {name: values.shape for name, values in original.network.named_parameters()}
+        try:
+            with safe_open(path, "pt") as f:
+                about = load_json(f.metadata()["about"])
+                weights = {name: f.get_tensor(name) for name in list(f.keys())}
+            if not weights or any(shapes.get(name) != values.shape for name, values in weights.items()):
+                raise ValueError
+            return cls(weights, **about)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            raise InputError(f"{path} is not what is left of a model; delete it, and it is made anew.") from None
+
+
+def look_alikes(items: Items, held_out: Items) -> list[Items]:
+    """Held-out items that look most like the given ones: up to four sets, each with one for each item, the most alike first."""
+    alike = torch.stack([likeness(held_out, one) for one in items.images])
+    nearest = alike.argsort(dim=1, descending=True, stable=True)[:, :LOOK_ALIKES]
+    return [held_out[column] for column in nearest.T]
+
+
+def forget(
+    model: DiffusionModel, items: Items, group: Tensor, held_out: Items, objective: Objective, seed: int
+) -> Forgotten:
+    """Mirrored unlearning (paper, section 3.1) of a group of training items; all others are retained.
+
+    It ends where the group's mean loss under a fixed probe is that of held-out items that look like the group's, under
+    the same draws: so much loses what was never trained on. L₀ still bounds the loss, sample by sample, and the probe's
+    mean is of bounded losses.
+
+    Args:
+        model: The original.
+        items: N training items.
+        group: Indices (n,), int64, rising, 1 ≤ n < N. These items are held in memory.
+        held_out: Items of the same kind that the model was not trained on.
+        objective: L₀ and the settings; their stop rule and tolerance are of single items, and say nothing here.
+        seed: Of all random streams, with the digest of the group's items.
+
+    Raises:
+        InputError: If memory is too small, or weights do not stay finite.
+    """
+    lost = items[group]
+    chosen = torch.randperm(len(lost), generator=stream(0, "probed items", lost.digest))[:PROBED]
+    probed = lost[chosen.sort().values]
+    probe = Probe(model, probed, objective, samples=len(probed) * math.ceil(PROBED / len(probed)))
+    with memory_for("micro_batch_size", objective.settings.samples_at_once):
+        unseen = [probe.of(alike, model) for alike in look_alikes(probed, held_out)]
+    target = sum(unseen) / len(unseen)
+    others = torch.ones(len(items), dtype=torch.bool)
+    others[group] = False
+    steps = batches(model, items, lost, objective.settings, seed, retained=others.nonzero()[:, 0])
+    done = unlearn(model, objective, steps, probe, target, by_probe=True)
+    return Forgotten(
+        {name: done.model.network.get_parameter(name).detach().cpu().contiguous() for name in done.trained},
+        done.steps,
+        done.converged,
+        done.probe_before,
+        done.probe_after,
+        target,
+    )
