@@ -126,10 +126,10 @@ def forget(
     steps = batches(model, items, lost, objective.settings, seed, retained=others.nonzero()[:, 0])
     done = unlearn(model, objective, steps, probe, target, by_probe=True)
     return Forgotten(
-        {name: done.model.network.get_parameter(name).detach().cpu().contiguous() for name in done.trained},
-        done.steps,
-        done.converged,
-        done.probe_before,
-        done.probe_after,
-        target,
+        weights={name: done.model.network.get_parameter(name).detach().cpu().contiguous() for name in done.trained},
+        steps=done.steps,
+        converged=done.probe_after >= target,
+        probe_before=done.probe_before,
+        probe_after=done.probe_after,
+        probe_held_out=target,
     )
