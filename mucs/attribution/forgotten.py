@@ -15,8 +15,7 @@ from torch import Tensor
 
 from mucs import InputError
 from mucs.attribution.batches import batches
-from mucs.attribution.items import Items
-from mucs.attribution.likeness import likeness
+from mucs.attribution.items import BLOCK, Items
 from mucs.attribution.losses import memory_for
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.objective import Objective
@@ -26,7 +25,7 @@ from mucs.attribution.unlearning import unlearn
 from mucs.files import replacing
 from mucs.parse import load_json
 
-LOOK_ALIKES = 4  # held-out items that each forgotten one is matched with
+MATCHED = 4  # held-out items that each forgotten one is matched with
 PROBED = 64  # items that the probe looks at, at most, and draws that it takes, at least
 
 
@@ -87,10 +86,34 @@ class Forgotten:
             raise InputError(f"{path} is not what is left of a model; delete it, and it is made anew.") from None
 
 
-def look_alikes(items: Items, held_out: Items) -> list[Items]:
-    """Held-out items that look most like the given ones: up to four sets, each with one for each item, the most alike first."""
-    alike = torch.stack([likeness(held_out, one) for one in items.images])
-    nearest = alike.argsort(dim=1, descending=True, stable=True)[:, :LOOK_ALIKES]
+def detail(items: Items) -> Tensor:
+    """How rich in detail each item is, (N,) float64: the mean square of the differences of neighbours.
+
+    Detail is what makes an item hard to denoise that the model was not trained on.
+    """
+    found = torch.empty(len(items), dtype=torch.float64)
+    for k in range(0, len(items), BLOCK):
+        images = items[k : k + BLOCK].images
+        across, down = images.diff(dim=3), images.diff(dim=2)
+        found[k : k + BLOCK] = sum(each.square().mean(dim=(1, 2, 3)) for each in (across, down))
+    return found
+
+
+def _classes(items: Items) -> Tensor | None:
+    classes = items.conditioning.get("class_labels")
+    return classes if classes is None or items.condition_of is None else classes[items.condition_of]
+
+
+def matched(items: Items, held_out: Items) -> list[Items]:
+    """Held-out items that stand for the given ones: up to four sets, each with one for each item, the closest first.
+
+    Those of an item's class, where there are classes, come before others; then those that are as rich in detail.
+    """
+    apart = (detail(items)[:, None] - detail(held_out)).abs()
+    classes, of_held_out = _classes(items), _classes(held_out)
+    if classes is not None and of_held_out is not None:
+        apart += (classes[:, None] != of_held_out) * (1 + apart.max())
+    nearest = apart.argsort(dim=1, stable=True)[:, :MATCHED]
     return [held_out[column] for column in nearest.T]
 
 
@@ -99,8 +122,8 @@ def forget(
 ) -> Forgotten:
     """Mirrored unlearning (paper, section 3.1) of a group of training items; all others are retained.
 
-    It ends where the group's mean loss under a fixed probe is that of held-out items that look like the group's, under
-    the same draws: so much loses what was never trained on. L₀ still bounds the loss, sample by sample, and the probe's
+    It ends where the group's mean loss under a fixed probe is that of held-out items that are matched with the group's,
+    under the same draws: so much loses what was never trained on. L₀ still bounds the loss, sample by sample, and the probe's
     mean is of bounded losses.
 
     Args:
@@ -119,7 +142,7 @@ def forget(
     probed = lost[chosen.sort().values]
     probe = Probe(model, probed, objective, samples=len(probed) * math.ceil(PROBED / len(probed)))
     with memory_for("micro_batch_size", objective.settings.samples_at_once):
-        unseen = [probe.of(alike, model) for alike in look_alikes(probed, held_out)]
+        unseen = [probe.of(each, model) for each in matched(probed, held_out)]
     target = sum(unseen) / len(unseen)
     others = torch.ones(len(items), dtype=torch.bool)
     others[group] = False

@@ -55,7 +55,7 @@ class GroupAttribution:
         null_converged: (K,) int64, how many of the D pseudo-groups did.
         probe_before, probe_after: (K,) float64, mean bounded loss of the group's items under a fixed probe, of the
             original model and of the one that forgot them.
-        probe_held_out: (K,) float64, of held-out items that look like them, where forgetting ends.
+        probe_held_out: (K,) float64, of held-out items that are matched with them, where forgetting ends.
     """
 
     groups: tuple[str, ...]
@@ -91,7 +91,7 @@ def attribute_groups(
     """Score groups of training images, such as those of each rights holder, for each generated image.
 
     Each group is forgotten once: mirrored unlearning (paper, section 3.1) of all its items, while the others are
-    retained, until its loss is that of held-out images that look like it. Then a generated image costs one forward pass
+    retained, until its loss is that of held-out images of the same class and as rich in detail. Then a generated image costs one forward pass
     for each entry of the bank and each group, and its score is the noise-consistent skew (section 3.2) of its own
     loss. What the paper does for one generated item and all training items is so turned around.
 

@@ -101,6 +101,20 @@ def test_a_group_that_reaches_the_cap_is_not_converged(given):
         assert one.probe_before < one.probe_after < one.probe_held_out
 
 
+def test_held_out_images_of_the_same_class_tell_where_forgetting_ends(given):
+    model, images, generated, held_out, bank = given
+    labels, few = held_out.conditioning["class_labels"], {"a": [3, 9]}  # of class 1
+
+    def end(changed):
+        pixels = torch.where((labels == changed).view(-1, 1, 1, 1), 255 - held_out.images, held_out.images)
+        other = (model, images, generated, Items(pixels, held_out.conditioning), bank)
+        return run(other, few, replace(SETTINGS, max_steps=4), which=(0,))[0]
+
+    as_it_is = end(changed=2)
+    assert same(end(changed=0), as_it_is)
+    assert end(changed=1).probe_held_out != as_it_is.probe_held_out
+
+
 def test_scores_are_the_skew_of_the_images_own_losses(given, store, found):
     """Held against the formula, with losses as they lie in the store."""
     model, _, generated, _, bank = given
