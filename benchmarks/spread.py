@@ -21,6 +21,7 @@ import torch
 from attribution import FAST, REFERENCE, WORK, Case, case, entry_skews, side_by_side
 from torch import Tensor
 
+from flows.demo import SETTINGS
 from mucs.attribution import Unlearning
 from mucs.attribution.unlearning import mirrored_unlearning
 from mucs.evaluation.metrics import shared, spearman
@@ -28,8 +29,9 @@ from mucs.evaluation.metrics import shared, spearman
 WAYS = {
     "large batches: 32, rate 1e-4": replace(REFERENCE, batch_size=32),
     "batches of 16, rate 1e-4": replace(REFERENCE, batch_size=16),
-    "the demo's: batches of 8, rate 2e-4": FAST,
-    "the demo's, stopped by the probe at 18 %": replace(FAST, stop="probe", tolerance=0.18),
+    "batches of 8, rate 2e-4": FAST,
+    "batches of 8, rate 2e-4, stopped by the probe at 18 %": replace(FAST, stop="probe", tolerance=0.18),
+    "the demo's": SETTINGS.unlearning,
 }
 
 
@@ -39,11 +41,9 @@ def scores(it: Case, k: int, settings: Unlearning, seed: int) -> dict[str, Any]:
     kept = WORK / "spread" / f"{hashlib.sha256(about.encode()).hexdigest()}.pt"
     if not kept.exists():
         began = time.monotonic()
-        done = mirrored_unlearning(
-            it.model, it.generated[k : k + 1], it.images, replace(settings, null_loss=it.null_loss), seed=seed
-        )
+        done = mirrored_unlearning(it.model, it.generated[k : k + 1], it.images, settings, seed=seed)
         seconds = time.monotonic() - began
-        forgotten = done.probe_after / it.null_loss
+        forgotten = done.probe_after / done.null_loss
         run = {"scores": entry_skews(it, done.model).mean(dim=1), "steps": done.steps, "forgotten": forgotten}
         kept.parent.mkdir(parents=True, exist_ok=True)
         torch.save({**run, "seconds": seconds}, kept)

@@ -68,14 +68,12 @@ def score_decoy(plan: Plan, unit: Decoy) -> str:
     begun(unit.name)
     with deterministic(choose_device(plan.device)):
         from mucs.attribution.calibration import decoy_scores
-        from mucs.attribution.null_loss import with_null_loss
 
         given, settings = prepared(plan), plan.settings
         fetch_losses(plan, given)
         assert given.held_out is not None
-        chosen = with_null_loss(settings.unlearning, given.model, given.training, given.losses, settings.seed)
         decoy = given.held_out[unit.row : unit.row + 1]
-        scores = decoy_scores(given.table("decoys", settings), decoy, chosen, settings.seed)
+        scores = decoy_scores(given.table("decoys", settings), decoy, settings.unlearning, settings.seed)
     store.put(unit.address, scores.numpy().astype("<f4").tobytes())
     return f"{len(scores)} scores"
 

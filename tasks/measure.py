@@ -48,11 +48,13 @@ def shards(plan: Plan, training: int, held_out: int) -> list[Shard]:
     After the first stage of screening an item needs more, of the few that are left: that is measured with it.
 
     Args:
-        plan: An audit's, or a calibration's if it has no batch.
+        plan: An audit's, or a calibration's if it has no batch. Antithetic copies are held against each other, and need nothing.
         training: How many training images there are.
         held_out: How many held-out ones.
     """
     settings = plan.settings
+    if settings.unlearning.antithetic:
+        return []
     full = settings.num_noises
     if plan.batch is None:
         needed: list[tuple[Which, int, int]] = [("decoys", training, min(settings.calibration_noises, full))]

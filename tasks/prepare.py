@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mucs.canonical import digest
 from mucs.images import ImageSet
+from mucs.images.columns import SIZES
 from mucs.images.pixels import mapped_pixels
 from mucs.images.version import IMAGES_SHA256
 from tasks.pull import Pulled
@@ -73,7 +74,7 @@ def read_items(model: DiffusionModel, pulled: Pulled, what: str, encoding: Encod
 
 
 def conditions(model: DiffusionModel, images: ImageSet) -> dict[str, Any]:
-    """The `labels` or `prompts` of a set's images, where the model takes them."""
+    """The `labels`, `prompts` and `sizes` of a set's images, where the model takes them."""
     import torch
 
     found: dict[str, Any] = {}
@@ -81,14 +82,17 @@ def conditions(model: DiffusionModel, images: ImageSet) -> dict[str, Any]:
         found["labels"] = torch.tensor([int(label or 0) for label in images.column("class")])
     if "encoder_hidden_states" in model.conditioning:
         found["prompts"] = [prompt or "" for prompt in images.column("prompt")]
+    if "time_ids" in model.conditioning:
+        columns = [[torch.nan if said is None else float(said) for said in images.column(name)] for name in SIZES]
+        found["sizes"] = torch.tensor(columns).T
     return found
 
 
-CONTENT = ("sha256", "class", "prompt")  # columns that say what a model takes of an image
+CONTENT = ("sha256", "class", "prompt", *SIZES)  # columns that say what a model takes of an image
 
 
 def content_sha256(images: ImageSet) -> str:
-    """What a model takes of a set: a digest over its images' bytes, their classes and prompts, in order.
+    """What a model takes of a set: a digest over its images' bytes, their classes, prompts and sizes, in order.
 
     Corrections of anything else in a manifest, such as a licence, leave it as it is.
     """

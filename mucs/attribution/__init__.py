@@ -14,7 +14,7 @@ from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items
 from mucs.attribution.losses import LossStore, Scoring, denoising_losses
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import NullLoss, estimate_null_loss, null_loss_by_level
+from mucs.attribution.null_loss import NullLoss, null_loss_by_level, zero_output_null_loss
 from mucs.attribution.replay import replay_verdict
 from mucs.attribution.screening import Screening, recall
 from mucs.attribution.settings import Settings
@@ -43,10 +43,10 @@ __all__ = [
     "controls",
     "denoising_losses",
     "encode",
-    "estimate_null_loss",
     "mirrored_unlearning",
     "noise_consistent_skew",
     "null_loss_by_level",
     "recall",
     "replay_verdict",
+    "zero_output_null_loss",
 ]

@@ -12,12 +12,12 @@ from mucs import InputError
 from mucs.attribution import chance
 from mucs.attribution.bank import NoiseBank
 from mucs.attribution.calibration import Calibration
+from mucs.attribution.compare import compared
 from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.likeness import likeness
-from mucs.attribution.losses import Done, LossStore, LossTable, Scoring, measure
+from mucs.attribution.losses import Done, LossStore, LossTable, Scoring
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import with_null_loss
 from mucs.attribution.screening import Screening, best, halving_pairs, plan, recall, successive_halving
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import standard_error
@@ -31,7 +31,7 @@ class Attribution:
     """One generated item's answer. K items survive screening (all N if exact), best first.
 
     items: (K,) indices into the training images. scores: (K,) float32, in (−1, 1) for the skew.
-    standard_errors: (K,) over the bank.
+    standard_errors: (K,) of the scores, over the bank's noises and, with repeats, over seeds as well.
     With repeats, scores are their mean, seed_spread is (K,) their standard deviation (NaN without), and all else is
     of the first.
     p_values: (K,) against the held-out items, NaN without. held_out_scores: (H,).
@@ -141,7 +141,6 @@ def attribute(
     if calibration is not None:
         calibration.check(model, items, unseen, bank, settings, scoring, seed)
         prefix = calibration.entries
-    settings = with_null_loss(settings, model, items, store, seed)
     method = _Method(candidates, held_out_table, settings, screening, min(prefix, len(bank)), seed, repeats, progress)
     found = [method.attribute(generated[k : k + 1], measure_recall) for k in range(len(generated))]
     return found if calibration is None else [one.against(calibration) for one in found]
@@ -176,16 +175,23 @@ class _Method:
         first = values.mean(dim=1)
         exact = self.recall(unlearned, items, first, done) if measure_recall else None
         chance_says = self.against_held_out(generated, unlearned, first, alike, done)
-        others = (self.again(generated, items, repeat, alike, done) for repeat in range(1, self.repeats))
-        runs = torch.stack([first, *others])
+        means, together = [first], values.clone()
+        for repeat in range(1, self.repeats):
+            again = self.again(generated, items, repeat, alike, done)
+            means.append(again.mean(dim=1))
+            together += again
+        runs = torch.stack(means)
         scores = runs.mean(dim=0)
+        errors = standard_error(together / self.repeats, self.candidates.bank.levels)
+        if self.repeats > 1:
+            errors = (errors.square() + runs.var(dim=0) / self.repeats).sqrt()
         order = best(scores, len(scores))
         unknown = torch.full(scores.shape, torch.nan, dtype=torch.float64)
         p = chance_says.pop("p_values", unknown)
         return Attribution(
             items=items[order],
             scores=scores[order],
-            standard_errors=standard_error(values)[order],
+            standard_errors=errors[order],
             seed_spread=runs.std(dim=0)[order] if self.repeats > 1 else unknown.float(),
             prefix_scores=values[:, : self.prefix].mean(dim=1)[order],
             p_values=p[order],
@@ -216,6 +222,7 @@ class _Method:
             of += (count - survivors) * full
         if self.held_out is not None:
             of += (len(self.held_out.items) + min(PAIRS, count, len(self.held_out.items))) * full
+        of *= self.settings.copies
         so_far, progress = 0, self.progress
 
         def done(pairs: int) -> None:
@@ -237,17 +244,14 @@ class _Method:
         return mirrored_unlearning(original, generated, images, self.settings, seed=seed, alike=alike, progress=told)
 
     def again(self, generated: Items, items: Tensor, repeat: int, alike: Tensor | None, done: Done | None) -> Tensor:
-        """Scores of the items (K,) after unlearning once more, with other draws: (K,)."""
-        return self.compare(self.candidates, self.unlearn(generated, repeat, alike), items, None, done).mean(dim=1)
+        """What the bank's entries say of the items (K,) after unlearning once more, with other draws: (K, M)."""
+        return self.compare(self.candidates, self.unlearn(generated, repeat, alike), items, None, done)
 
     def compare(
         self, table: LossTable, unlearned: Unlearned, which: Tensor, entries: range | None, done: Done | None
     ) -> Tensor:
         """What the bank's entries, None for all, say of the items `which` (K,): (K, len(entries))."""
-        entries = range(len(table.bank)) if entries is None else entries
-        bank = table.scoring.second_bank(table.bank)
-        after = measure(unlearned.model, table.items, bank, which, entries, table.scoring, done)
-        return table.scoring.compare(table.rows(which, entries), after)
+        return compared(table, unlearned, which, range(len(table.bank)) if entries is None else entries, done)
 
     def recall(self, unlearned: Unlearned, items: Tensor, scores: Tensor, done: Done | None) -> dict[str, float]:
         """Of the best candidates by exact scores, the share that is among the items (K,), whose scores (K,) are known."""

@@ -35,7 +35,7 @@ WHOLE = {
 PAIRS = ("sample_size",)  # or one number
 BLOCKS = ("block_out_channels", "down_block_types", "up_block_types")
 # finite numbers above zero
-POSITIVE = ("sigma_data", "sigma_min", "sigma_max", "rho", "shift", "scaling_factor")
+POSITIVE = ("sigma_data", "P_std", "sigma_min", "sigma_max", "rho", "shift", "scaling_factor")
 INFINITE = ("lambda_min_clipped",)
 
 
@@ -72,6 +72,8 @@ def _check(name: str, value: Any, config: Mapping[str, Any]) -> None:
         raise ValueError("one number or two")
     if name in POSITIVE and not (_is_number(value) and 0 < value < math.inf):
         raise ValueError("a number above 0")
+    if name == "P_mean" and not _is_number(value):
+        raise ValueError("a number")
     if name in WHOLE:
         least, most = WHOLE[name]
         if not all(type(each) is int and least <= each <= most for each in listed if each is not None):

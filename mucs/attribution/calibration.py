@@ -17,12 +17,12 @@ from torch import Tensor
 from mucs import InputError
 from mucs.attribution.addresses import address
 from mucs.attribution.bank import NoiseBank
+from mucs.attribution.compare import compared
 from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
-from mucs.attribution.losses import LossStore, LossTable, Scoring, measure
+from mucs.attribution.losses import LossStore, LossTable, Scoring
 from mucs.attribution.mapped import cached
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import with_null_loss
 from mucs.attribution.seeds import stream
 from mucs.attribution.unlearning import mirrored_unlearning
 from mucs.attribution.version import METHOD_SHA256
@@ -30,7 +30,12 @@ from mucs.parse import load_json
 
 log = logging.getLogger("mucs.attribution")
 
-OF_MEMORY = ("micro_batch_size", "gradient_checkpointing", "efficient_attention")  # change nothing beyond rounding
+CHANGE_NO_SCORE = (
+    "micro_batch_size",
+    "gradient_checkpointing",
+    "efficient_attention",
+    "converged_at",
+)  # beyond rounding
 
 
 def calibration_address(
@@ -65,7 +70,7 @@ def calibration_address(
         images=images,
         held_out=held_out,
         bank=bank,
-        settings={k: v for k, v in dataclasses.asdict(settings).items() if k not in OF_MEMORY},
+        settings={k: v for k, v in dataclasses.asdict(settings).items() if k not in CHANGE_NO_SCORE},
         score=[scoring.score, scoring.eps, scoring.shared_noise],
         decoys=decoys,
         seed=seed,
@@ -192,17 +197,15 @@ def decoy_scores(original: LossTable, decoy: Items, settings: Unlearning, seed: 
     Args:
         original: The original model's losses of the training items.
         decoy: One held-out item, unlearned as if it had been generated.
-        settings: Of unlearning, L₀ as `with_null_loss` gives it.
+        settings: Of unlearning.
         seed: Of the draws.
 
     Returns:
         Scores (N,) float32.
     """
-    items, bank, scoring = original.items, original.bank, original.scoring
+    items = original.items
     unlearned = mirrored_unlearning(original.model, decoy, items, settings, seed=seed)
-    which, entries = torch.arange(len(items)), range(len(bank))
-    after = measure(unlearned.model, items, scoring.second_bank(bank), which, entries, scoring)
-    return scoring.compare(original.rows(which, entries), after).mean(dim=1)
+    return compared(original, unlearned, torch.arange(len(items)), range(len(original.bank))).mean(dim=1)
 
 
 def calibrate(
@@ -246,7 +249,6 @@ def calibrate(
     chosen = choose_decoys(len(unseen), decoys)
     digests = (model.digest, items.digest, unseen.digest, bank.digest)
     place = calibration_address(*digests, settings, scoring, decoys, seed)
-    settings = with_null_loss(settings, model, items, store, seed)
     contents = [unseen[chosen[d : d + 1]].digest for d in range(decoys)]
     different = dict(zip(contents, chosen.tolist(), strict=True))  # identical images are one decoy
 

@@ -58,6 +58,7 @@ def encode(
     *,
     labels: Tensor | None = None,
     prompts: Sequence[str] | None = None,
+    sizes: Tensor | None = None,
     cache: str | Path | None = None,
     encoding: Encoding = Encoding(),
     address: str | None = None,
@@ -74,6 +75,9 @@ def encode(
             then never in memory as a whole.
         labels: A class (N,) for each image, where the model takes them.
         prompts: A prompt for each image, where the model takes them.
+        sizes: (N, 4), where Stable Diffusion XL takes them: an image's height and width in pixels before it was resized for
+            training, and how far from its top and left it was cropped after that. Where one is NaN, or none are given, the
+            image was of the model's own size and not cropped.
         cache: Folder for what is computed; None keeps it in memory.
         encoding: Batch size and precision.
         address: SHA-256 of all that the items are made of, where the caller knows it: images, labels, prompts, VAE and
@@ -96,15 +100,17 @@ def encode(
     condition_of = None
     if prompts is not None:
         given, condition_of = _embedded(model, prompts, keep, progress)
+    if sizes is not None and "time_ids" not in model.conditioning:
+        raise InputError("The model takes no sizes; leave `sizes` out.")
+    if "time_ids" in model.conditioning:
+        given["time_ids"] = _time_ids(model, count, sizes)
     if labels is not None:
-        if condition_of is not None:  # labels are not shared as prompts are
-            given = {name: rows[condition_of] for name, rows in given.items()}
-            condition_of = None
         values = torch.as_tensor(labels)
         given["class_labels"] = values if values.is_floating_point() else values.long()  # floats are refused below
     encoded = _encoded(model, images, count, keep, progress)
     digest = address and keep.digest("items")
-    items = Items(encoded, given, condition_of, digest, keep.place("facts", ".json", digest))
+    unshared = frozenset({"class_labels", "time_ids"} & given.keys())
+    items = Items(encoded, given, condition_of, digest, keep.place("facts", ".json", digest), unshared)
     model.check(items, "images")
     return items
 
@@ -214,6 +220,21 @@ def _encoded(
         return Items(_read(images, which))[:].images
 
     return latents(model, vae, count, read, path, how.batch_size, PRECISIONS[how.precision], done)
+
+
+def _time_ids(model: DiffusionModel, count: int, sizes: Tensor | None) -> Tensor:
+    """Original size, crop and target size of each image (Podell et al. 2023, arXiv 2307.01952, section 2.2): (N, 6) float32."""
+    height, width = (side * model.pixels_per_latent for side in model.shape[1:])
+    usual = torch.tensor([height, width, 0, 0], dtype=torch.float32).repeat(count, 1)
+    given = torch.full_like(usual, torch.nan) if sizes is None else torch.as_tensor(sizes)
+    if given.shape != usual.shape or given.is_complex():
+        raise InputError(
+            f"The sizes are of shape {tuple(given.shape)}; give ({count}, 4): original height and width, crop from top and left."
+        )
+    found = torch.where(given.isnan(), usual, given.float())
+    if not (found.isfinite().all() and found[:, :2].min() >= 1 and found[:, 2:].min() >= 0):
+        raise InputError("An image's original size is below one pixel, or its crop is below 0; mend the sizes.")
+    return torch.cat([found, usual[:, :2]], dim=1)
 
 
 def _embedded(

@@ -8,7 +8,7 @@ import warnings
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -27,7 +27,7 @@ from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items
 from mucs.attribution.losses import pair_losses
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import NullLoss, estimate_null_loss, null_loss_by_level
+from mucs.attribution.null_loss import NullLoss
 from mucs.attribution.objective import Objective
 from mucs.attribution.probe import SAMPLES
 from mucs.attribution.screening import halving_pairs, plan
@@ -50,7 +50,7 @@ class Timing:
         forward: Seconds a sample, in scoring.
         step: Seconds a step of unlearning.
         steps: Steps until an item is forgotten.
-        forgotten: Whether one was while it was timed; otherwise the steps are extrapolated.
+        forgotten: Whether unlearning stopped while it was timed; otherwise the steps are extrapolated.
     """
 
     forward: float
@@ -131,25 +131,24 @@ def estimate(
     trained = sum(
         model.network.get_parameter(name).numel() for name in trainable_names(model.network, unlearning.trainable)
     )
+    copies = unlearning.copies
+    once = min(training * full, training * first + generated * (screened - training * first)) + held_out * full
     pixels = model.pixels_per_latent == 1
     number = 1 if pixels else PRECISIONS[settings.encoding.precision].itemsize
     one_prompt = sum(
         t.numel() * 4 for name, t in conditioning(model, 1).items() if name not in ("class_labels", "time_ids")
     )
     return Estimate(
-        once_forwards=min(training * full, training * first + generated * (screened - training * first))
-        + held_out * full,
-        recall_forwards=min(settings.recall_sample, generated) * (training - survivors) * full,
-        item_forwards=screened
-        + beside
-        + (settings.repeats - 1) * survivors * full
+        once_forwards=0 if unlearning.antithetic else once,  # two copies are held against each other
+        recall_forwards=copies * min(settings.recall_sample, generated) * (training - survivors) * full,
+        item_forwards=copies * (screened + beside + (settings.repeats - 1) * survivors * full)
         + settings.repeats * probes * SAMPLES,
-        step_samples=2 * min(unlearning.batch_size, training),
+        step_samples=2 * copies * min(unlearning.batch_size, training),
         repeats=settings.repeats,
         images_bytes=(training + held_out + generated) * torch.Size(model.shape).numel() * number,
         prompts_bytes=prompts * one_prompt,
         losses_bytes=(training + held_out) * full * 4,
-        weights_bytes=4 * (network + 4 * trained),
+        weights_bytes=4 * (network + copies * 4 * trained),
         step_bytes=step_bytes(model, settings),
     )
 
@@ -209,16 +208,17 @@ def step_bytes(model: DiffusionModel, settings: Settings) -> int:
         fake.device = torch.device("cpu")
         network: Any = type(model.network).from_config(model.network.config)
         fake.network = network.eval().requires_grad_(False)
-        unlearner = Unlearner(fake, Objective(NullLoss(1.0), how))
+        unlearners = [Unlearner(fake, Objective(NullLoss(1.0), how)) for _ in range(how.copies)]
         images, levels = torch.zeros((size, *model.shape)), torch.ones(size)
         batch = Batch(images, images.clone(), levels, conditioning(fake, size), torch.ones(max(1, size // 2)))
         with Alive() as alive:
-            for tensor in (*fake.network.parameters(), *unlearner.model.network.parameters()):
-                alive.add(tensor)
+            for network in (fake.network, *(unlearner.model.network for unlearner in unlearners)):
+                for tensor in network.parameters():
+                    alive.add(tensor)
             for _ in range(2):  # from the second step on the optimizer's moments are there
-                unlearner.losses(batch)
-                unlearner.step()
-                unlearner.optimizer.zero_grad()
+                for unlearner in unlearners:
+                    unlearner.losses(batch)
+                    unlearner.step()
         return int(alive.peak)
 
 
@@ -239,8 +239,6 @@ def timed(
         InputError: If items do not fit the model.
     """
     how = settings.unlearning
-    if how.null_loss == "auto" and not null_loss_by_level(model, images):
-        how = replace(how, null_loss=estimate_null_loss(model, images, samples=len(images), seed=settings.seed))
     bank = NoiseBank.draw(model, 1, settings.fraction, settings.seed)
     size = settings.scoring.batch_size
     which, entries = torch.arange(size) % len(images), torch.zeros(size, dtype=torch.long)
@@ -268,7 +266,7 @@ def timed(
         done = mirrored_unlearning(model, generated[k : k + 1], images, how, seed=settings.seed, draws=draws())
         times.append(time.perf_counter())
         warm = times[1:] if len(times) > 2 else times
-        return Timing(sample, (warm[-1] - warm[0]) / (len(warm) - 1), steps_to_forget(done, how), done.converged)
+        return Timing(sample, (warm[-1] - warm[0]) / (len(warm) - 1), steps_to_forget(done, how), done.stopped)
 
     with ThreadPoolExecutor(len(generated)) as side_by_side:
         found = list(side_by_side.map(one, range(len(generated))))
@@ -282,7 +280,7 @@ def timed(
 
 def steps_to_forget(done: Unlearned, how: Unlearning) -> float:
     """How many steps an item takes that was unlearned for some: they go on as they began, up to the cap."""
-    if done.converged:
+    if done.stopped:
         return done.steps
     target = (1 - how.tolerance) * done.null_loss
     climbed, all_of_it = done.probe_after - done.probe_before, target - done.probe_before

@@ -34,34 +34,39 @@ class Forgotten:
     """A model without a group of its training items.
 
     Attributes:
-        weights: Of the parameters that were trained, by name, on the CPU. All others are the original's. The weights
-            themselves and not their change, so that a model from a file is the same to the bit.
+        copies: Weights of the parameters that were trained, by name, on the CPU, all others being the original's: of the copy
+            that forgot the group, and, with antithetic unlearning, of the one that learned it. The weights themselves and
+            not their change, so that a model from a file is the same to the bit.
         steps: How many it took.
         converged: Whether the group's loss reached the held-out items' before the step cap.
         probe_before, probe_after: Mean bounded loss of the group's items under the fixed probe, of the original and now.
         probe_held_out: The original's, of the held-out items in their place: where forgetting ends.
     """
 
-    weights: Mapping[str, Tensor]
+    copies: tuple[Mapping[str, Tensor], ...]
     steps: int
     converged: bool
     probe_before: float
     probe_after: float
     probe_held_out: float
 
-    def model(self, original: DiffusionModel) -> DiffusionModel:
-        """The model itself; it shares all other weights with the original."""
-        copied = original.copy(self.weights)
-        with torch.no_grad():
-            for name, values in self.weights.items():
-                copied.network.get_parameter(name).copy_(values)
-        return copied
+    def models(self, original: DiffusionModel) -> list[DiffusionModel]:
+        """The copies themselves; they share all other weights with the original."""
+        found = []
+        for weights in self.copies:
+            copied = original.copy(weights)
+            with torch.no_grad():
+                for name, values in weights.items():
+                    copied.network.get_parameter(name).copy_(values)
+            found.append(copied)
+        return found
 
     def save(self, path: Path) -> None:
         """Write it as a safetensors file, whole or not at all."""
-        about = {name: value for name, value in vars(self).items() if name != "weights"}
+        about = {name: value for name, value in vars(self).items() if name != "copies"}
+        tensors = {f"{k} {name}": values for k, weights in enumerate(self.copies) for name, values in weights.items()}
         with replacing(path) as partial:
-            save_file(dict(self.weights), partial, {"about": json.dumps(about)})
+            save_file(tensors, partial, {"about": json.dumps(about)})
 
     @classmethod
     def read(cls, path: Path, original: DiffusionModel) -> Forgotten:
@@ -78,10 +83,15 @@ class Forgotten:
         try:
             with safe_open(path, "pt") as f:
                 about = load_json(f.metadata()["about"])
-                weights = {name: f.get_tensor(name) for name in list(f.keys())}
-            if not weights or any(shapes.get(name) != values.shape for name, values in weights.items()):
+                copies: dict[int, dict[str, Tensor]] = {}
+                for each in sorted(f.keys()):
+                    copy, name = each.split(" ", 1)
+                    copies.setdefault(int(copy), {})[name] = f.get_tensor(each)
+                    if shapes.get(name) != copies[int(copy)][name].shape:
+                        raise ValueError
+            if not copies:
                 raise ValueError
-            return cls(weights, **about)
+            return cls(tuple(copies.values()), **about)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             raise InputError(f"{path} is not what is left of a model; delete it, and it is made anew.") from None
 
@@ -131,7 +141,7 @@ def forget(
         items: N training items.
         group: Indices (n,), int64, rising, 1 ≤ n < N. These items are held in memory.
         held_out: Items of the same kind that the model was not trained on.
-        objective: L₀ and the settings; their stop rule and tolerance are of single items, and say nothing here.
+        objective: L₀ and the settings; their rules of stopping and converging are of single items, and say nothing here.
         seed: Of all random streams, with the digest of the group's items.
 
     Raises:
@@ -147,11 +157,15 @@ def forget(
     others = torch.ones(len(items), dtype=torch.bool)
     others[group] = False
     steps = batches(model, items, lost, objective.settings, seed, retained=others.nonzero()[:, 0])
-    done = unlearn(model, objective, steps, probe, target, by_probe=True)
+    done = unlearn(model, objective, steps, probe, target, target, by_probe=True)
     return Forgotten(
-        weights={name: done.model.network.get_parameter(name).detach().cpu().contiguous() for name in done.trained},
+        copies=tuple(
+            {name: copy.network.get_parameter(name).detach().cpu().contiguous() for name in done.trained}
+            for copy in (done.model, done.antithetic)
+            if copy is not None
+        ),
         steps=done.steps,
-        converged=done.probe_after >= target,
+        converged=done.converged,
         probe_before=done.probe_before,
         probe_after=done.probe_after,
         probe_held_out=target,

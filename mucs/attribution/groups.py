@@ -103,7 +103,8 @@ def attribute_groups(
             style. Groups may overlap: each is forgotten by itself. Images of no group are retained.
         held_out: Images of the same kind that the model was not trained on, (H, C, H, W) in [-1, 1], or Items.
         bank: The noise bank.
-        settings: How a group is unlearned; `stop` and `tolerance` are of single items, and say nothing here.
+        settings: How a group is unlearned; `stop`, `tolerance` and `converged_at` are of single items, and say
+            nothing here.
         pseudo_groups: D, groups of random training images of the same size that each group is held against. They are
             forgotten likewise, once for all groups of a size. A p-value is no smaller than 1/(D+1).
         scoring: How losses are measured and compared.
@@ -133,7 +134,7 @@ def attribute_groups(
     store = store or LossStore()
     everything, entries = torch.arange(len(generated)), range(len(bank))
     before = store.table(model, generated, bank, scoring).rows(everything, entries)
-    objective = Objective(null_loss_of(model, items, settings.null_loss, seed), settings)
+    objective = Objective(null_loss_of(model, items, settings.null_loss), settings)
     method = _Method(model, items, unseen, generated, bank, before, objective, scoring, seed, store.folder)
     found = method.without([*members.values(), *(each for of_size in random.values() for each in of_size)], executor)
     of_groups = {name: found[_key(which)] for name, which in members.items()}
@@ -212,12 +213,17 @@ class _Method:
         forgotten = self.forget(group, folder and folder / "weights.safetensors")
 
         def fill(losses: Tensor) -> None:
-            bank, which = self.scoring.second_bank(self.bank), torch.arange(len(self.generated))
-            model = forgotten.model(self.model)
-            losses.copy_(measure(model, self.generated, bank, which, range(len(bank)), self.scoring))
+            which, entries = torch.arange(len(self.generated)), range(len(self.bank))
+            banks = self.scoring.second_bank(self.bank), self.bank
+            for of_copy, model, bank in zip(losses, forgotten.models(self.model), banks, strict=False):
+                of_copy.copy_(measure(model, self.generated, bank, which, entries, self.scoring))
 
-        values = self.scoring.compare(self.before, cached(folder and folder / self.losses, self.before.shape, fill))
-        return _Outcome(values.mean(dim=1), standard_error(values), dataclasses.replace(forgotten, weights={}))
+        shape = (self.objective.settings.copies, *self.before.shape)
+        after, *learned = cached(folder and folder / self.losses, shape, fill)
+        # as `compare.compared` does it
+        values = self.scoring.compare(learned[0], after) / 2 if learned else self.scoring.compare(self.before, after)
+        errors = standard_error(values, self.bank.levels)
+        return _Outcome(values.mean(dim=1), errors, dataclasses.replace(forgotten, copies=()))
 
     def forget(self, group: Tensor, path: Path | None) -> Forgotten:
         """What is left without the group, from its file if there is one."""

@@ -25,6 +25,7 @@ class Items:
     images: (N, C, H, W), float in [-1, 1] (or latents), or uint8 in 0..255, which becomes float where it is read.
     conditioning: tensors (N, …) by the name of the network's argument; with `condition_of`, (U, …), shared by items.
     condition_of: (N,) which of the U rows is each item's; None if row i is item i's.
+    unshared: names of conditioning of which row i is item i's all the same.
     address: the digest, where whoever made the items knows what they were made of: nothing is hashed then.
     facts: a file where numbers about all of them are kept, so that they are gone through once.
     """
@@ -34,6 +35,7 @@ class Items:
     condition_of: Tensor | None = None
     address: str | None = None
     facts: Path | None = None
+    unshared: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -42,8 +44,15 @@ class Items:
         """The chosen items in memory, images float32, one row of conditioning each."""
         images = self.images[which]
         images = images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images.float()
-        rows = which if self.condition_of is None else self.condition_of[which]
-        return Items(images, {name: values[rows] for name, values in self.conditioning.items()})
+        given = {}
+        for name, values in self.conditioning.items():
+            rows = self.rows_of(name)
+            given[name] = values[which if rows is None else rows[which]]
+        return Items(images, given)
+
+    def rows_of(self, name: str) -> Tensor | None:
+        """Which row of some conditioning is each item's, (N,); None if row i is item i's."""
+        return None if name in self.unshared else self.condition_of
 
     @cached_property
     def extremes(self) -> tuple[float, float]:

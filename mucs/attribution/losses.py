@@ -18,7 +18,6 @@ from mucs import InputError
 from mucs.attribution.addresses import address
 from mucs.attribution.bank import NoiseBank
 from mucs.attribution.items import Items, as_items
-from mucs.attribution.mapped import cached
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import differences, skews
@@ -34,7 +33,8 @@ class Scoring:
     """How losses are measured and compared; the defaults are the paper's.
 
     score: "skew", the normalised ratio, or "difference", Lᵘ − Lᵗ (its ablation).
-    shared_noise: both models under the same bank; otherwise the unlearned one under a bank of other noise (its ablation).
+    shared_noise: both models under the same bank; otherwise the unlearned one under a bank of other noise (an ablation of ours: the
+    paper's draws noise anew for each item as well, and averages losses before the ratio).
     batch_size: (item, noise) pairs a forward pass. precision: of the network's matrix products; "bfloat16" is
     meant for GPUs. compile: with torch.compile, which takes a minute at first and seconds for every generated item,
     and so pays where each has many thousand pairs.
@@ -259,7 +259,6 @@ class LossStore:
         if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
             raise InputError(f"{self.folder} is a file; give a folder to keep losses in.")
         self.tables: dict[str, LossTable] = {}
-        self.numbers: dict[str, float] = {}
         self.lock = threading.Lock()
 
     def table(self, model: DiffusionModel, items: Items, bank: NoiseBank, scoring: Scoring) -> LossTable:
@@ -272,16 +271,6 @@ class LossStore:
                 values = self._values(place, (len(bank), len(items)))
                 self.tables[place] = LossTable(model, items, bank, scoring, values, place)
             return self.tables[place]
-
-    def number(self, model: DiffusionModel, items: Items, compute: Callable[[], float], **about: Any) -> float:
-        """A number of a model and items, computed once; `about` is what else it depends on."""
-        place = self._address(model, items, **about)
-        with self.lock:
-            if place not in self.numbers:
-                path = self.folder and self.folder / f"{place}.f64"
-                value = cached(path, (1,), lambda blank: blank.fill_(compute()), torch.float64)
-                self.numbers[place] = float(value)
-            return self.numbers[place]
 
     @staticmethod
     def _address(model: DiffusionModel, items: Items, **about: Any) -> str:

@@ -6,7 +6,6 @@ import copy
 import hashlib
 import json
 import math
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +32,6 @@ from mucs.attribution.items import Items
 from mucs.attribution.networks import NETWORKS, guard_group_norms
 from mucs.text import first_line
 
-INITIALISING = threading.Lock()  # fresh weights are drawn from torch's one global stream
 BEYOND = 1.5  # pixels may leave [-1, 1] a little, as samples and the near-duplicates of `controls` do
 
 
@@ -174,7 +172,7 @@ class DiffusionModel:
                 f"The {what} come with {_listed(items.conditioning)}, the model takes {_listed(self.conditioning)}; make them with `mucs.attribution.encode`."
             )
         for name, values in items.conditioning.items():
-            rows = items.condition_of
+            rows = items.rows_of(name)
             if (rows is None and len(values) != len(items)) or (rows is not None and len(rows) != len(items)):
                 count = len(values if rows is None else rows)
                 raise InputError(f"There are {len(items)} {what} and {count} rows of {name}; give one each.")
@@ -219,16 +217,6 @@ class DiffusionModel:
         """The same model, weights included, run through torch.compile."""
         twin = copy.copy(self)
         twin.network = torch.compile(self.network)
-        return twin
-
-    def fresh(self, seed: int) -> DiffusionModel:
-        """An untrained model of the same configuration, with weights that the seed chooses."""
-        with INITIALISING, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = type(self.network).from_config(self.network.config)
-        size = self.shape[1] * self.pixels_per_latent
-        twin = DiffusionModel(network, self.scheduler, self.device, checkpoint=self.checkpoint, size=size)
-        twin.shape = self.shape
         return twin
 
     def copy(self, names: Iterable[str] | None = None) -> DiffusionModel:

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from mucs import InputError
-from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
-from mucs.attribution.losses import LossStore
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.parameterisation import ByLevel
 from mucs.attribution.seeds import stream
+
+LEVELS = 1 << 16  # drawn as in training, over which one number is a mean
 
 
 @dataclass(frozen=True)
 class NullLoss:
     """L₀ at every level.
 
-    value: the one number for all levels, or 1 where there are several: losses are then told as shares of L₀.
-    by_level: gives them; None where there is one.
+    Attributes:
+        value: The one number for all levels, or 1 where it goes by level: losses are then told as shares of L₀.
+        by_level: Levels (B,) to L₀ at each, (B,) float64; None where there is one number.
     """
 
     value: float
-    by_level: ByLevel | None = None
+    by_level: Callable[[Tensor], Tensor] | None = None
 
     def bound(self, losses: Tensor, levels: Tensor) -> Tensor:
         """min(ℓ, L₀), sample by sample: (B,), (B,) to (B,)."""
@@ -42,62 +42,51 @@ class NullLoss:
         return float((losses / self.by_level(levels).to(losses)).clamp(max=1).mean())
 
 
-def positive(value: float) -> float:
-    """What L₀ is made of; InputError where it is 0 or not finite: then anything would count as forgotten at once, or nothing."""
-    if not 0 < value < math.inf:
-        raise InputError(
-            f"No null loss can be told from training images and a model that give {value:.4g}; mend them, or give null_loss as a number."
-        )
-    return value
-
-
-def estimate_null_loss(model: DiffusionModel, images: Tensor | Items, *, samples: int = 256, seed: int = 0) -> float:
-    """L₀ as one number: mean loss, over training items and levels drawn as in training, of a freshly initialised network of the same configuration."""
-    items = as_items(images)
-    model.check(items, "training images")
-    if not isinstance(samples, int) or samples < 1:
-        raise InputError(f"{samples!r} samples are asked for; ask for a whole number from 1 on.")
-    fresh = model.fresh(stream(seed, "fresh network").initial_seed())
-    draws = stream(seed, "null loss")
-    which = torch.randint(len(items), (samples,), generator=draws)
-    noise = torch.randn((samples, *model.shape), generator=draws)
-    levels = model.parameterisation.draw_levels(samples, draws)
-    size = min(samples, 32)
-    with torch.inference_mode():
-        losses = []
-        for k in range(0, samples, size):
-            batch = items[which[k : k + size]]
-            losses.append(fresh.losses(batch.images, noise[k : k + size], levels[k : k + size], batch.conditioning))
-    return positive(float(torch.cat(losses).double().mean()))
-
-
-def null_loss_by_level(model: DiffusionModel, images: Tensor | Items) -> NullLoss | None:
+def null_loss_by_level(model: DiffusionModel, images: Tensor | Items) -> NullLoss:
     """L₀ of each level: what is left to one who knows of the training items only their mean square.
 
-    For networks whose target is nearly their input at one end of the levels, as the noise is at the noisiest: there no
-    image need be known, and an untrained network's loss may be out of reach of forgetting one. None for the others.
+    Args:
+        model: Whose family and schedule.
+        images: The training items, (N, C, H, W) in [-1, 1], or Items.
+
+    Raises:
+        InputError: If they do not fit the model, or are all zero.
     """
-    if model.parameterisation.null_loss(1.0) is None:
-        return None
+    power = _mean_square(model, images)
+    return NullLoss(1.0, lambda levels: model.parameterisation.mixture(levels.cpu()).ignorant_loss(power))
+
+
+def zero_output_null_loss(model: DiffusionModel, images: Tensor | Items) -> NullLoss:
+    """L₀ as the paper's authors have it: one number, the mean training loss of a network whose output layer is still zero.
+
+    Over items and noise the mean is a closed form; over levels it is one of 65,536 that are drawn as in training.
+
+    Args:
+        model: Whose family and schedule.
+        images: The training items, (N, C, H, W) in [-1, 1], or Items.
+
+    Raises:
+        InputError: If they do not fit the model, or are all zero.
+    """
+    power, parameterisation = _mean_square(model, images), model.parameterisation
+    levels = parameterisation.draw_levels(LEVELS, stream(0, "null loss"))
+    return NullLoss(float(parameterisation.mixture(levels).zero_output_loss(power).mean()))
+
+
+def null_loss_of(model: DiffusionModel, items: Items, given: float | Literal["auto", "zero output"]) -> NullLoss:
+    """L₀ as a setting has it: by level for "auto", the authors' number by its name, or the number that is given."""
+    if given == "auto":
+        return null_loss_by_level(model, items)
+    return zero_output_null_loss(model, items) if given == "zero output" else NullLoss(float(given))
+
+
+def _mean_square(model: DiffusionModel, images: Tensor | Items) -> float:
+    """Of the training items; InputError where it is 0: then anything would count as forgotten at once."""
     items = as_items(images)
     model.check(items, "training images")
-    return NullLoss(1.0, model.parameterisation.null_loss(positive(items.mean_square)))
-
-
-def null_loss_of(model: DiffusionModel, items: Items, given: float | Literal["auto"], seed: int) -> NullLoss:
-    """L₀ as it is given, or estimated: by level for the networks that need it, and as one number for the others."""
-    if given != "auto":
-        return NullLoss(float(given))
-    return null_loss_by_level(model, items) or NullLoss(estimate_null_loss(model, items, seed=seed))
-
-
-def with_null_loss(
-    settings: Unlearning, model: DiffusionModel, items: Items, store: LossStore, seed: int
-) -> Unlearning:
-    """The settings with L₀ as a number, estimated once for all that share the store; as they are where it goes by level."""
-    if settings.null_loss != "auto" or null_loss_by_level(model, items):
-        return settings
-    null_loss = store.number(
-        model, items, lambda: estimate_null_loss(model, items, seed=seed), what="null loss", seed=seed
-    )
-    return replace(settings, null_loss=null_loss)
+    power = items.mean_square
+    if not 0 < power < math.inf:
+        raise InputError(
+            f"No null loss can be told from training images whose mean square is {power:.4g}; mend them, or give null_loss as a number."
+        )
+    return power

@@ -22,10 +22,12 @@ class Objective:
     Attributes:
         null_loss: L₀.
         settings: λ, and how it is computed.
+        sign: 1 to forget the generated item; −1, which turns λ around, to learn it.
     """
 
     null_loss: NullLoss
     settings: Unlearning
+    sign: float = 1.0
 
     def losses(self, model: DiffusionModel, batch: Batch) -> Tensor:
         """Each sample's loss, (B + F,); where gradients are on, those of the objective are added to the weights'."""
@@ -46,7 +48,7 @@ class Objective:
         weights, levels = batch.weights[part].to(losses.device), batch.levels[part][first:]
         retain = (losses[:first] * weights).sum() / batch.retained
         forget = self.null_loss.bound(losses[first:], levels).sum() / (len(batch) - batch.retained)
-        return retain - self.settings.forget_weight * forget
+        return retain - self.sign * self.settings.forget_weight * forget
 
     def bounded_forget_loss(self, losses: Tensor, batch: Batch) -> float:
         """Mean min(ℓ(x_g), L₀), of the samples' losses (B + F,)."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +15,6 @@ from mucs import InputError
 from mucs.text import first_line
 
 Predict = Callable[[Tensor, Tensor], Tensor]  # noisy items (B, C, H, W) and the network's time input (B,) to its output
-ByLevel = Callable[[Tensor], Tensor]  # levels (B,) to L₀ at each, (B,) float64
 
 
 class Parameterisation(Protocol):
@@ -63,35 +64,40 @@ class Parameterisation(Protocol):
             (B,), means over pixels.
         """
 
-    def null_loss(self, power: float) -> ByLevel | None:
-        """What is left of the loss, by level, when all that is known of the items is their mean square.
+    def mixture(self, levels: Tensor) -> Mixture:
+        """What the network is shown of an item, and what it is to predict.
 
         Args:
-            power: The mean square.
+            levels: (B,).
 
         Returns:
-            L₀ at each level. None for EDM and v-prediction, whose targets are scaled so that an untrained network's loss,
-            one number, is in reach.
+            By level, (B,) each.
         """
 
 
 TRIED = 10  # levels
 
 
-def left_by_rescaling(power: float, signal: Tensor, spread: Tensor, of_item: float, of_noise: float) -> Tensor:
-    """Mean squared error of the best multiple of signal·x + spread·ε as a prediction of of_item·x + of_noise·ε.
+@dataclass(frozen=True)
+class Mixture:
+    """A network is shown a·x + b·ε, and the loss is the squared error of its output as a prediction of c·x + d·ε.
 
-    Args:
-        power: Mean square of x; that of ε is 1.
-        signal: (B,).
-        spread: (B,).
-        of_item: How much of the item is in what the network predicts.
-        of_noise: How much of the noise.
-
-    Returns:
-        (B,).
+    Attributes:
+        a, b, c, d: (B,) float64, by level.
     """
-    return power * (of_noise * signal - of_item * spread) ** 2 / (power * signal**2 + spread**2)
+
+    a: Tensor
+    b: Tensor
+    c: Tensor
+    d: Tensor
+
+    def ignorant_loss(self, power: float) -> Tensor:
+        """Loss of the best multiple of what is shown: all that is known of the items is `power`, their mean square. (B,)."""
+        return power * (self.a * self.d - self.b * self.c) ** 2 / (power * self.a**2 + self.b**2)
+
+    def zero_output_loss(self, power: float) -> Tensor:
+        """Loss of an output of zero, where the items' mean square is `power`: (B,)."""
+        return power * self.c**2 + self.d**2
 
 
 def per_image(values: Tensor) -> Tensor:
@@ -108,13 +114,22 @@ def known_prediction(scheduler: Any, known: tuple[str, ...]) -> str:
 
 
 class EDM:
-    """Karras et al. 2022 (arXiv 2206.00364), table 1: a level is σ, a noisy item is x + σε."""
+    """Karras et al. 2022 (arXiv 2206.00364), table 1: a level is σ, a noisy item is x + σε.
 
-    LOG_MEAN, LOG_STD = -1.2, 1.2  # training draws ln σ from this normal
+    Training draws ln σ from a normal of mean P_mean and deviation P_std: those of the scheduler's configuration, where
+    it has them. Otherwise the paper's, −1.2 and 1.2; they are for σ_data = 0.5, and where data are k times as large, the same
+    signal goes with k times the noise, so that the mean moves by ln(σ_data / 0.5).
+    """
+
+    LOG_MEAN, LOG_STD, SIGMA_DATA = -1.2, 1.2, 0.5
 
     def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler
         self.sigma_data = float(scheduler.config.sigma_data)
+        given = {name: scheduler.config.get(name) for name in ("P_mean", "P_std")}
+        shifted = self.LOG_MEAN + math.log(self.sigma_data / self.SIGMA_DATA)
+        self.log_mean = shifted if given["P_mean"] is None else float(given["P_mean"])
+        self.log_std = self.LOG_STD if given["P_std"] is None else float(given["P_std"])
         self.levels = (torch.finfo(torch.float32).tiny, torch.inf)
         self.sign = 1.0 if known_prediction(scheduler, ("epsilon", "v_prediction")) == "epsilon" else -1.0
 
@@ -126,7 +141,7 @@ class EDM:
 
     def draw_levels(self, count: int, generator: torch.Generator) -> Tensor:
         """Levels whose logarithm is from a normal distribution (table 1)."""
-        return torch.exp(self.LOG_MEAN + self.LOG_STD * torch.randn(count, generator=generator))
+        return torch.exp(self.log_mean + self.log_std * torch.randn(count, generator=generator))
 
     def losses(self, predict: Predict, x: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
         """Error of the denoised item, weighed by level (equations 7 and 8)."""
@@ -139,9 +154,11 @@ class EDM:
         weight = (levels**2 + s**2) / (levels * s) ** 2
         return weight * (denoised - x).square().mean(dim=(1, 2, 3))
 
-    def null_loss(self, power: float) -> ByLevel | None:
-        """None: at every level the target has unit variance."""
-        return None
+    def mixture(self, levels: Tensor) -> Mixture:
+        """Of the raw network, whose target has a mean square of 1 where the items have σ_data² (equation 8, whose weights are then 1)."""
+        s, sigma = self.sigma_data, levels.double()
+        both = (sigma**2 + s**2).sqrt()
+        return Mixture(torch.ones_like(sigma), sigma, sigma / (s * both), -s / both)
 
 
 class DDPM:
@@ -185,17 +202,13 @@ class DDPM:
         target = {"epsilon": noise, "sample": x, "v_prediction": signal * noise - spread * x}[self.prediction_type]
         return (predict(signal * x + spread * noise, t) - target).square().mean(dim=(1, 2, 3))
 
-    def null_loss(self, power: float) -> ByLevel | None:
-        """What rescaling the noisy item leaves of it; None for the velocity."""
-        if self.prediction_type == "v_prediction":
-            return None
-        target = (0.0, 1.0) if self.prediction_type == "epsilon" else (1.0, 0.0)
-
-        def of(levels: Tensor) -> Tensor:
-            alpha_bar = self.alphas_cumprod.double()[levels.long()]
-            return left_by_rescaling(power, alpha_bar.sqrt(), (1 - alpha_bar).sqrt(), *target)
-
-        return of
+    def mixture(self, levels: Tensor) -> Mixture:
+        """Of the noisy item and what is predicted of it."""
+        alpha_bar = self.alphas_cumprod.double()[levels.long()]
+        signal, spread = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        nothing, all_of_it = torch.zeros_like(signal), torch.ones_like(signal)
+        target = {"epsilon": (nothing, all_of_it), "sample": (all_of_it, nothing), "v_prediction": (-spread, signal)}
+        return Mixture(signal, spread, *target[self.prediction_type])
 
 
 class FlowMatching:
@@ -231,9 +244,10 @@ class FlowMatching:
         velocity = predict((1 - sigma) * x + sigma * noise, levels * self.timesteps)
         return (velocity - (noise - x)).square().mean(dim=(1, 2, 3))
 
-    def null_loss(self, power: float) -> ByLevel | None:
-        """What rescaling the noisy item leaves of it."""
-        return lambda levels: left_by_rescaling(power, 1 - levels.double(), levels.double(), -1.0, 1.0)
+    def mixture(self, levels: Tensor) -> Mixture:
+        """Of the noisy item and the velocity."""
+        sigma = levels.double()
+        return Mixture(1 - sigma, sigma, -torch.ones_like(sigma), torch.ones_like(sigma))
 
 
 FAMILIES: dict[str, Callable[[Any], Parameterisation]] = {

@@ -111,15 +111,9 @@ def conditioning(
     block = batch_size * max(1, MARKED // batch_size)
     rows = mapped(path, (len(prompts), sum(widths)), torch.float32, fill, block, done)
     columns = torch.split(rows, widths, dim=1)
-    found = {
+    return {
         name: torch.unflatten(column, 1, shape) for (name, shape), column in zip(shapes.items(), columns, strict=True)
     }
-    if "time_ids" in model.conditioning:
-        height, width = (side * model.pixels_per_latent for side in model.shape[1:])
-        # original size, crop and target size (Podell et al. 2023, arXiv 2307.01952, section 2.2)
-        sizes = torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)
-        found["time_ids"] = sizes.repeat(len(prompts), 1)
-    return found
 
 
 def _shapes(embed: Embedder, prompts: list[str], path: Path | None, batch_size: int) -> dict[str, list[int]]:

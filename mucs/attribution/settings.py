@@ -28,7 +28,7 @@ RENAMED = {
 # left out of a record where they are as in all runs before there were such settings, whose digests so stay what they are
 LATER = (
     *("micro_batch_size", "gradient_checkpointing", "unlearning_precision", "efficient_attention", "eps"),
-    *("encoding_batch_size", "latent_precision"),
+    *("encoding_batch_size", "latent_precision", "converged_at", "antithetic"),
 )
 
 

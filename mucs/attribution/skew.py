@@ -35,6 +35,21 @@ def noise_consistent_skew(losses: Tensor, unlearned_losses: Tensor, eps: float =
     return skews(losses, unlearned_losses, eps).mean(dim=1)
 
 
-def standard_error(values: Tensor) -> Tensor:
-    """Standard error over the bank of each item's mean: (N, M) to (N,); NaN with a single entry."""
-    return values.std(dim=1) / math.sqrt(values.shape[1])
+def standard_error(values: Tensor, levels: Tensor) -> Tensor:
+    """Standard error, over the bank's noises, of each item's mean.
+
+    The levels are a grid, over which what is measured rises or falls, and not drawn: that trend is no error of the mean. So the
+    variance of an entry is half the mean square of the steps from each level to the next (successive differences, von Neumann 1941).
+
+    Args:
+        values: (N, M), what each entry says of each item.
+        levels: (M,) of the entries, in any order.
+
+    Returns:
+        (N,); NaN with a single entry.
+    """
+    steps = values[:, levels.argsort(stable=True)].diff(dim=1)
+    entries = values.shape[1]
+    return (
+        (steps.square().sum(dim=1) / (2 * (entries - 1) * entries)).sqrt() if entries > 1 else values[:, 0] * math.nan
+    )

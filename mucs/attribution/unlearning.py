@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,8 +30,10 @@ class Unlearned:
 
     Attributes:
         model: The unlearned one.
+        antithetic: The copy that learned the generated item instead, where there is one.
         steps: How many it took.
-        converged: Whether the item was forgotten.
+        stopped: Whether the stop rule ended the ascent; the step cap, or the end of the draws that were given, otherwise.
+        converged: Whether the item is forgotten: `probe_after` is at least the share `converged_at` of L₀.
         null_loss: L₀; 1 where it goes by level, and bounded losses are then shares of it.
         bounded_loss: Mean bounded forget loss of the last batch.
         probe_before, probe_after: The same under the fixed probe, of the original and the unlearned model.
@@ -42,7 +44,9 @@ class Unlearned:
     """
 
     model: DiffusionModel
+    antithetic: DiffusionModel | None
     steps: int
+    stopped: bool
     converged: bool
     null_loss: float
     bounded_loss: float
@@ -135,10 +139,12 @@ def mirrored_unlearning(
     """
     items, generated = as_items(images), _one(model, generated)
     model.check(items, "training images")
-    objective = Objective(null_loss_of(model, items, settings.null_loss, seed), settings)
-    probe, target = Probe(model, generated, objective), (1 - settings.tolerance) * objective.null_loss.value
+    objective = Objective(null_loss_of(model, items, settings.null_loss), settings)
+    null_loss, by_probe = objective.null_loss.value, settings.stop == "probe"
+    ends_at, forgotten_at = (1 - settings.tolerance) * null_loss, settings.converged_at * null_loss
     steps = batches(model, items, generated, settings, seed, draws, alike)
-    return unlearn(model, objective, steps, probe, target, by_probe=settings.stop == "probe", progress=progress)
+    probe = Probe(model, generated, objective)
+    return unlearn(model, objective, steps, probe, ends_at, forgotten_at, by_probe=by_probe, progress=progress)
 
 
 def unlearn(
@@ -146,7 +152,8 @@ def unlearn(
     objective: Objective,
     batches: Iterable[Batch],
     probe: Probe,
-    target: float,
+    ends_at: float,
+    forgotten_at: float,
     *,
     by_probe: bool,
     progress: Progress | None = None,
@@ -158,8 +165,9 @@ def unlearn(
         objective: With the step cap among its settings.
         batches: One for each step.
         probe: Of what is to be forgotten.
-        target: The mean bounded forget loss that ends the work.
-        by_probe: Whether that is the probe's, every 4 steps, or a batch's.
+        ends_at: The mean bounded forget loss that ends the ascent.
+        forgotten_at: That of the probe from which on what is forgotten has converged.
+        by_probe: Whether the probe ends the ascent, every 4 steps, or a batch.
         progress: As `mirrored_unlearning` takes it.
 
     Raises:
@@ -167,8 +175,9 @@ def unlearn(
     """
     settings = objective.settings
     copied = Unlearner(model, objective)
+    learner = Unlearner(model, replace(objective, sign=-1.0)) if settings.antithetic else None
     retain, forget = [], []
-    steps, converged = 0, False
+    steps, stopped = 0, False
     with memory_for("micro_batch_size", settings.samples_at_once):
         probe_before = probe(model)
         for batch in batches:
@@ -179,26 +188,34 @@ def unlearn(
             forget.append(losses[batch.retained :].cpu())
             bounded_loss = objective.bounded_forget_loss(losses, batch)
             if not by_probe:
-                converged = bounded_loss >= target
+                stopped = bounded_loss >= ends_at
             elif ends or steps % PROBE_EVERY == 0:
-                converged = probe(copied.model) >= target
-            if converged or ends:
+                stopped = probe(copied.model) >= ends_at
+            if stopped or ends:
                 break
             copied.step()
+            if learner:
+                learner.losses(batch)
+                learner.step()
             steps += 1
             if progress:
                 progress("unlearning", steps, settings.max_steps)
         if not forget:
             raise InputError("There are no draws; give one for each step.")
         copied.end(steps)
+        if learner:
+            learner.end(steps)
+        probe_after = probe(copied.model)
         return Unlearned(
             model=copied.model,
+            antithetic=learner.model if learner else None,
             steps=steps,
-            converged=converged,
+            stopped=stopped,
+            converged=probe_after >= forgotten_at,
             null_loss=objective.null_loss.value,
             bounded_loss=bounded_loss,
             probe_before=probe_before,
-            probe_after=probe(copied.model),
+            probe_after=probe_after,
             trained=tuple(copied.trained),
             forget_loss=torch.stack(forget),
             retain_loss=torch.stack(retain),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -79,22 +79,26 @@ def of_forgotten(
     workers: int,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Predictions from forgetting the groups, (G, K) float64 by name, and how the forgetting went; as `attribute_groups` takes them."""
-    predicted: dict[str, Tensor] = {}
-    forms: dict[str, Literal["skew", "difference"]] = {FORGOTTEN: "skew", f"{FORGOTTEN}, difference": "difference"}
-    for name, score in forms.items():
+    forms: dict[str, tuple[Literal["skew", "difference"], bool, int]] = {
+        FORGOTTEN: ("skew", False, pseudo_groups),
+        f"{FORGOTTEN}, difference": ("difference", False, 0),
+        f"{FORGOTTEN}, antithetic": ("skew", True, 0),
+    }
+    found = {}
+    for name, (score, antithetic, null) in forms.items():
         with ThreadPoolExecutor(workers) as pool:
-            found = attribute_groups(
-                *(case.model, case.images, case.generated, groups, held_out, bank, settings),
-                pseudo_groups=pseudo_groups,
+            found[name] = attribute_groups(
+                *(case.model, case.images, case.generated, groups, held_out, bank),
+                replace(settings, antithetic=antithetic),
+                pseudo_groups=null,
                 scoring=Scoring(score=score),
                 seed=case.seed,
                 store=store,
                 executor=pool,
             )
-        predicted[name] = _in_order(found, "scores", groups)
-        if score == "skew":
-            predicted[f"{name}, standing"] = _in_order(found, "z_scores", groups).nan_to_num(0.0)
-    one = found[0]
+    predicted = {name: _in_order(of, "scores", groups) for name, of in found.items()}
+    predicted[f"{FORGOTTEN}, standing"] = _in_order(found[FORGOTTEN], "z_scores", groups).nan_to_num(0.0)
+    one = found[FORGOTTEN][0]
     return predicted, {
         "converged": int(one.converged.sum()),
         "steps": [int(one.steps.min()), int(one.steps.max())],

@@ -22,8 +22,6 @@ from mucs.attribution import (
     Screening,
     Unlearning,
     controls,
-    estimate_null_loss,
-    null_loss_by_level,
 )
 from mucs.attribution.version import METHOD_SHA256
 from mucs.digests import source_sha256
@@ -317,21 +315,18 @@ def variants(mucs: Mucs, items: int) -> dict[str, Mucs]:
     mucs = replace(mucs, case=replace(mucs.case, generated=mucs.case.generated[:items]))
     settings, scoring = mucs.settings, mucs.scoring
     whole = NoiseBank.draw(mucs.case.model, len(mucs.bank), fraction=1.0)
-    one_null_loss = {}
-    if null_loss_by_level(mucs.case.model, mucs.case.images):
-        number = estimate_null_loss(mucs.case.model, mucs.case.images, seed=mucs.case.seed)
-        one_null_loss["one null loss for all levels"] = replace(mucs, settings=replace(settings, null_loss=number))
     return {
         "as it is": mucs,
         "difference instead of ratio": replace(mucs, scoring=replace(scoring, score="difference")),
-        "other noise in scoring": replace(mucs, scoring=replace(scoring, shared_noise=False)),
+        "noise redrawn for each item": replace(mucs, redrawn_noise=True),
         "shared noise in unlearning": replace(mucs, settings=replace(settings, shared_noise=True)),
         "all levels, f = 1": replace(mucs, bank=whole),
         "stopped by a fixed probe": replace(mucs, settings=replace(settings, stop="probe")),
+        "antithetic unlearning": replace(mucs, settings=replace(settings, antithetic=True)),
         "augmentation": replace(mucs, settings=replace(settings, augment=True)),
-        "look-alikes retained less": replace(mucs, settings=replace(settings, down_weight=1.0)),
+        "look-alikes not retained": replace(mucs, drop_alike=0.1),
         "λ = 1": replace(mucs, settings=replace(settings, forget_weight=1.0)),
         "attention unlearned": replace(mucs, settings=replace(settings, trainable="attention")),
         "all weights unlearned": replace(mucs, settings=replace(settings, trainable="all")),
-        **one_null_loss,
+        "one null loss, that of a zero output": replace(mucs, settings=replace(settings, null_loss="zero output")),
     }

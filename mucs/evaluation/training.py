@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from mucs.attribution.seeds import stream
 from mucs.files import replacing
 
 EVERY = 500  # steps between two saved states
+INITIALISING = threading.Lock()  # fresh weights are drawn from torch's one global stream
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,13 @@ def small_unet(
 
 def fresh(model: DiffusionModel, seed: int) -> DiffusionModel:
     """An untrained model of the same configuration, with weights that the seed chooses."""
-    return model.fresh(stream(seed, "initial weights").initial_seed())
+    with INITIALISING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(seed, "initial weights").initial_seed())
+        network = type(model.network).from_config(model.network.config)
+    size = model.shape[1] * model.pixels_per_latent
+    twin = DiffusionModel(network, model.scheduler, model.device, checkpoint=model.checkpoint, size=size)
+    twin.shape = model.shape  # which need not be square
+    return twin
 
 
 def train(

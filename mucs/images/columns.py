@@ -17,7 +17,13 @@ FACTS = (  # what the inspection of an image adds to its row
     *("text can be shown", "path stays inside", "file exists", "image decodes", "image has 8 bits"),
     *("width", "height", "digest matches"),
 )
-RESERVED = {*FACTS, "date is sane", "class is known"}  # columns that the gates add
+SIZES = ("original_height", "original_width", "crop_top", "crop_left")  # pixels, as Stable Diffusion XL is told them
+RESERVED = {
+    *FACTS,
+    "date is sane",
+    "class is known",
+    *(f"{name} is known" for name in SIZES),
+}  # columns that the gates add
 
 
 @contextlib.contextmanager

@@ -93,7 +93,7 @@ CREATE TABLE edges (
     training_id    INTEGER NOT NULL,
     rank           INTEGER NOT NULL,
     score          DECIMAL(18, 6) NOT NULL,
-    standard_error DECIMAL(18, 6),             -- over the noise bank; null with a single noise
+    standard_error DECIMAL(18, 6),             -- over the noise bank, and over repeats where there are; null with a single noise
     seed_spread    DECIMAL(18, 6),             -- standard deviation over repeats of unlearning; null with one
     p_value        DECIMAL(18, 6),             -- against held-out look-alikes; null where none were given
     decoy_p_value  DECIMAL(18, 6),             -- against its own scores for decoys, rounded up; null without a calibration

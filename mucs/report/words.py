@@ -19,7 +19,8 @@ TERMS = {
     "rank": "The place of a training item among all that were compared with a generated item; 1 is the best.",
     "score": "How much a copy of the model that was made to forget the generated item forgot the training item as well; from −1 to 1."
     " It is an estimate and no proof of cause: an image that caused the generated one and one that only resembles it can both score high.",
-    "error": "The figure after ±: how far a score may be off because the noise under which it was measured is random (its standard error)."
+    "error": "The figure after ±: how far a score may be off because the noise under which it was measured is random (its standard error), and, where"
+    " unlearning was repeated, because its draws are."
     " Other sources of error are not in it.",
     "p": "Of images that the model never saw, the share that scores at least as high for the generated item. A small one says that images"
     " that cannot be the cause seldom score so high.",
@@ -35,7 +36,7 @@ TERMS = {
     "not compared": "There were no images to compare with, so nothing says what chance alone would give.",
     "not converged": "The copy of the model was not found to have forgotten the generated item, so its scores say nothing certain.",
     "converged": "The copy of the model passed the test by which it counts as having forgotten the generated item, so that the measurement"
-    " came to its end.",
+    " came to its end. The test is its error under fixed noise; in runs made before there was a setting converged_at, it was that of one batch.",
     "screening": "A quick first look at all training images; only those that come out best in it are measured in full.",
     "share": "The part of what was attributed that falls to somebody. Each generated item weighs the same and is divided among its best"
     " edges in proportion to their positive scores.",
@@ -109,14 +110,14 @@ def forgotten(item: Mapping[str, Any]) -> str:
     steps = many(item["steps"], "step")
     if item["converged"]:
         return f"The copy passed the test of having forgotten this image after {steps}."
-    return f"The copy did not pass the test of having forgotten this image, and was given up after {steps}."
+    return f"The copy did not pass the test of having forgotten this image when unlearning ended, after {steps}."
 
 
 def forgotten_figures(item: Mapping[str, Any]) -> str:
     """How much the copy had forgotten, as a sentence. Args: item: the generated item's outcome."""
     before, after, null = item["probe_before"], item["probe_after"], item["null_loss"]
     figures = (
-        f"In a separate check under fixed noise, its error in restoring this image was {before:.2f} before it forgot and {after:.2f} after; a"
+        f"Under fixed noise, its error in restoring this image was {before:.2f} before it forgot and {after:.2f} after; a"
         f" model that knows nothing would have {null:.2f}"
     )
     if null > before:

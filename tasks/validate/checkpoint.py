@@ -84,7 +84,8 @@ def _gate(folder: Path) -> tuple[list[Validation], ImageSpec]:
     model = DiffusionModel.from_pretrained(folder)
     try_out(model)
     height, width = (side * model.pixels_per_latent for side in model.shape[1:])
-    return [first, second], ImageSpec(height, width, model.classes, "encoder_hidden_states" in model.conditioning)
+    takes = ("encoder_hidden_states" in model.conditioning, "time_ids" in model.conditioning)
+    return [first, second], ImageSpec(height, width, model.classes, *takes)
 
 
 def try_out(model: DiffusionModel) -> None:

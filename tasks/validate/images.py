@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs.canonical import digest
 from mucs.images import ImageSet
+from mucs.images.columns import SIZES
 from mucs.images.inspection import inspect_all
 from mucs.images.version import IMAGES_SHA256
 from mucs.written import read_time
@@ -69,7 +70,8 @@ def _gate(
     """more: columns of its own. licences: those allowed, of a set whose images have dates."""
     images = opened(pulled, what)
     columns = ("id", *images.source.columns, "sha256", *more, *spec.columns)
-    frame = frame_of(images.rows, [name for name in columns if name in images.rows.column_names])
+    told = [name for name in SIZES if spec.sizes and name in images.rows.column_names]
+    frame = frame_of(images.rows, [name for name in (*columns, *told) if name in images.rows.column_names])
 
     def named(k: int) -> str:
         name = str(frame["id"].iloc[k])
@@ -91,7 +93,8 @@ def _gate(
             ("ExpectColumnValuesToBeInSet", {"column": "licence", "value_set": list(licences)}),
             *holds("date is sane"),
         ]
-    return [first, run_suite(what, frame, expectations + check_classes(frame, spec.classes), named)]
+    expectations += [*check_classes(frame, spec.classes), *check_sizes(frame, told)]
+    return [first, run_suite(what, frame, expectations, named)]
 
 
 def frame_of(table: pa.Table, names: Sequence[str]) -> pd.DataFrame:
@@ -130,3 +133,20 @@ def check_classes(frame: pd.DataFrame, classes: int | None) -> list[Expectation]
     known = {str(c) for c in range(classes)}
     frame["class is known"] = [value in known for value in frame["class"]] if "class" in frame else False
     return holds("class is known")
+
+
+def check_sizes(frame: pd.DataFrame, names: Sequence[str]) -> list[Expectation]:
+    """Adds a column for each of an original size or crop that says whether it is a number of pixels, or nothing is said of it."""
+    for name in names:
+        known = {said: said is None or is_pixels(said, int(name.startswith("original"))) for said in set(frame[name])}
+        frame[f"{name} is known"] = [known[said] for said in frame[name]]
+    return holds(*(f"{name} is known" for name in names))
+
+
+def is_pixels(said: str, least: int) -> bool:
+    """Whether a text is a whole number of pixels, from `least` to a million."""
+    try:
+        value = float(said)
+    except ValueError:
+        return False
+    return least <= value <= 1_000_000 and value.is_integer()

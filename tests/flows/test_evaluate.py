@@ -75,7 +75,7 @@ def test_rights_holders_are_left_out_one_at_a_time_and_the_work_is_kept(mucs, wo
     for kind in ("holders", "random groups"):
         of = found["holders"][kind]
         assert [*of["sizes"].values()] == [8, 8, 8]
-        assert len(of["loss"]) == 3 + 2 * 4 + 1  # forms of forgetting, sums of items' scores, and the size
+        assert len(of["loss"]) == 4 + 2 * 4 + 1  # forms of forgetting, sums of items' scores, and the size
         for measure in ("loss", "MSE"):
             assert -1 <= of["ceiling"][measure] <= 1
             assert of[measure]["group forgotten"]["beyond"] == [0, 0, 0]
@@ -86,7 +86,7 @@ def test_rights_holders_are_left_out_one_at_a_time_and_the_work_is_kept(mucs, wo
     retrained = [*(tmp_path / "out" / "retrained").glob("*.safetensors")]
     assert len(retrained) == 2 * (1 + 3 + 3)
     forgotten = [*(tmp_path / "out" / "losses" / "groups").glob("*/weights.safetensors")]
-    assert len(forgotten) == 3 + 3 + 2
+    assert len(forgotten) == 2 * (3 + 3) + 2  # antithetically too
     kept = {path: path.stat().st_mtime_ns for path in (*retrained, *forgotten)}
     assert "| group forgotten, standing |" in mucs(*words)[1]
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

@@ -261,6 +261,20 @@ def test_a_model_that_takes_prompts_needs_their_column(world, tmp_path):
         validate_generated.fn(as_pulled(world.generated), ImageSpec(8, 8, None, prompts=True), tmp_path)
 
 
+@pytest.mark.parametrize("said", ["0", "-3", "many", "12.5", "nan", "1e9"])
+def test_an_original_size_that_is_none_is_stopped_where_the_model_is_told_it(world, tmp_path, said):
+    folder = world.copy("train", tmp_path / "train")
+    rows = [row | {"original_width": "640", "crop_top": "0"} for row in read_rows(folder)]
+    write_manifest(folder, edit(rows, 3, original_width=said))
+    told = partial(validate_training.fn, as_pulled(folder), "training set", licences=["CC-BY-4.0"], cache=tmp_path)
+    with pytest.raises(GateFailed, match="'original_width is known': 1 of 24 rows: t03"):
+        told(spec=replace(SPEC, sizes=True))
+    assert all(v["success"] for v in told(spec=SPEC))
+    write_manifest(folder, edit(rows, 3, original_width=""))
+    again = partial(validate_training.fn, as_pulled(folder), "training set", licences=["CC-BY-4.0"], cache=tmp_path)
+    assert all(v["success"] for v in again(spec=replace(SPEC, sizes=True)))
+
+
 def test_at_most_ten_rows_are_shown(world, tmp_path):
     with pytest.raises(GateFailed) as stopped:
         check_training(world.train, licences=["MIT"])

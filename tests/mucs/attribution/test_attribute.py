@@ -92,7 +92,7 @@ def test_exact_attribution_is_complete_and_ordered(exact):
         assert sorted(found.items.tolist()) == list(range(24))
         assert (found.scores.diff() <= 0).all()
         assert (found.scores.abs() < 1).all()
-        assert found.converged == (found.forget_loss >= 0.95 * found.null_loss)
+        assert found.converged == (found.probe_after >= 0.9 * found.null_loss)
 
 
 def test_order_and_company_of_generated_items_do_not_matter(model, data, bank, exact):
@@ -175,7 +175,7 @@ def test_unlearning_leaves_the_original_and_stops_at_the_cap(model, data):
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
     capped = Unlearning(learning_rate=1e-6, batch_size=4, max_steps=3)
     done = mirrored_unlearning(model, generated[:1], images, capped)
-    assert (done.steps, done.converged) == (3, False)
+    assert (done.steps, done.stopped, done.converged) == (3, False, False)
     assert done.forget_loss.shape == (4, 4)
     assert all(torch.equal(value, before[name]) for name, value in model.network.state_dict().items())
 
@@ -183,7 +183,7 @@ def test_unlearning_leaves_the_original_and_stops_at_the_cap(model, data):
 def test_the_probe_tells_how_far_an_item_is_forgotten(model, data):
     images, _, generated = data
     done = mirrored_unlearning(
-        model, generated[:1], images, replace(SETTINGS, stop="probe", tolerance=0.3, max_steps=100)
+        model, generated[:1], images, replace(SETTINGS, stop="probe", tolerance=0.3, converged_at=0.7, max_steps=100)
     )
     again = mirrored_unlearning(model, generated[:1], images, replace(SETTINGS, max_steps=4), seed=1)
     assert done.converged
@@ -192,6 +192,20 @@ def test_the_probe_tells_how_far_an_item_is_forgotten(model, data):
     assert done.probe_after >= 0.7 * done.null_loss
     assert again.probe_before == done.probe_before  # of the item alone, whatever the seed
     assert again.probe_after < done.probe_after
+
+
+def test_an_item_has_converged_where_the_probe_says_so_whatever_ended_the_ascent(model, data):
+    images, _, generated = data
+    early = replace(SETTINGS, tolerance=0.7, max_steps=100)  # a batch reaches 30 % at once
+    done, lower = (
+        mirrored_unlearning(model, generated[:1], images, each) for each in (early, replace(early, converged_at=0.1))
+    )
+    assert 0.1 * done.null_loss < done.probe_after < 0.9 * done.null_loss
+    assert (done.stopped, done.converged) == (True, False)
+    assert (lower.steps, lower.probe_after, lower.converged) == (done.steps, done.probe_after, True)
+    capped = replace(SETTINGS, learning_rate=1e-3, tolerance=0.0, max_steps=40)  # no batch ever reaches all of it
+    forced = mirrored_unlearning(model, generated[:1], images, replace(capped, converged_at=0.5))
+    assert (forced.steps, forced.stopped, forced.converged) == (40, False, True)
 
 
 def weights(unlearned):
@@ -208,6 +222,44 @@ def test_every_choice_of_unlearning_does_something_and_repeats(model, data, opti
     one, two = (mirrored_unlearning(model, generated[:1], images, replace(few, **option)) for _ in range(2))
     assert torch.equal(weights(one), weights(two))
     assert not torch.equal(weights(one), weights(plain))
+
+
+def test_antithetic_copies_are_held_against_each_other(model, data, bank):
+    images, held_out, generated = data
+    both = replace(SETTINGS, antithetic=True, max_steps=12)
+    done = mirrored_unlearning(model, generated[:1], images, both)
+    plain = mirrored_unlearning(model, generated[:1], images, replace(both, antithetic=False))
+    assert plain.antithetic is None
+    assert torch.equal(weights(done), weights(plain))  # the copy that forgets is what it is without the other
+    losses = [denoising_losses(m, images, bank, batch_size=16) for m in (done.antithetic, done.model)]
+    expected = noise_consistent_skew(*losses) / 2
+    (found,) = run(model, data, bank, which=(0,), settings=both)
+    torch.testing.assert_close(found.scores, expected[found.items], atol=1e-6, rtol=0)
+    assert found.items[0] == 3
+    original, forgot, learned = (
+        float(denoising_losses(m, generated[:1], bank, batch_size=16).mean())
+        for m in (model, done.model, done.antithetic)
+    )
+    assert learned < original < forgot
+    (again,) = run(model, data, bank, which=(0,), settings=both, screening=Screening([(2, 0.5)]))
+    assert torch.equal(again.scores, found.scores[torch.isin(found.items, again.items)])
+    made = calibrate(model, images, held_out, bank.prefix(4), both, 3, scoring=SCORING)
+    decoy = held_out[made.decoys[:1]]
+    (null,) = attribute(model, images, decoy, bank.prefix(4), both, scoring=SCORING)
+    torch.testing.assert_close(made.null_scores[null.items, 0], null.scores)
+
+
+def test_what_both_copies_drift_is_no_part_of_an_antithetic_score():
+    """By losses that are known: each item's own, times what both copies drift, times or over the effect."""
+    generator = torch.Generator().manual_seed(0)
+    own, drift = (torch.rand(5, 6, generator=generator) for _ in range(2))
+    effect = 0.2 * torch.rand(5, 1, generator=generator)
+    forgot, learned = own * (drift + effect).exp(), own * (drift - effect).exp()
+    found = noise_consistent_skew(learned, forgot, eps=1e-9) / 2
+    torch.testing.assert_close(found, effect.tanh()[:, 0] / 2)
+    alone = noise_consistent_skew(own, own * effect.exp(), eps=1e-9)  # a single copy that does not drift
+    torch.testing.assert_close(found, alone, rtol=0.04, atol=0)
+    assert (noise_consistent_skew(own, forgot, eps=1e-9) - alone).min() > 0.02
 
 
 @pytest.mark.parametrize("scoring", [Scoring(score="difference"), Scoring(shared_noise=False)])
@@ -260,6 +312,7 @@ def test_recall_of_screening_is_measured(model, data, bank, exact):
 
 def test_repeats_give_the_spread_over_seeds(model, data, bank, exact):
     (found,) = run(model, data, bank, which=(0,), repeats=2)
+    assert (found.standard_errors >= found.seed_spread / 2**0.5).all()  # of the mean of two
     assert found.items[0] == 3
     assert (found.seed_spread > 0).all()
     assert exact[0].seed_spread.isnan().all()
@@ -356,7 +409,28 @@ def test_skew_by_hand():
     before, after = torch.tensor([[1.0, 2.0], [3.0, 1.0]]), torch.tensor([[3.0, 2.0], [1.0, 1.0]])
     expected = torch.tensor([(2 / 4.001 + 0) / 2, (-2 / 4.001 + 0) / 2])
     torch.testing.assert_close(noise_consistent_skew(before, after), expected)
-    torch.testing.assert_close(standard_error(skews(before, after)), torch.tensor([1 / 4.001, 1 / 4.001]))
+    errors = standard_error(skews(before, after), torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(errors, torch.tensor([1 / 4.001, 1 / 4.001]))
+    assert standard_error(torch.ones(3, 1), torch.ones(1)).isnan().all()
+
+
+def test_a_standard_error_by_hand_leaves_out_what_levels_do():
+    steps = torch.tensor([[0.0, 1.0, 1.0, 3.0]])  # of levels 1 to 4: squares of steps 1, 0, 4
+    order = torch.tensor([2, 0, 3, 1])
+    found = standard_error(steps[:, order], order + 1.0)
+    torch.testing.assert_close(found, torch.tensor([(5 / (2 * 3 * 4)) ** 0.5]))
+
+
+def test_a_standard_error_is_how_far_scores_of_other_noises_lie(model, data):
+    images, _, generated = data
+    done = mirrored_unlearning(model, generated[2:3], images, SETTINGS)
+    banks = [NoiseBank.draw(model, num_noises=16, seed=seed) for seed in range(16)]
+    values = torch.stack([skews(*(denoising_losses(m, images, b) for m in (model, done.model))) for b in banks])
+    true = values.mean(dim=2).std(dim=0)  # of each item's score, over banks
+    told = standard_error(values.flatten(0, 1), banks[0].levels).view(16, -1).square().mean(dim=0).sqrt()
+    over_all = (values.std(dim=2) / 4).square().mean(dim=0).sqrt()
+    assert 0.75 < float((told / true).mean()) < 1.35
+    assert told.mean() < over_all.mean()
 
 
 class Greedy(torch.nn.Module):

@@ -27,8 +27,9 @@ from mucs.attribution import (
     controls,
     denoising_losses,
     encode,
-    estimate_null_loss,
     noise_consistent_skew,
+    null_loss_by_level,
+    zero_output_null_loss,
 )
 from mucs.attribution.checkpoint import read_weights
 from mucs.attribution.losses import check
@@ -293,9 +294,12 @@ BAD_SETTINGS = {
     "a prefix as text": (lambda m: attribute(m, items(), items()[:1], NoiseBank.draw(m, 2), prefix="8"), "prefix is '8'"),
     "decoys as text": (lambda m: calibrate(m, items(), items(), NoiseBank.draw(m, 2), decoys="3"), "'3' decoys are asked"),
     "controls of nothing": (lambda m: controls(items()[:0]), "no images to take controls from"),
-    "no samples": (lambda m: estimate_null_loss(m, items(), samples=0), "0 samples are asked for"),
-    "a null loss of nothing": (lambda m: estimate_null_loss(m, items()[:0]), "There are no training images"),
-    "training images of zeros": (lambda m: attribute(predicting_noise(m), items(IMAGES * 0), items()[:1], NoiseBank.draw(m, 2)), "No null loss can be told"),
+    "converged at nothing": (lambda m: Unlearning(converged_at=0.0), "converged at 0.0 of the null loss; give a share in"),
+    "converged beyond all": (lambda m: Unlearning(converged_at=1.1), "converged at 1.1"),
+    "a null loss of nothing": (lambda m: null_loss_by_level(m, items()[:0]), "There are no training images"),
+    "a null loss of other images": (lambda m: zero_output_null_loss(m, items(torch.zeros(2, 3, 4, 4))), "of shape"),
+    "a null loss by another name": (lambda m: Unlearning(null_loss="zero"), 'give "auto", "zero output" or a number above 0'),
+    "training images of zeros": (lambda m: attribute(m, items(IMAGES * 0), items()[:1], NoiseBank.draw(m, 2)), "No null loss can be told from training images whose mean square is 0"),
     "two generated items": (lambda m: mirrored_unlearning(m, items()[:2], items(), Unlearning()), "2 generated items .* one at a time"),
     "a generated item that is none": (lambda m: mirrored_unlearning(m, [0.0], items(), Unlearning()), "images are list"),
     "conditioning that is none": (lambda m: denoising_losses(m, Items(IMAGES, {"class_labels": [0, 1, 2, 0]}), NoiseBank.draw(m, 2)), "class_labels are no tensor"),

@@ -21,13 +21,15 @@ SETTINGS = Settings(
 )
 
 
-def test_pairs_and_memory_are_those_of_the_attribution(world):
+@pytest.mark.parametrize("antithetic", [False, True])
+def test_pairs_and_memory_are_those_of_the_attribution(world, antithetic):
+    settings = replace(SETTINGS, unlearning=replace(SETTINGS.unlearning, antithetic=antithetic))
     model = DiffusionModel.from_pretrained(world.checkpoint)
     train, held_out, generated = (read(folder) for folder in (world.train, world.held_out, world.generated))
     with torch.device("meta"):
         network = network_from_config(world.checkpoint)
     light = DiffusionModel(network, read_scheduler(world.checkpoint), "meta")
-    found = estimate(light, SETTINGS, 24, 8, 1)
+    found = estimate(light, settings, 24, 8, 1)
     samples = []
     model.network.register_forward_pre_hook(lambda module, given: samples.append(len(given[0])))
     attribute(
@@ -35,14 +37,15 @@ def test_pairs_and_memory_are_those_of_the_attribution(world):
         train,
         generated[:1],
         NoiseBank.draw(model, 8),
-        SETTINGS.unlearning,
+        settings.unlearning,
         scoring=SETTINGS.scoring,
         screening=SETTINGS.screening,
         held_out=held_out,
     )
     asked = found.once_forwards + found.item_forwards + found.item_gradients(3)
     assert asked <= sum(samples) <= asked + 16 * len(samples)  # full micro-batches
-    assert (found.item_gradients(3), found.once_forwards) == (4 * 2 * 4, 24 * 2 + 12 * 6 + 8 * 8)
+    once = 24 * 2 + 12 * 6 + 8 * 8
+    assert (found.item_gradients(3), found.once_forwards) == ((4 * 2 * 8, 0) if antithetic else (4 * 2 * 4, once))
     weights = sum(p.numel() for p in model.network.parameters())
     assert 4 * weights < found.weights_bytes < found.step_bytes
     assert found.images_bytes == 33 * 3 * 8 * 8

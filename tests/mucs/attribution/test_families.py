@@ -1,6 +1,7 @@
 """Every family of networks is read, given its conditioning, unlearned and scored; what is not known is refused."""
 
 import json
+import math
 import shutil
 import sys
 from collections.abc import Callable
@@ -31,9 +32,11 @@ from mucs.attribution import (
     Scoring,
     Unlearning,
     attribute,
+    denoising_losses,
     encode,
-    estimate_null_loss,
     mirrored_unlearning,
+    null_loss_by_level,
+    zero_output_null_loss,
 )
 from mucs.attribution.checkpoint import network_from_config
 
@@ -71,7 +74,8 @@ def pixel_unet(folder: Path, scheduler: str, prediction: str) -> None:
     blocks = {"down_block_types": ("AttnDownBlock2D",), "up_block_types": ("AttnUpBlock2D",), "attention_head_dim": 16}
     diffusers.UNet2DModel(**UNET, **blocks).save_pretrained(folder / "unet")
     kind = getattr(diffusers, scheduler)
-    kind(beta_schedule="squaredcos_cap_v2", prediction_type=prediction).save_pretrained(folder / "scheduler")
+    betas = {} if "EDM" in scheduler else {"beta_schedule": "squaredcos_cap_v2"}
+    kind(**betas, prediction_type=prediction).save_pretrained(folder / "scheduler")
 
 
 def vae(channels: int, **options) -> diffusers.AutoencoderKL:
@@ -238,6 +242,7 @@ def pixels(scheduler: str, prediction: str) -> Family:
 
 
 FAMILIES = {
+    "edm": pixels("EDMEulerScheduler", "epsilon"),
     "epsilon": pixels("DDPMScheduler", "epsilon"),
     "v_prediction": pixels("DDIMScheduler", "v_prediction"),
     "sample": pixels("DPMSolverMultistepScheduler", "sample"),
@@ -303,29 +308,97 @@ def test_a_planted_copy_ranks_its_original_first(name, checkpoints):
     assert best(model, items, SETTINGS) == PLANTED
 
 
-BY_LEVEL = {"epsilon": True, "v_prediction": False, "sample": True, "dit": True, "stable-diffusion-3": True}
+LEVELS = {"edm": (0.002, 0.5, 80.0), "stable-diffusion-3": (0.02, 0.5, 1.0)}  # by family; timesteps for the others
+NULL_LOSSES = ["edm", "epsilon", "v_prediction", "sample", "dit", "stable-diffusion-3"]
 
 
-@pytest.mark.parametrize("name", BY_LEVEL)
+def of_power(model: DiffusionModel, power: float, count: int = 64) -> Items:
+    """Items of that mean square which are nothing but noise, even from its root of three times down."""
+    random = torch.Generator().manual_seed(0)
+    x = torch.rand((count, *model.shape), generator=random) * 2 - 1
+    given = {"encoder_hidden_states": torch.zeros(count, 8, 32), "pooled_projections": torch.zeros(count, 32)}
+    given["class_labels"] = torch.zeros(count, dtype=torch.long)
+    x = x * (power / x.square().mean()).sqrt()
+    return Items(x, {name: rows for name, rows in given.items() if name in model.conditioning})
+
+
+@pytest.mark.parametrize("name", NULL_LOSSES)
 def test_the_null_loss_by_level_is_what_the_best_rescaling_leaves(name, checkpoints):
-    power, levels = 0.3, {"stable-diffusion-3": (0.02, 0.5, 1.0)}.get(name, (0.0, 300.0, 999.0))
+    power = 0.3
     random = torch.Generator().manual_seed(0)
     x, noise = torch.randn((2, 4, 3, 128, 128), generator=random)
     x = x * power**0.5
-    parameterisation = FAMILIES[name].read(checkpoints(name)).parameterisation
-    null_loss = parameterisation.null_loss(power)
-    assert (null_loss is not None) == BY_LEVEL[name]
-    if null_loss is None:
-        return
-    for level in levels:
+    model = FAMILIES[name].read(checkpoints(name))
+    null_loss = null_loss_by_level(model, of_power(model, power))
+    assert null_loss.value == 1.0
+    assert null_loss.by_level is not None
+    for level in LEVELS.get(name, (0.0, 300.0, 999.0)):
         at = torch.full((4,), level)
 
         def loss(factor: float, at: torch.Tensor = at) -> float:
-            return float(parameterisation.losses(lambda noisy, _: factor * noisy, x, noise, at).double().mean())
+            losses = model.parameterisation.losses(lambda noisy, _: factor * noisy, x, noise, at)
+            return float(losses.double().mean())
 
         low, middle, high = loss(-1.0), loss(0.0), loss(1.0)  # of a parabola
         least = middle - (high - low) ** 2 / (8 * (high + low - 2 * middle))
-        assert float(null_loss(at)[0]) == pytest.approx(least, rel=0.03, abs=2e-6)
+        assert float(null_loss.by_level(at)[0]) == pytest.approx(least, rel=0.03, abs=2e-6)
+
+
+@pytest.mark.parametrize("name", NULL_LOSSES)
+def test_the_authors_null_loss_is_what_a_zero_output_loses(name, checkpoints):
+    model = FAMILIES[name].read(checkpoints(name)).copy()
+    for layer in ("conv_out", "proj_out", "proj_out_2"):
+        if hasattr(model.network, layer):
+            for parameter in getattr(model.network, layer).parameters():
+                parameter.zero_()
+    items = of_power(model, 0.3, 2048)
+    random = torch.Generator().manual_seed(1)
+    noise = torch.randn(items.images.shape, generator=random)
+    levels = model.parameterisation.draw_levels(len(items), random)
+    with torch.no_grad():
+        losses = model.losses(items.images, noise, levels, items.conditioning)
+    assert zero_output_null_loss(model, items).value == pytest.approx(float(losses.mean()), rel=0.03)
+
+
+def test_an_edm_null_loss_by_level_is_the_authors_number_where_sigma_data_fits(checkpoints):
+    model = FAMILIES["edm"].read(checkpoints("edm"))
+    sigmas = torch.tensor([0.002, 0.1, 0.5, 3.0, 80.0])
+    for power in (0.5**2, 0.3**2):
+        null_loss = null_loss_by_level(model, of_power(model, power))
+        assert null_loss.by_level is not None
+        expected = power * (sigmas**2 + 0.25) / (0.25 * (sigmas**2 + power))
+        torch.testing.assert_close(null_loss.by_level(sigmas).float(), expected)
+        if power == 0.5**2:
+            torch.testing.assert_close(expected, torch.ones(5))
+            one_number = zero_output_null_loss(model, of_power(model, power)).value
+            assert one_number == pytest.approx(1.0, abs=1e-6)
+
+
+EDM_LEVELS = {
+    "the paper's": ({}, -1.2, 1.2),
+    "for data twice as large": ({"sigma_data": 1.0}, -1.2 + math.log(2), 1.2),
+    "as configured": ({"sigma_data": 1.0, "P_mean": -0.4, "P_std": 1.7}, -0.4, 1.7),
+}
+
+
+@pytest.mark.parametrize("how", EDM_LEVELS)
+def test_an_edm_model_is_unlearned_at_the_levels_that_it_was_trained_at(how, checkpoints, tmp_path):
+    config, mean, deviation = EDM_LEVELS[how]
+    folder = Path(shutil.copytree(checkpoints("edm"), tmp_path / "checkpoint"))
+    edit(folder / "scheduler" / "scheduler_config.json", **config)
+    model = FAMILIES["edm"].read(folder)
+    drawn = model.parameterisation.draw_levels(20_000, torch.Generator().manual_seed(0)).log()
+    assert float(drawn.mean()) == pytest.approx(mean, abs=0.03)
+    assert float(drawn.std()) == pytest.approx(deviation, rel=0.02)
+    assert (model.digest == FAMILIES["edm"].read(checkpoints("edm")).digest) == (how == "the paper's")
+
+
+@pytest.mark.parametrize(("name", "value"), [("P_mean", "low"), ("P_mean", True), ("P_std", 0), ("P_std", "wide")])
+def test_edm_levels_that_are_none_are_refused(name, value, checkpoints, tmp_path):
+    folder = Path(shutil.copytree(checkpoints("edm"), tmp_path / "checkpoint"))
+    edit(folder / "scheduler" / "scheduler_config.json", **{name: value})
+    with pytest.raises(InputError, match=f"scheduler_config.json has {name} = .*, which must be a number"):
+        FAMILIES["edm"].read(folder)
 
 
 @pytest.mark.heavy
@@ -336,7 +409,7 @@ def test_what_predicts_noise_can_forget(checkpoints):
     items = family.encode(model)
     train(model, items, 600, family.learning_rate)
     settings = replace(SETTINGS, batch_size=COUNT, max_steps=60)
-    flat = replace(settings, null_loss=estimate_null_loss(model, items))
+    flat = replace(settings, null_loss="zero output")
     by_level, one_number = (mirrored_unlearning(model, items[[PLANTED]], items, s) for s in (settings, flat))
     assert items.mean_square == pytest.approx(float(items[:].images.square().mean()))
     assert by_level.null_loss == 1.0
@@ -345,12 +418,28 @@ def test_what_predicts_noise_can_forget(checkpoints):
     assert not one_number.converged
 
 
+def test_of_a_class_conditional_transformer_neither_the_table_of_classes_nor_time_is_trained(checkpoints):
+    model = FAMILIES["dit"].read(checkpoints("dit"))
+    items = FAMILIES["dit"].encode(model)
+    few = replace(SETTINGS, max_steps=1)
+    names = [name for name, _ in model.network.named_parameters()]
+    embedders = [name for name in names if "class_embedder" in name]
+    assert {name.split("class_embedder.")[1] for name in embedders} == {"embedding_table.weight"}  # there is no MLP
+    done = mirrored_unlearning(model, items[[PLANTED]], items, few)
+    blocks = [f"transformer_blocks.{k}.ff.net.{layer}.weight" for k in (0, 1) for layer in ("0.proj", "2")]
+    assert list(done.trained) == blocks
+    more = replace(few, trainable=["*.ff.net.*weight", "*.norm1.linear.weight"])
+    trained = mirrored_unlearning(model, items[[PLANTED]], items, more).trained
+    assert set(trained) == {*blocks, *(f"transformer_blocks.{k}.norm1.linear.weight" for k in (0, 1))}
+
+
 @pytest.mark.parametrize("name", TEXT)
 def test_embeddings_are_what_the_pipeline_makes(name, checkpoints):
     family = FAMILIES[name]
     model = family.read(checkpoints(name))
     items = family.encode(model)
-    assert all(len(rows) == 2 for rows in items.conditioning.values())  # two different prompts
+    shared = [rows for name, rows in items.conditioning.items() if name != "time_ids"]
+    assert all(len(rows) == 2 for rows in shared)  # two different prompts
     absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "stable-diffusion-3" else {}
     pipe = diffusers.DiffusionPipeline.from_pretrained(checkpoints(name), **absent)
     options = {"prompt_2": None, "prompt_3": None} if name == "stable-diffusion-3" else {}
@@ -368,6 +457,41 @@ def test_embeddings_are_what_the_pipeline_makes(name, checkpoints):
     assert set(given) == set(expected)
     for key, value in expected.items():
         torch.testing.assert_close(given[key], value)
+
+
+def test_an_image_comes_with_its_own_size_and_crop(checkpoints):
+    family = FAMILIES["stable-diffusion-xl"]
+    model = family.read(checkpoints("stable-diffusion-xl"))
+    sizes = torch.full((COUNT, 4), torch.nan)
+    sizes[3], sizes[5, 0] = torch.tensor([480.0, 640.0, 0.0, 107.0]), 20.0
+    told = encode(model, pictures(16), prompts=PROMPTS, sizes=sizes)
+    plain = family.encode(model)
+    pipe = diffusers.StableDiffusionXLPipeline.from_pretrained(checkpoints("stable-diffusion-xl"))
+    expected = {3: ((480, 640), (0, 107)), 5: ((20, 16), (0, 0)), 0: ((16, 16), (0, 0))}
+    for k, (original, crop) in expected.items():
+        ids = pipe._get_add_time_ids(original, crop, (16, 16), torch.float32, 16)
+        assert torch.equal(told[[k]].conditioning["time_ids"], ids)
+        assert torch.equal(told[[k]].conditioning["text_embeds"], plain[[k]].conditioning["text_embeds"])
+    assert len(told.conditioning["encoder_hidden_states"]) == 2  # prompts stay shared
+    assert told.digest != plain.digest
+    bank = NoiseBank.draw(model, 2)
+    with_, without = (denoising_losses(model, items, bank, batch_size=24) for items in (told, plain))
+    assert (with_ != without).any(dim=1).nonzero()[:, 0].tolist() == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        (torch.ones(COUNT, 2), r"shape \(12, 2\); give \(12, 4\)"),
+        (torch.zeros(COUNT, 4), "below one pixel"),
+        (torch.tensor([[16.0, 16.0, -1.0, 0.0]]).repeat(COUNT, 1), "its crop is below 0"),
+        (torch.full((COUNT, 4), torch.inf), "mend the sizes"),
+    ],
+)
+def test_sizes_that_are_none_are_refused(sizes, says, checkpoints):
+    model = FAMILIES["stable-diffusion-xl"].read(checkpoints("stable-diffusion-xl"))
+    with pytest.raises(InputError, match=says):
+        encode(model, pictures(16), prompts=PROMPTS, sizes=sizes)
 
 
 @pytest.mark.parametrize("name", ["stable-diffusion", "stable-diffusion-xl", "flux", "dit"])
@@ -678,6 +802,7 @@ def test_what_goes_with_the_images_must_fit_the_model(checkpoints, monkeypatch):
         lambda: encode(text, images): "takes a prompt for each image; give them as `prompts`",
         lambda: encode(plain, small, labels=LABELS): "takes no labels; leave `labels` out",
         lambda: encode(plain, small, prompts=PROMPTS): "takes no prompts; leave `prompts` out",
+        lambda: encode(plain, small, sizes=torch.ones(COUNT, 4)): "takes no sizes; leave `sizes` out",
         lambda: encode(text, images, prompts=PROMPTS[:5]): "12 images and 5 prompts; give one each",
         lambda: encode(text, images, prompts=[*PROMPTS[:11], None]): "A prompt is not text",
         lambda: encode(dit, images, labels=LABELS[:5]): "12 images and 5 labels; give one each",

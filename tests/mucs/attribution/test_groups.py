@@ -168,6 +168,19 @@ def test_the_same_call_gives_the_same_bits_and_a_seed_others(given):
     assert first.null_scores[0].tolist() != first.null_scores[1].tolist()  # groups of two sizes
 
 
+def test_antithetic_copies_are_held_against_each_other(given, found, tmp_path):
+    """And come back from the store as they were."""
+    both = replace(SETTINGS, antithetic=True)
+    first, again = (run(given, {"a": GROUPS["holder 3"]}, both, store=LossStore(tmp_path)) for _ in range(2))
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+    (path,) = tmp_path.glob("groups/*/*.f32")
+    forgot, learned = torch.from_file(str(path), size=48).view(2, 3, 8)
+    expected = (forgot - learned) / (forgot + learned + 1e-3) / 2
+    torch.testing.assert_close(torch.cat([one.scores for one in first]), expected.mean(dim=1), rtol=0, atol=1e-6)
+    assert first[0].scores != found[0].scores[found[0].groups.index("holder 3")]
+    assert first[0].steps == found[0].steps[found[0].groups.index("holder 3")]
+
+
 def test_new_images_need_no_unlearning(given, store, found):
     before = weights(store)
     assert len(before) == 6 + 4

@@ -35,6 +35,9 @@ def test_a_record_is_read_back_and_a_later_setting_is_recorded_where_it_is_chang
     assert changed.record()["eps"] == 0.01
     assert Settings.from_record(changed.record()) == changed
     assert Settings.from_record({}) == Settings()
+    stricter = replace(CHOSEN, unlearning=replace(CHOSEN.unlearning, converged_at=0.95, antithetic=True))
+    assert stricter.record() == {**CHOSEN.record(), "converged_at": 0.95, "antithetic": True}
+    assert Settings.from_record(stricter.record()) == stricter
 
 
 @pytest.mark.parametrize(

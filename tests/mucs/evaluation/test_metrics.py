@@ -10,9 +10,12 @@ import scipy.stats
 import torch
 
 from mucs import InputError
-from mucs.attribution import Items, Screening, attribute
+from mucs.attribution import Items, Screening, attribute, mirrored_unlearning
+from mucs.attribution.draws import random_draws
+from mucs.attribution.seeds import stream
+from mucs.evaluation.ablations import look_alikes_dropped, redrawn_losses
 from mucs.evaluation.agreement import between, correlations, overlap
-from mucs.evaluation.baselines import same_class, standard_ensemble
+from mucs.evaluation.baselines import feature_cosine, same_class, standard_ensemble
 from mucs.evaluation.case import Case, joined
 from mucs.evaluation.cause import suspicion
 from mucs.evaluation.counterfactual import Design, movement
@@ -214,9 +217,11 @@ def test_joined_items_keep_their_conditioning():
     assert both.conditioning["class_labels"].tolist() == [1, 2, 3]
 
 
-def test_mucs_scores_are_those_of_the_library(evaluated, tmp_path):
+@pytest.mark.parametrize("antithetic", [False, True])
+def test_mucs_scores_are_those_of_the_library(evaluated, tmp_path, antithetic):
     """Exact and screened, with losses kept in between."""
     case, bank, settings = evaluated
+    settings = replace(settings, antithetic=antithetic)
     mucs = Mucs(case, bank, settings, folder=tmp_path)
     scores = mucs.scores()
     exact = attribute(case.model, case.images, case.generated, bank, settings)
@@ -231,6 +236,46 @@ def test_mucs_scores_are_those_of_the_library(evaluated, tmp_path):
         order = row.argsort(descending=True, stable=True)
         assert order[: len(found.items)].tolist() == found.items.tolist()
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "unlearned").rglob("*.f32")} == kept
+
+
+def test_redrawn_noise_is_averaged_away_before_the_ratio(evaluated, tmp_path):
+    case, bank, settings = evaluated
+    mucs = Mucs(case, bank, settings, folder=tmp_path, redrawn_noise=True)
+    scores = mucs.scores()
+    item = case.generated[:1]
+    done = mirrored_unlearning(case.model, item, case.images, settings, seed=case.seed)
+    before = redrawn_losses(case.model, case.candidates, bank, case.seed, "before")
+    after = redrawn_losses(done.model, case.candidates, bank, case.seed, f"after {item.digest}")
+    means = after.mean(dim=1), before.mean(dim=1)
+    torch.testing.assert_close(scores[0], (means[0] - means[1]) / (means[0] + means[1] + 1e-3))
+    assert torch.equal(mucs.scores(), scores)
+    assert not torch.equal(Mucs(case, bank, settings, folder=tmp_path).scores(), scores)
+    twins = case.candidates[torch.tensor([1, 0, 1])]
+    other = redrawn_losses(case.model, twins, bank, case.seed, "before")
+    torch.testing.assert_close(other, before[[1, 0, 1]])  # the noise is the item's own
+    assert not torch.equal(other, redrawn_losses(case.model, twins, bank, case.seed, "after"))
+
+
+def test_look_alikes_are_not_retained(evaluated, tmp_path):
+    case, bank, settings = evaluated
+    item, few = case.generated[:1], replace(settings, batch_size=10, max_steps=3)
+    alike = feature_cosine(replace(case, held_out=None))[0] + (
+        case.images[:].conditioning["class_labels"] == item.conditioning["class_labels"]
+    )
+    plain = random_draws(case.model, len(case.images), 10, stream(case.seed, "unlearning", item.digest))
+    for _, left, whole in zip(range(5), look_alikes_dropped(case, item, few, case.seed, 0.15), plain, strict=False):
+        dropped = [i for i in whole[0].tolist() if i not in left[0].tolist()]
+        assert (len(left[0]), len(dropped)) == (8, 2)
+        assert alike[dropped].min() >= alike[left[0]].max()
+        kept = [whole[0].tolist().index(i) for i in left[0].tolist()]
+        assert all(torch.equal(a, b[kept]) for a, b in zip(left[:3], whole[:3], strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(left[3:], whole[3:], strict=True))
+    first = replace(case, generated=item)
+    scores, again, as_it_is = (
+        Mucs(first, bank, few, folder=tmp_path, drop_alike=share).scores() for share in (0.1, 0.1, 0.0)
+    )
+    assert torch.equal(scores, again)
+    assert not torch.equal(scores, as_it_is)
 
 
 def test_the_class_alone_is_a_method(evaluated):

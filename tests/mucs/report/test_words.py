@@ -41,7 +41,10 @@ def test_a_run_comes_to_what_its_items_come_to(verdicts, said):
 
 def test_an_item_was_forgotten_or_not_and_how_far_stands_behind():
     assert words.forgotten(ITEM) == "The copy passed the test of having forgotten this image after 119 steps."
-    assert "did not pass" in words.forgotten(ITEM | {"converged": False})
+    assert (
+        "did not pass the test of having forgotten this image when unlearning ended, after 119 steps"
+        in words.forgotten(ITEM | {"converged": False})
+    )
     assert "0.04 before it forgot and 0.72 after" in words.forgotten_figures(ITEM)
     assert words.forgotten_figures(ITEM).endswith("So the copy had gone 76 % of the way to knowing nothing of it.")
     assert "of the way" not in words.forgotten_figures(ITEM | {"null_loss": 0.04})  # there was no way to go
