@@ -20,6 +20,7 @@ from mucs.attribution.screening import Screening, recall
 from mucs.attribution.settings import Settings
 from mucs.attribution.skew import noise_consistent_skew
 from mucs.attribution.unlearning import Unlearned, mirrored_unlearning
+from mucs.attribution.weighting import weighed_by_null_loss
 
 __all__ = [
     "Attribution",
@@ -48,5 +49,6 @@ __all__ = [
     "null_loss_by_level",
     "recall",
     "replay_verdict",
+    "weighed_by_null_loss",
     "zero_output_null_loss",
 ]

@@ -14,6 +14,7 @@ from torch import Tensor
 from mucs import InputError
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.seeds import stream
+from mucs.attribution.weighting import ByNullLoss
 
 
 def stratified_order(count: int) -> Tensor:
@@ -46,13 +47,20 @@ class NoiseBank:
 
     @classmethod
     def draw(cls, model: DiffusionModel, num_noises: int = 100, fraction: float = 0.7, seed: int = 0) -> NoiseBank:
-        """The first M of ⌊M/f⌋ levels of the sampler's schedule, noisiest first, in stratified order, one unit Gaussian each."""
+        """The first M of ⌊M/f⌋ levels of the sampler's schedule, noisiest first, in stratified order, one unit Gaussian each.
+
+        For a model that is weighed by the null loss they are `ByNullLoss.bank_levels`, the same for every scheduler.
+        """
         fits = isinstance(num_noises, int) and isinstance(fraction, int | float)
         if not fits or num_noises < 1 or not 1e-6 <= fraction <= 1:
             raise InputError(
                 f"A noise bank needs at least one entry and a fraction in (0, 1], not {num_noises!r} and {fraction!r}; change them."
             )
-        levels = model.parameterisation.schedule(int(num_noises / fraction), model.shape)[:num_noises]
+        family = model.parameterisation
+        if isinstance(family, ByNullLoss):
+            levels = family.bank_levels(num_noises, fraction)
+        else:
+            levels = family.schedule(int(num_noises / fraction), model.shape)[:num_noises]
         noise = torch.randn((num_noises, *model.shape), generator=stream(seed, "noise bank"))
         return cls(noise, levels[stratified_order(num_noises)])
 

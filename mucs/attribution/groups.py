@@ -23,7 +23,6 @@ from mucs.attribution.items import Items, as_items
 from mucs.attribution.losses import LossStore, Scoring, machine, measure
 from mucs.attribution.mapped import cached
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import null_loss_of
 from mucs.attribution.objective import Objective
 from mucs.attribution.screening import best
 from mucs.attribution.seeds import stream
@@ -134,7 +133,7 @@ def attribute_groups(
     store = store or LossStore()
     everything, entries = torch.arange(len(generated)), range(len(bank))
     before = store.table(model, generated, bank, scoring).rows(everything, entries)
-    objective = Objective(null_loss_of(model, items, settings.null_loss), settings)
+    objective = Objective.of(model, items, settings)
     method = _Method(model, items, unseen, generated, bank, before, objective, scoring, seed, store.folder)
     found = method.without([*members.values(), *(each for of_size in random.values() for each in of_size)], executor)
     of_groups = {name: found[_key(which)] for name, which in members.items()}

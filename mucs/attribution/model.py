@@ -143,6 +143,8 @@ class DiffusionModel:
             # names with an underscore say which defaults were filled in, and by what version
             values = {name: value for name, value in described.items() if not name.startswith("_")}
             sha.update(json.dumps(values, sort_keys=True, default=str).encode())
+        if (power := getattr(self.parameterisation, "power", None)) is not None:
+            sha.update(f"weighed by the null loss of {power}".encode())
         for name, tensor in sorted(self.network.state_dict().items()):
             sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())

@@ -52,7 +52,7 @@ def null_loss_by_level(model: DiffusionModel, images: Tensor | Items) -> NullLos
     Raises:
         InputError: If they do not fit the model, or are all zero.
     """
-    power = _mean_square(model, images)
+    power = mean_square(model, images)
     return NullLoss(1.0, lambda levels: model.parameterisation.mixture(levels.cpu()).ignorant_loss(power))
 
 
@@ -68,7 +68,7 @@ def zero_output_null_loss(model: DiffusionModel, images: Tensor | Items) -> Null
     Raises:
         InputError: If they do not fit the model, or are all zero.
     """
-    power, parameterisation = _mean_square(model, images), model.parameterisation
+    power, parameterisation = mean_square(model, images), model.parameterisation
     levels = parameterisation.draw_levels(LEVELS, stream(0, "null loss"))
     return NullLoss(float(parameterisation.mixture(levels).zero_output_loss(power).mean()))
 
@@ -80,7 +80,7 @@ def null_loss_of(model: DiffusionModel, items: Items, given: float | Literal["au
     return zero_output_null_loss(model, items) if given == "zero output" else NullLoss(float(given))
 
 
-def _mean_square(model: DiffusionModel, images: Tensor | Items) -> float:
+def mean_square(model: DiffusionModel, images: Tensor | Items) -> float:
     """Of the training items; InputError where it is 0: then anything would count as forgotten at once."""
     items = as_items(images)
     model.check(items, "training images")

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from mucs.attribution.batches import Batch
 from mucs.attribution.hyperparameters import PRECISIONS, Unlearning
+from mucs.attribution.items import Items
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import NullLoss
+from mucs.attribution.null_loss import NullLoss, null_loss_of
+from mucs.attribution.weighting import ByNullLoss
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,20 @@ class Objective:
         null_loss: L₀.
         settings: λ, and how it is computed.
         sign: 1 to forget the generated item; −1, which turns λ around, to learn it.
+        bounds_retained: min(ℓ(x_r), L₀) in the place of ℓ(x_r), for losses that are weighed by the null loss: at levels where
+            the network knows less than nothing, which at the ends of the schedule are many times L₀, nothing is to be retained.
     """
 
     null_loss: NullLoss
     settings: Unlearning
     sign: float = 1.0
+    bounds_retained: bool = False
+
+    @classmethod
+    def of(cls, model: DiffusionModel, items: Items, settings: Unlearning) -> Objective:
+        """That of a model and its training items, L₀ as the settings say."""
+        null_loss = null_loss_of(model, items, settings.null_loss)
+        return cls(null_loss, settings, bounds_retained=isinstance(model.parameterisation, ByNullLoss))
 
     def losses(self, model: DiffusionModel, batch: Batch) -> Tensor:
         """Each sample's loss, (B + F,); where gradients are on, those of the objective are added to the weights'."""
@@ -45,9 +56,10 @@ class Objective:
     def _share(self, losses: Tensor, batch: Batch, part: slice) -> Tensor:
         """What a part of the batch adds to the objective."""
         first = max(0, batch.retained - part.start)  # of the part, they are training items
-        weights, levels = batch.weights[part].to(losses.device), batch.levels[part][first:]
-        retain = (losses[:first] * weights).sum() / batch.retained
-        forget = self.null_loss.bound(losses[first:], levels).sum() / (len(batch) - batch.retained)
+        weights, bounded = batch.weights[part].to(losses.device), self.null_loss.bound(losses, batch.levels[part])
+        retained = bounded[:first] if self.bounds_retained else losses[:first]
+        retain = (retained * weights).sum() / batch.retained
+        forget = bounded[first:].sum() / (len(batch) - batch.retained)
         return retain - self.sign * self.settings.forget_weight * forget
 
     def bounded_forget_loss(self, losses: Tensor, batch: Batch) -> float:

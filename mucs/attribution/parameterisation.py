@@ -64,6 +64,16 @@ class Parameterisation(Protocol):
             (B,), means over pixels.
         """
 
+    def levels_at(self, sigma: Tensor) -> Tensor:
+        """The levels at which an item is under σ times as much noise as it is shown of itself, or the nearest that there are.
+
+        Args:
+            sigma: (B,), above 0.
+
+        Returns:
+            (B,) float32.
+        """
+
     def mixture(self, levels: Tensor) -> Mixture:
         """What the network is shown of an item, and what it is to predict.
 
@@ -154,6 +164,10 @@ class EDM:
         weight = (levels**2 + s**2) / (levels * s) ** 2
         return weight * (denoised - x).square().mean(dim=(1, 2, 3))
 
+    def levels_at(self, sigma: Tensor) -> Tensor:
+        """σ itself."""
+        return sigma.float()
+
     def mixture(self, levels: Tensor) -> Mixture:
         """Of the raw network, whose target has a mean square of 1 where the items have σ_data² (equation 8, whose weights are then 1)."""
         s, sigma = self.sigma_data, levels.double()
@@ -202,6 +216,12 @@ class DDPM:
         target = {"epsilon": noise, "sample": x, "v_prediction": signal * noise - spread * x}[self.prediction_type]
         return (predict(signal * x + spread * noise, t) - target).square().mean(dim=(1, 2, 3))
 
+    def levels_at(self, sigma: Tensor) -> Tensor:
+        """The timesteps whose √((1−ᾱ)/ᾱ) is the nearest, as a ratio."""
+        alpha_bar = self.alphas_cumprod.double()
+        have = ((1 - alpha_bar) / alpha_bar).log() / 2  # infinite where nothing is shown of the item
+        return (have - sigma.double().log()[:, None]).abs().argmin(dim=1).float()
+
     def mixture(self, levels: Tensor) -> Mixture:
         """Of the noisy item and what is predicted of it."""
         alpha_bar = self.alphas_cumprod.double()[levels.long()]
@@ -243,6 +263,10 @@ class FlowMatching:
         sigma = per_image(levels)
         velocity = predict((1 - sigma) * x + sigma * noise, levels * self.timesteps)
         return (velocity - (noise - x)).square().mean(dim=(1, 2, 3))
+
+    def levels_at(self, sigma: Tensor) -> Tensor:
+        """Where σ' / (1 − σ') is σ."""
+        return (sigma.double() / (1 + sigma.double())).float()
 
     def mixture(self, levels: Tensor) -> Mixture:
         """Of the noisy item and the velocity."""

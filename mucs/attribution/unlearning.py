@@ -15,7 +15,6 @@ from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.losses import memory_for
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import null_loss_of
 from mucs.attribution.objective import Objective
 from mucs.attribution.probe import Probe
 from mucs.attribution.trainable import trainable_names
@@ -139,7 +138,7 @@ def mirrored_unlearning(
     """
     items, generated = as_items(images), _one(model, generated)
     model.check(items, "training images")
-    objective = Objective(null_loss_of(model, items, settings.null_loss), settings)
+    objective = Objective.of(model, items, settings)
     null_loss, by_probe = objective.null_loss.value, settings.stop == "probe"
     ends_at, forgotten_at = (1 - settings.tolerance) * null_loss, settings.converged_at * null_loss
     steps = batches(model, items, generated, settings, seed, draws, alike)

@@ -22,6 +22,7 @@ from mucs.attribution import (
     Screening,
     Unlearning,
     controls,
+    weighed_by_null_loss,
 )
 from mucs.attribution.version import METHOD_SHA256
 from mucs.digests import source_sha256
@@ -315,6 +316,8 @@ def variants(mucs: Mucs, items: int) -> dict[str, Mucs]:
     mucs = replace(mucs, case=replace(mucs.case, generated=mucs.case.generated[:items]))
     settings, scoring = mucs.settings, mucs.scoring
     whole = NoiseBank.draw(mucs.case.model, len(mucs.bank), fraction=1.0)
+    weighed = weighed_by_null_loss(mucs.case.model, mucs.case.images)
+    by_null_loss = replace(mucs, case=replace(mucs.case, model=weighed), bank=NoiseBank.draw(weighed, len(mucs.bank)))
     return {
         "as it is": mucs,
         "difference instead of ratio": replace(mucs, scoring=replace(scoring, score="difference")),
@@ -328,5 +331,6 @@ def variants(mucs: Mucs, items: int) -> dict[str, Mucs]:
         "λ = 1": replace(mucs, settings=replace(settings, forget_weight=1.0)),
         "attention unlearned": replace(mucs, settings=replace(settings, trainable="attention")),
         "all weights unlearned": replace(mucs, settings=replace(settings, trainable="all")),
+        "weighed by the null loss": by_null_loss,
         "one null loss, that of a zero output": replace(mucs, settings=replace(settings, null_loss="zero output")),
     }
