@@ -21,7 +21,7 @@ from mucs.evaluation.metrics import RESAMPLES, Estimate, first, ndcg, spearman
 from mucs.evaluation.retraining import Job, part
 
 Groups = Mapping[str, tuple[int, ...]]  # indices of training items, rising, by the name of the group
-FORGOTTEN = "group forgotten"
+FORGOTTEN, SIZE = "group forgotten", "size"
 SUMMED = ("MUCS", "MUCS, difference", "D-TRAK", "feature cosine")  # methods whose scores of items are added up
 BEST = 10  # edges of an image among which a contract shares money
 TOP = 3  # groups that are put first, and looked at by NDCG
@@ -122,7 +122,7 @@ def of_items(scores: Mapping[str, Tensor], groups: Groups) -> dict[str, Tensor]:
 
 def of_sizes(groups: Groups, generated: int) -> dict[str, Tensor]:
     """The prediction that knows the groups' sizes alone: (G, K) float64 by its name."""
-    return {"size": torch.tensor([[float(len(members)) for members in groups.values()]] * generated).double()}
+    return {SIZE: torch.tensor([[float(len(members)) for members in groups.values()]] * generated).double()}
 
 
 def summed(scores: Tensor, groups: Groups) -> Tensor:
@@ -146,7 +146,8 @@ class Named:
         spearman: Mean rank correlation of prediction and change.
         ndcg: Mean NDCG of the three groups that are put first; the gain is the rise, 0 where there is none.
         top: How often the group that is put first is the one whose removal changes most.
-        beyond, ndcg_beyond: The correlation, and the NDCG, less that of the prediction that it is compared with.
+        beyond, ndcg_beyond: The correlation, and the NDCG, less that of forgetting the group.
+        beyond_size: The correlation less that of the group's size.
     """
 
     spearman: Estimate
@@ -154,10 +155,11 @@ class Named:
     top: Estimate
     beyond: Estimate
     ndcg_beyond: Estimate
+    beyond_size: Estimate
 
 
-def named(predicted: Mapping[str, Tensor], change: Tensor, reference: str) -> dict[str, Named]:
-    """How well predictions name the groups: (G, K) by name, and the change (G, K), compared with `reference`."""
+def named(predicted: Mapping[str, Tensor], change: Tensor) -> dict[str, Named]:
+    """How well predictions name the groups: (G, K) by name, forgetting and size among them, and the change (G, K)."""
     random = stream(0, "holders")
     rows, columns = (torch.randint(n, (RESAMPLES, n), generator=random) for n in change.shape)
 
@@ -170,8 +172,9 @@ def named(predicted: Mapping[str, Tensor], change: Tensor, reference: str) -> di
     found = {}
     for name in predicted:
         rank, gain, top = _estimates(values[name], drawn[name])
-        beyond, gain_beyond, _ = _estimates(values[name] - values[reference], drawn[name] - drawn[reference])
-        found[name] = Named(rank, gain, top, beyond, gain_beyond)
+        beyond, gain_beyond, _ = _estimates(values[name] - values[FORGOTTEN], drawn[name] - drawn[FORGOTTEN])
+        beyond_size, *_ = _estimates(values[name] - values[SIZE], drawn[name] - drawn[SIZE])
+        found[name] = Named(rank, gain, top, beyond, gain_beyond, beyond_size)
     return found
 
 

@@ -34,7 +34,6 @@ from mucs.evaluation.cause import Suspicion, suspicion
 from mucs.evaluation.counterfactual import Design, Moved, counterfactual
 from mucs.evaluation.datamodel import Predicted, estimated, half_losses, halves
 from mucs.evaluation.holders import (
-    FORGOTTEN,
     at_random,
     ceiling,
     changes,
@@ -264,7 +263,7 @@ class Study:
                 "sizes": {name: len(members) for name, members in groups.items()},
                 **told,
                 "ceiling": {measure: ceiling(of) for measure, of in change.items()},
-                **{measure: named(predicted, of.mean(dim=0), FORGOTTEN) for measure, of in change.items()},
+                **{measure: named(predicted, of.mean(dim=0)) for measure, of in change.items()},
             }
         return found
 

@@ -38,9 +38,16 @@ def holders(kind: str, found: Mapping[str, Any]) -> Iterator[str]:
     for measure, seeds in found["ceiling"].items():
         of = found[measure]
         order = by_value({name: each["spearman"] for name, each in of.items()})
-        columns = ("spearman", "beyond", "ndcg", "ndcg_beyond", "top")
+        columns = ("spearman", "beyond", "beyond_size", "ndcg", "ndcg_beyond", "top")
         rows = {name: [interval(of[name][column]) for column in columns] for name in order}
-        titles = ["rank correlation", "beyond “group forgotten”", "NDCG@3", "NDCG@3 beyond it", "top-1"]
+        titles = [
+            "rank correlation",
+            "beyond “group forgotten”",
+            "beyond “size”",
+            "NDCG@3",
+            "NDCG@3 beyond it",
+            "top-1",
+        ]
         yield from table([f"{kind}, by {measure}", *titles], rows)
         if seeds is not None:
             yield f"Rank correlation of what two training seeds find, {kind}, by {measure}: {seeds:.2f}."

@@ -89,15 +89,19 @@ def test_items_scores_are_added_up_for_groups_as_contracts_do():
 def test_who_names_the_groups_rightly_is_told_from_who_does_not():
     change = random(2, 16, 12).double()
     truth = change.mean(dim=0)
-    found = named({"truth": truth, "chance": random(16, 12, seed=3), "size": torch.ones(16, 12)}, truth, "truth")
-    for metric in (found["truth"].spearman, found["truth"].ndcg, found["truth"].top):
+    ones = torch.ones(16, 12)
+    found = named({"group forgotten": truth, "chance": random(16, 12, seed=3), "size": ones}, truth)
+    right, chance, size = found.values()
+    for metric in (right.spearman, right.ndcg, right.top):
         assert metric == pytest.approx((1, 1, 1))
-    assert found["truth"].beyond == (0, 0, 0)
-    assert found["chance"].spearman.low < 0 < found["chance"].spearman.high
-    assert found["chance"].beyond.high < -0.5
-    assert found["chance"].ndcg_beyond.high < 0
-    assert found["size"].spearman.value == 0
-    assert found["size"].top.value == pytest.approx(1 / 12)
+    assert right.beyond == right.ndcg_beyond == (0, 0, 0)
+    assert right.beyond_size == pytest.approx((1, 1, 1))
+    assert chance.spearman.low < 0 < chance.spearman.high
+    assert chance.beyond.high < -0.5
+    assert chance.ndcg_beyond.high < 0
+    assert size.spearman.value == 0
+    assert size.beyond == pytest.approx((-1, -1, -1))
+    assert size.top.value == pytest.approx(1 / 12)
     assert ceiling(change) == pytest.approx(float(spearman(*change).mean()))
     assert ceiling(change[:1]) is None
 
