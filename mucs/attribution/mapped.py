@@ -53,20 +53,17 @@ def mapped(
     return torch.from_file(str(path), shared=False, size=numbers, dtype=dtype).view(shape) if file else values
 
 
-def cached(
-    path: Path | None, shape: tuple[int, ...], fill: Callable[[Tensor], object], dtype: torch.dtype = torch.float32
-) -> Tensor:
-    """A tensor that `fill` writes once; with a path it is mapped from that file, where a later call finds it."""
+def cached(path: Path | None, shape: tuple[int, ...], fill: Callable[[Tensor], object]) -> Tensor:
+    """A float32 tensor that `fill` writes once; with a path it is mapped from that file, where a later call finds it."""
     if path is None:
-        values = torch.empty(shape, dtype=dtype)
+        values = torch.empty(shape)
         fill(values)
         return values
-    kind = torch.empty(0, dtype=dtype).numpy().dtype
-    size = int(np.prod(shape)) * kind.itemsize
+    size = 4 * int(np.prod(shape))
     if not path.exists() or path.stat().st_size != size:
         with replacing(path) as partial:
             reserve(partial, size)
-            writable = np.memmap(partial, kind, "r+", shape=shape)
+            writable = np.memmap(partial, np.float32, "r+", shape=shape)
             fill(torch.from_numpy(writable))
             writable.flush()
-    return torch.from_numpy(np.memmap(path, kind, "c", shape=shape))
+    return torch.from_numpy(np.memmap(path, np.float32, "c", shape=shape))

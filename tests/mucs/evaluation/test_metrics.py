@@ -23,6 +23,7 @@ from mucs.evaluation.datamodel import datamodeling_score, estimated, halves
 from mucs.evaluation.holders import at_random, best_summed, ceiling, largest, named, of_items, of_sizes
 from mucs.evaluation.methods import Mucs
 from mucs.evaluation.metrics import bootstrap, exceeds, first, ndcg, ranks, shared, spearman
+from mucs.evaluation.study import variants
 from mucs.evaluation.tables import tables
 
 pytestmark = pytest.mark.heavy
@@ -280,6 +281,19 @@ def test_look_alikes_are_not_retained(evaluated, tmp_path):
     )
     assert torch.equal(scores, again)
     assert not torch.equal(scores, as_it_is)
+
+
+def test_every_design_choice_says_something_else(evaluated, tmp_path):
+    case, bank, settings = evaluated
+    found = variants(Mucs(case, bank, replace(settings, stop="batch", max_steps=12), folder=tmp_path), 1)
+    scores = {name: of.scores()[:, : len(case.images)] for name, of in found.items()}
+    as_it_is = scores.pop("as it is")
+    assert {"antithetic unlearning", "weighed by the null loss", "look-alikes not retained"} < scores.keys()
+    for name, of in scores.items():
+        assert of.shape == as_it_is.shape == (1, 24), name
+        assert of.isfinite().all(), name
+    same = {name for name, of in scores.items() if torch.equal(of, as_it_is)}
+    assert same <= {"stopped by a fixed probe", "one null loss, that of a zero output"}  # which need not change a step
 
 
 def test_the_class_alone_is_a_method(evaluated):
