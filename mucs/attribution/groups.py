@@ -46,8 +46,8 @@ class GroupAttribution:
         standard_errors: (K,) over the bank.
         null_scores: (K, D) float32, the same of pseudo-groups of the same size.
         p_values: (K,) float64, against those, in [1/(D+1), 1].
-        z_scores: (K,) float64, distance from their mean in their standard deviations; NaN where these are all alike, and
-            with fewer than two pseudo-groups.
+        z_scores: (K,) float64, distance from their mean in their standard deviations; NaN with fewer than two, and not finite
+            where all are alike.
         steps: (K,) int64, of unlearning.
         converged: (K,) bool, whether the group's loss reached that of held-out items before the step cap. The score of
             one that did not understates.
@@ -126,7 +126,7 @@ def attribute_groups(
         raise InputError(f"{pseudo_groups!r} pseudo-groups are asked for; ask for a whole number from 0 on.")
     if not groups:
         raise InputError("There are no groups; give the indices of at least one.")
-    members = {name: _members(name, which, len(items)) for name, which in groups.items()}
+    members = {name: _members(name, groups[name], len(items)) for name in sorted(groups)}
     sizes = {name: len(which) for name, which in members.items()}
     random = {size: [_at_random(items, size, seed, draw) for draw in range(pseudo_groups)] for size in sizes.values()}
 

@@ -155,6 +155,12 @@ def test_order_company_and_names_do_not_matter(given, found):
             assert one.steps[here] == with_all.steps[there]
 
 
+def test_the_same_items_under_two_names_are_one_group(given, found):
+    one, *_ = run(given, {"second": [21, 3, 15, 9], "first": GROUPS["holder 3"]})
+    assert one.groups == ("first", "second")
+    assert one.scores[0] == one.scores[1] == found[0].scores[0]
+
+
 def test_groups_may_overlap_and_need_not_hold_everything(given, found):
     one, *_ = run(given, {"holder 3": GROUPS["holder 3"], "both": [3, 4]})
     assert one.scores[one.groups.index("holder 3")] == found[0].scores[0]
