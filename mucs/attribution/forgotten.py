@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mucs import InputError
 from mucs.attribution.batches import batches
+from mucs.attribution.draws import different
 from mucs.attribution.items import BLOCK, Items
 from mucs.attribution.losses import memory_for
 from mucs.attribution.model import DiffusionModel
@@ -25,7 +26,7 @@ from mucs.attribution.unlearning import unlearn
 from mucs.files import replacing
 from mucs.parse import load_json
 
-MATCHED = 4  # held-out items that each forgotten one is matched with
+MATCHED = 4  # items that each forgotten one is matched with
 PROBED = 64  # items that the probe looks at, at most, and draws that it takes, at least
 
 
@@ -38,9 +39,9 @@ class Forgotten:
             that forgot the group, and, with antithetic unlearning, of the one that learned it. The weights themselves and
             not their change, so that a model from a file is the same to the bit.
         steps: How many it took.
-        converged: Whether the group's loss reached the held-out items' before the step cap.
+        converged: Whether the group's loss reached `probe_unseen` before the step cap.
         probe_before, probe_after: Mean bounded loss of the group's items under the fixed probe, of the original and now.
-        probe_held_out: The original's, of the held-out items in their place: where forgetting ends.
+        probe_unseen: What it is expected to be had the group not been trained on: where forgetting ends.
     """
 
     copies: tuple[Mapping[str, Tensor], ...]
@@ -48,7 +49,7 @@ class Forgotten:
     converged: bool
     probe_before: float
     probe_after: float
-    probe_held_out: float
+    probe_unseen: float
 
     def models(self, original: DiffusionModel) -> list[DiffusionModel]:
         """The copies themselves; they share all other weights with the original."""
@@ -114,17 +115,28 @@ def _classes(items: Items) -> Tensor | None:
     return classes if classes is None or items.condition_of is None else classes[items.condition_of]
 
 
-def matched(items: Items, held_out: Items) -> list[Items]:
-    """Held-out items that stand for the given ones: up to four sets, each with one for each item, the closest first.
+def matched(items: Items, others: Items) -> list[Items]:
+    """Other items that stand for the given ones: up to four sets, each with one for each item, the closest first.
 
     Those of an item's class, where there are classes, come before others; then those that are as rich in detail.
     """
-    apart = (detail(items)[:, None] - detail(held_out)).abs()
-    classes, of_held_out = _classes(items), _classes(held_out)
-    if classes is not None and of_held_out is not None:
-        apart += (classes[:, None] != of_held_out) * (1 + apart.max())
+    apart = (detail(items)[:, None] - detail(others)).abs()
+    classes, of_others = _classes(items), _classes(others)
+    if classes is not None and of_others is not None:
+        apart += (classes[:, None] != of_others) * (1 + apart.max())
     nearest = apart.argsort(dim=1, stable=True)[:, :MATCHED]
-    return [held_out[column] for column in nearest.T]
+    return [others[column] for column in nearest.T]
+
+
+def unseen_loss(model: DiffusionModel, probe: Probe, held_out: Items, retained: Items) -> float:
+    """What the probed items would lose had the model not been trained on them, as bounded losses.
+
+    That is what they lose now, and beyond that what held-out items lose more than training items, both matched with
+    them. So an item that is hard by itself counts as hard before and after.
+    """
+    by_kind = ([probe.of(each, model) for each in matched(probe.forgotten, others)] for others in (held_out, retained))
+    of_held_out, of_retained = (sum(of) / len(of) for of in by_kind)
+    return probe(model) + of_held_out - of_retained
 
 
 def forget(
@@ -132,9 +144,8 @@ def forget(
 ) -> Forgotten:
     """Mirrored unlearning (paper, section 3.1) of a group of training items; all others are retained.
 
-    It ends where the group's mean loss under a fixed probe is that of held-out items that are matched with the group's,
-    under the same draws: so much loses what was never trained on. L₀ still bounds the loss, sample by sample, and the probe's
-    mean is of bounded losses.
+    It ends where the group's mean loss under a fixed probe is what it would be had the group not been trained on
+    (`unseen_loss`). L₀ still bounds the loss, sample by sample, and the probe's mean is of bounded losses.
 
     Args:
         model: The original.
@@ -151,13 +162,14 @@ def forget(
     chosen = torch.randperm(len(lost), generator=stream(0, "probed items", lost.digest))[:PROBED]
     probed = lost[chosen.sort().values]
     probe = Probe(model, probed, objective, samples=len(probed) * math.ceil(PROBED / len(probed)))
+    kept = torch.ones(len(items), dtype=torch.bool)
+    kept[group] = False
+    retained = kept.nonzero()[:, 0]
+    few = different(len(retained), min(len(retained), len(held_out)), stream(0, "matched items", lost.digest))
     with memory_for("micro_batch_size", objective.settings.samples_at_once):
-        unseen = [probe.of(each, model) for each in matched(probed, held_out)]
-    target = sum(unseen) / len(unseen)
-    others = torch.ones(len(items), dtype=torch.bool)
-    others[group] = False
-    steps = batches(model, items, lost, objective.settings, seed, retained=others.nonzero()[:, 0])
-    done = unlearn(model, objective, steps, probe, target, target, by_probe=True)
+        unseen = unseen_loss(model, probe, held_out, items[retained[few.sort().values]])
+    steps = batches(model, items, lost, objective.settings, seed, retained=retained)
+    done = unlearn(model, objective, steps, probe, unseen, unseen, by_probe=True)
     return Forgotten(
         copies=tuple(
             {name: copy.network.get_parameter(name).detach().cpu().contiguous() for name in done.trained}
@@ -168,5 +180,5 @@ def forget(
         converged=done.converged,
         probe_before=done.probe_before,
         probe_after=done.probe_after,
-        probe_held_out=target,
+        probe_unseen=unseen,
     )

@@ -49,12 +49,12 @@ class GroupAttribution:
         z_scores: (K,) float64, distance from their mean in their standard deviations; NaN with fewer than two, and not finite
             where all are alike.
         steps: (K,) int64, of unlearning.
-        converged: (K,) bool, whether the group's loss reached that of held-out items before the step cap. The score of
-            one that did not understates.
+        converged: (K,) bool, whether the group's loss reached `probe_unseen` before the step cap. The score of one that did not
+            understates.
         null_converged: (K,) int64, how many of the D pseudo-groups did.
         probe_before, probe_after: (K,) float64, mean bounded loss of the group's items under a fixed probe, of the
             original model and of the one that forgot them.
-        probe_held_out: (K,) float64, of held-out items that are matched with them, where forgetting ends.
+        probe_unseen: (K,) float64, what it is expected to be had the group not been trained on, where forgetting ends.
     """
 
     groups: tuple[str, ...]
@@ -69,7 +69,7 @@ class GroupAttribution:
     null_converged: Tensor
     probe_before: Tensor
     probe_after: Tensor
-    probe_held_out: Tensor
+    probe_unseen: Tensor
 
 
 def attribute_groups(
@@ -90,7 +90,7 @@ def attribute_groups(
     """Score groups of training images, such as those of each rights holder, for each generated image.
 
     Each group is forgotten once: mirrored unlearning (paper, section 3.1) of all its items, while the others are
-    retained, until its loss is that of held-out images of the same class and as rich in detail. Then a generated image costs one forward pass
+    retained, until its loss is as if it had not been trained on, which is told from held-out images. Then a generated image costs one forward pass
     for each entry of the bank and each group, and its score is the noise-consistent skew (section 3.2) of its own
     loss. What the paper does for one generated item and all training items is so turned around.
 
@@ -284,5 +284,5 @@ def _attribution(
         null_converged=torch.tensor([sum(one.forgotten.converged for one in each) for each in by_chance]),
         probe_before=torch.tensor([one.probe_before for one in forgotten], dtype=torch.float64),
         probe_after=torch.tensor([one.probe_after for one in forgotten], dtype=torch.float64),
-        probe_held_out=torch.tensor([one.probe_held_out for one in forgotten], dtype=torch.float64),
+        probe_unseen=torch.tensor([one.probe_unseen for one in forgotten], dtype=torch.float64),
     )

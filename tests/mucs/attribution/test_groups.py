@@ -87,8 +87,8 @@ def test_the_group_that_an_image_was_made_from_comes_first(found):
 
 def test_a_group_is_forgotten_when_it_is_known_no_better_than_what_was_never_seen(found):
     for one in found:
-        assert (one.probe_before < one.probe_held_out).all()
-        assert torch.equal(one.converged, one.probe_after >= one.probe_held_out)
+        assert (one.probe_before < one.probe_unseen).all()
+        assert torch.equal(one.converged, one.probe_after >= one.probe_unseen)
         assert one.converged.all()
         assert (one.steps % 4 == 0).all()
         assert (one.steps > 0).all()
@@ -98,7 +98,7 @@ def test_a_group_that_reaches_the_cap_is_not_converged(given):
     for one in run(given, {"a": [3, 9]}, replace(SETTINGS, max_steps=2), which=(0,)):
         assert one.steps.tolist() == [2]
         assert one.converged.tolist() == [False]
-        assert one.probe_before < one.probe_after < one.probe_held_out
+        assert one.probe_before < one.probe_after < one.probe_unseen
 
 
 def test_held_out_images_of_the_same_class_tell_where_forgetting_ends(given):
@@ -112,7 +112,7 @@ def test_held_out_images_of_the_same_class_tell_where_forgetting_ends(given):
 
     as_it_is = end(changed=2)
     assert same(end(changed=0), as_it_is)
-    assert end(changed=1).probe_held_out != as_it_is.probe_held_out
+    assert end(changed=1).probe_unseen != as_it_is.probe_unseen
 
 
 def test_scores_are_the_skew_of_the_images_own_losses(given, store, found):
