@@ -16,7 +16,7 @@ from mucs import InputError
 from mucs.files import check_writable, replacing
 from tasks.device import choose_device, cores, deterministic
 from tasks.narrate import narrate
-from tasks.read import Source, read_images
+from tasks.read import Source, read_column, read_images
 
 if TYPE_CHECKING:
     from mucs.evaluation.study import Plan, Study
@@ -108,7 +108,8 @@ def prepare(spec: Spec, folder: Path, workers: int, device: str) -> Study:
     )
     like.check(images, "training images")
     like.check(held_out, "held-out images")
-    study = Study(like, images, held_out, spec.plan, folder, workers, spec.checkpoint is None)
+    holders = read_column(spec.train, "rights_holder") if spec.plan.holders else ()
+    study = Study(like, images, held_out, spec.plan, folder, workers, spec.checkpoint is None, holders)
     study.check(spec.judged)
     return study
 
@@ -191,6 +192,13 @@ def measured(study: Study, spec: Spec, out: Path) -> Iterator[dict[str, Any]]:
                 by_method, 0.5, f"AUC against random removal, {measure}", out / f"removal-{measure}.png"
             )
         yield {"counterfactual": plain(moved)}
+    if plan.holders:
+        log.info("holders   without each of %d, and of as many random groups", plan.holders)
+        of_kinds = study.holders()
+        for kind, of in of_kinds.items():
+            by_name = {name: each.spearman for name, each in of["loss"].items()}
+            plots.draw_estimates(by_name, 0.0, f"rank correlation over {kind}", out / f"{kind.replace(' ', '-')}.png")
+        yield {"holders": plain(of_kinds)}
     if spec.ablations:
         log.info("ablations on %d generated items", spec.ablations)
         yield {"ablations": plain(study.ablations(spec.ablations))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,13 +44,10 @@ def read_images(source: Source) -> tuple[torch.Tensor, torch.Tensor]:
     import torch
     from PIL import Image
 
-    rows = _of_parquet(source) if source.path.suffix == ".parquet" else _of_folder(source)
-    counts: dict[int, int] = {}
+    rows = [*(_of_parquet(source) if source.path.suffix == ".parquet" else _of_folder(source))]
     pixels, classes = [], []
-    for name, content, label in rows:
-        counts[label] = counts.get(label, 0) + 1
-        if source.per_class is not None and counts[label] > source.per_class:
-            continue
+    for k in _chosen(source, [label for *_, label in rows]):
+        name, content, label = rows[k]
         try:
             shown = Image.fromarray(read_image(content()))
         except ValueError as error:
@@ -69,20 +66,51 @@ def read_images(source: Source) -> tuple[torch.Tensor, torch.Tensor]:
     return images, torch.tensor(classes)
 
 
+def read_column(source: Source, name: str) -> tuple[str, ...]:
+    """What a folder's manifest says of each image that `read_images` reads, in the same order; "" for nothing.
+
+    Raises:
+        InputError: If there is no such column.
+    """
+    if source.path.suffix == ".parquet":
+        raise InputError(f"{source.path} says nothing of {name}; give a folder with a manifest that does.")
+    images = _open(source)
+    if name not in images.rows.column_names:
+        raise InputError(f"The manifest of {source.path} has no column {name}; add it.")
+    values = images.column(name)
+    return tuple(values[k] or "" for k in _chosen(source, _labels(source, images)))
+
+
+def _chosen(source: Source, labels: Sequence[int]) -> Iterator[int]:
+    """The places of the images that are wanted, by the classes of all."""
+    counts: dict[int, int] = {}
+    for k, label in enumerate(labels):
+        counts[label] = counts.get(label, 0) + 1
+        if source.per_class is None or counts[label] <= source.per_class:
+            yield k
+
+
 Rows = Iterable[tuple[str, Callable[[], bytes], int]]  # name, content, class
 
 
-def _of_folder(source: Source) -> Rows:
+def _open(source: Source) -> ImageSet:
     if not source.path.is_dir():
         raise InputError(f"There is no folder {source.path}; give one with images and metadata.csv.")
-    images = ImageSet.open(source.path, f"folder {source.path}")
+    return ImageSet.open(source.path, f"folder {source.path}")
+
+
+def _labels(source: Source, images: ImageSet) -> list[int]:
     labels = images.column("class") if "class" in images.rows.column_names else ["0"] * len(images)
-    for k, label in enumerate(labels):
-        try:
-            number = int(str(label))
-        except ValueError:
-            raise InputError(f"The manifest of {source.path} lacks a class; fill it in.") from None
-        yield images.source.place(k), functools.partial(images.content, k), number
+    try:
+        return [int(str(label)) for label in labels]
+    except ValueError:
+        raise InputError(f"The manifest of {source.path} lacks a class; fill it in.") from None
+
+
+def _of_folder(source: Source) -> Rows:
+    images = _open(source)
+    for k, label in enumerate(_labels(source, images)):
+        yield images.source.place(k), functools.partial(images.content, k), label
 
 
 def _of_parquet(source: Source) -> Rows:

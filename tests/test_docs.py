@@ -33,10 +33,13 @@ def test_links_between_documents_lead_somewhere():
 def test_the_library_page_attributes_three_images(tmp_path):
     pages = scripts("docs/attribution.md")
     assert len(pages["ask.py"].strip().splitlines()) < 20
-    for name in ("build.py", "ask.py"):
+    said = {}
+    for name in ("build.py", "ask.py", "holders.py"):
         (tmp_path / name).write_text(pages[name])
         done = subprocess.run([sys.executable, name], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    answers = done.stdout.strip().splitlines()
-    assert len(answers) == 3
-    assert all(answer.endswith("converged") for answer in answers)
+        said[name] = done.stdout.strip().splitlines()
+    assert len(said["ask.py"]) == 3
+    assert all(answer.endswith("converged") for answer in said["ask.py"])
+    assert len(said["holders.py"]) == 2 * 4
+    assert [said["holders.py"][first].split()[0] for first in (0, 4)] == ["Ada", "Ben"]

@@ -9,6 +9,7 @@ from mucs.attribution.bank import NoiseBank
 from mucs.attribution.calibration import Calibration, calibrate
 from mucs.attribution.controls import Controls, controls
 from mucs.attribution.encode import Encoding, encode
+from mucs.attribution.groups import GroupAttribution, attribute_groups
 from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items
 from mucs.attribution.losses import LossStore, Scoring, denoising_losses
@@ -27,6 +28,7 @@ __all__ = [
     "Controls",
     "DiffusionModel",
     "Encoding",
+    "GroupAttribution",
     "Items",
     "LossStore",
     "NoiseBank",
@@ -37,6 +39,7 @@ __all__ = [
     "Unlearned",
     "Unlearning",
     "attribute",
+    "attribute_groups",
     "calibrate",
     "controls",
     "denoising_losses",

@@ -1,4 +1,4 @@
-"""Batches: training items and copies of the generated item under their draws, one for each step of unlearning."""
+"""Batches: training items, and items to forget, under their draws, one for each step of unlearning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mucs.attribution.seeds import stream
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples under their draws: B training items, then F copies of the generated item.
+    """Samples under their draws: B training items, then F draws of the items to forget.
 
     Attributes:
         images, noise: (B + F, C, H, W).
@@ -50,31 +50,60 @@ class Batch:
 def batches(
     model: DiffusionModel,
     items: Items,
-    generated: Items,
+    forgotten: Items,
     settings: Unlearning,
     seed: int,
     draws: Iterable[Draw] | None = None,
     alike: Tensor | None = None,
+    retained: Tensor | None = None,
 ) -> Iterator[Batch]:
-    """A batch for each step: of the draws that are given, or of endless random ones; all are as `mirrored_unlearning` takes them."""
+    """A batch for each step.
+
+    Args:
+        model: Which shapes and levels.
+        items: The training items.
+        forgotten: The items to forget: the generated one, of which a batch holds copies, or several.
+        settings: Of unlearning.
+        seed: Of all random streams, with the digest of what is forgotten.
+        draws: As `mirrored_unlearning` takes them; None for endless random ones.
+        alike: (N,) the training items' `likeness` to what is forgotten, where it is known.
+        retained: Indices of the training items that are retained, rising; None for all.
+    """
     if draws is None:
-        source = stream(seed, "unlearning", generated.digest)
-        draws = random_draws(model, len(items), settings.batch_size, source, settings.shared_noise)
+        source = stream(seed, "unlearning", forgotten.digest)
+        count = len(items) if retained is None else len(retained)
+        draws = random_draws(model, count, settings.batch_size, source, settings.shared_noise)
     else:
         draws = (check_draw(draw, model, len(items)) for draw in draws)
     weights = torch.ones(len(items))
     if settings.down_weight:
-        alike = likeness(items, generated.images[0]) if alike is None else alike
+        if alike is None:
+            alike = torch.stack([likeness(items, one) for one in forgotten.images]).amax(dim=0)
         weights -= settings.down_weight * alike.clamp(min=0)
-    mirrors = stream(seed, "augmentation", generated.digest) if settings.augment else None
-    return (_batch(items, generated, draw, weights, mirrors) for draw in draws)
+    members = stream(seed, "forget set", forgotten.digest)
+    mirrors = stream(seed, "augmentation", forgotten.digest) if settings.augment else None
+    return (_batch(items, forgotten, draw, weights, retained, members, mirrors) for draw in draws)
 
 
-def _batch(items: Items, generated: Items, draw: Draw, weights: Tensor, mirrors: torch.Generator | None) -> Batch:
-    """What one step looks at; weights: (N,) of the training items, of any mean; mirrors: where half are mirrored."""
+def _batch(
+    items: Items,
+    forgotten: Items,
+    draw: Draw,
+    weights: Tensor,
+    retained: Tensor | None,
+    members: torch.Generator,
+    mirrors: torch.Generator | None,
+) -> Batch:
+    """What one step looks at.
+
+    weights: (N,) of the training items, of any mean; members: chooses which of the items to forget come; mirrors: chooses
+    which half is mirrored, None for none; the others are as `batches` takes them.
+    """
     indices, retain_noise, retain_levels, forget_noise, forget_levels = draw
-    retained, copies = items[indices], generated[torch.zeros(len(forget_noise), dtype=torch.long)]
-    x = torch.cat([retained.images, copies.images])
+    indices = indices if retained is None else retained[indices]
+    kept = items[indices]
+    lost = forgotten[torch.randint(len(forgotten), (len(forget_noise),), generator=members)]
+    x = torch.cat([kept.images, lost.images])
     if mirrors:
         x = torch.where((torch.rand(len(x), generator=mirrors) < 0.5).view(-1, 1, 1, 1), x.flip(-1), x)
     chosen = weights[indices]
@@ -82,6 +111,6 @@ def _batch(items: Items, generated: Items, draw: Draw, weights: Tensor, mirrors:
         x,
         torch.cat([retain_noise, forget_noise]),
         torch.cat([retain_levels, forget_levels]),
-        {name: torch.cat([rows, copies.conditioning[name]]) for name, rows in retained.conditioning.items()},
+        {name: torch.cat([rows, lost.conditioning[name]]) for name, rows in kept.conditioning.items()},
         chosen / chosen.mean().clamp(min=1e-12),  # 0 if all look just so
     )

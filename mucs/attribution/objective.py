@@ -11,8 +11,10 @@ from torch import Tensor
 
 from mucs.attribution.batches import Batch
 from mucs.attribution.hyperparameters import PRECISIONS, Unlearning
+from mucs.attribution.items import Items
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import NullLoss
+from mucs.attribution.null_loss import NullLoss, null_loss_of
+from mucs.attribution.weighting import ByNullLoss
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class Objective:
     settings: Unlearning
     sign: float = 1.0
     bounds_retained: bool = False
+
+    @classmethod
+    def of(cls, model: DiffusionModel, items: Items, settings: Unlearning) -> Objective:
+        """That of a model and its training items, L₀ as the settings say."""
+        null_loss = null_loss_of(model, items, settings.null_loss)
+        return cls(null_loss, settings, bounds_retained=isinstance(model.parameterisation, ByNullLoss))
 
     def losses(self, model: DiffusionModel, batch: Batch) -> Tensor:
         """Each sample's loss, (B + F,); where gradients are on, those of the objective are added to the weights'."""

@@ -1,4 +1,4 @@
-"""Probe: how far the generated item is forgotten, under fixed draws."""
+"""Probe: how far what is to be forgotten is forgotten, under fixed draws."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ SAMPLES = 32
 
 
 class Probe:
-    """The generated item under 32 fixed draws that depend on it alone."""
+    """Forgotten items under fixed draws that depend on them alone; each comes as often as the others, if that comes out even."""
 
-    def __init__(self, model: DiffusionModel, generated: Items, objective: Objective) -> None:
-        draws = stream(0, "probe", generated.digest)
-        copies = generated[torch.zeros(SAMPLES, dtype=torch.long)]
-        noise = torch.randn((SAMPLES, *model.shape), generator=draws)
-        levels = model.parameterisation.draw_levels(SAMPLES, draws)
-        self.batch = Batch(copies.images, noise, levels, copies.conditioning, torch.empty(0))
-        self.objective = objective
+    def __init__(self, model: DiffusionModel, forgotten: Items, objective: Objective, samples: int = SAMPLES) -> None:
+        draws = stream(0, "probe", forgotten.digest)
+        self.noise = torch.randn((samples, *model.shape), generator=draws)
+        self.levels = model.parameterisation.draw_levels(samples, draws)
+        self.forgotten, self.objective = forgotten, objective
 
-    @torch.no_grad()
     def __call__(self, model: DiffusionModel) -> float:
         """Mean bounded forget loss of the model."""
-        return self.objective.bounded_forget_loss(self.objective.losses(model, self.batch), self.batch)
+        return self.of(self.forgotten, model)
+
+    @torch.no_grad()
+    def of(self, items: Items, model: DiffusionModel) -> float:
+        """The same of other items, one in the place of each."""
+        placed = items[torch.arange(len(self.levels)) % len(items)]
+        batch = Batch(placed.images, self.noise, self.levels, placed.conditioning, torch.empty(0))
+        return self.objective.bounded_forget_loss(self.objective.losses(model, batch), batch)

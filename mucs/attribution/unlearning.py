@@ -1,4 +1,4 @@
-"""Mirrored unlearning: forget one generated item, retain the training items (paper, section 3.1)."""
+"""Mirrored unlearning: forget one generated item, or several, and retain the training items (paper, section 3.1)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.losses import memory_for
 from mucs.attribution.model import DiffusionModel
-from mucs.attribution.null_loss import null_loss_of
 from mucs.attribution.objective import Objective
 from mucs.attribution.probe import Probe
 from mucs.attribution.trainable import trainable_names
-from mucs.attribution.weighting import ByNullLoss
 
 Progress = Callable[[str, int, int], None]  # what is under way, how much of it is done, and of how much
 PROBE_EVERY = 4  # steps between two looks at the probe where it decides
@@ -140,26 +138,58 @@ def mirrored_unlearning(
     """
     items, generated = as_items(images), _one(model, generated)
     model.check(items, "training images")
-    null_loss = null_loss_of(model, items, settings.null_loss)
-    objective = Objective(null_loss, settings, bounds_retained=isinstance(model.parameterisation, ByNullLoss))
-    copied, probe = Unlearner(model, objective), Probe(model, generated, objective)
+    objective = Objective.of(model, items, settings)
+    null_loss, by_probe = objective.null_loss.value, settings.stop == "probe"
+    ends_at, forgotten_at = (1 - settings.tolerance) * null_loss, settings.converged_at * null_loss
+    steps = batches(model, items, generated, settings, seed, draws, alike)
+    probe = Probe(model, generated, objective)
+    return unlearn(model, objective, steps, probe, ends_at, forgotten_at, by_probe=by_probe, progress=progress)
+
+
+def unlearn(
+    model: DiffusionModel,
+    objective: Objective,
+    batches: Iterable[Batch],
+    probe: Probe,
+    ends_at: float,
+    forgotten_at: float,
+    *,
+    by_probe: bool,
+    progress: Progress | None = None,
+) -> Unlearned:
+    """Go down the objective until what it forgets is forgotten.
+
+    Args:
+        model: As `mirrored_unlearning` takes it.
+        objective: With the step cap among its settings.
+        batches: One for each step.
+        probe: Of what is to be forgotten.
+        ends_at: The mean bounded forget loss that ends the ascent.
+        forgotten_at: That of the probe from which on what is forgotten has converged.
+        by_probe: Whether the probe ends the ascent, every 4 steps, or a batch.
+        progress: As `mirrored_unlearning` takes it.
+
+    Raises:
+        InputError: If there are no batches, memory is too small, or weights do not stay finite.
+    """
+    settings = objective.settings
+    copied = Unlearner(model, objective)
     learner = Unlearner(model, replace(objective, sign=-1.0)) if settings.antithetic else None
-    target = (1 - settings.tolerance) * objective.null_loss.value
     retain, forget = [], []
     steps, stopped = 0, False
     with memory_for("micro_batch_size", settings.samples_at_once):
         probe_before = probe(model)
-        for batch in batches(model, items, generated, settings, seed, draws, alike):
+        for batch in batches:
             ends = steps == settings.max_steps
             with torch.set_grad_enabled(not ends):
                 losses = copied.losses(batch)
             retain.append(losses[: batch.retained].cpu())
             forget.append(losses[batch.retained :].cpu())
             bounded_loss = objective.bounded_forget_loss(losses, batch)
-            if settings.stop == "batch":
-                stopped = bounded_loss >= target
+            if not by_probe:
+                stopped = bounded_loss >= ends_at
             elif ends or steps % PROBE_EVERY == 0:
-                stopped = probe(copied.model) >= target
+                stopped = probe(copied.model) >= ends_at
             if stopped or ends:
                 break
             copied.step()
@@ -180,7 +210,7 @@ def mirrored_unlearning(
             antithetic=learner.model if learner else None,
             steps=steps,
             stopped=stopped,
-            converged=probe_after >= settings.converged_at * objective.null_loss.value,
+            converged=probe_after >= forgotten_at,
             null_loss=objective.null_loss.value,
             bounded_loss=bounded_loss,
             probe_before=probe_before,

@@ -36,6 +36,32 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
     return found
 
 
+def ndcg(scores: Tensor, gains: Tensor, count: int) -> Tensor:
+    """Normalised discounted cumulative gain of the `count` highest scores (Järvelin and Kekäläinen 2002): (…, n), (…, n) to (…,) float64.
+
+    Equal scores share their mean gain, so that their order does not matter. 0 where there is nothing to gain.
+
+    Args:
+        scores: Higher is put first.
+        gains: At least 0.
+        count: Places that count, the k-th by 1/log₂(k + 1).
+    """
+    weights = 1 / torch.arange(2, min(count, scores.shape[-1]) + 2, dtype=torch.float64).log2()
+    equal = (scores[..., :, None] == scores[..., None, :]).double()
+    expected = (equal * gains[..., None, :]).sum(dim=-1) / equal.sum(dim=-1)
+    order = scores.argsort(dim=-1, descending=True)[..., : len(weights)]
+    found: Tensor = (expected.gather(-1, order) * weights).sum(dim=-1)
+    best = (gains.double().sort(dim=-1, descending=True).values[..., : len(weights)] * weights).sum(dim=-1)
+    return found / best.clamp(min=1e-300)
+
+
+def first(scores: Tensor, truth: Tensor) -> Tensor:
+    """Whether the highest score is where the truth is highest; of equal scores, the share: (…, n), (…, n) to (…,) float64 in [0, 1]."""
+    highest = scores == scores.amax(dim=-1, keepdim=True)
+    right = highest & (truth == truth.amax(dim=-1, keepdim=True))
+    return right.sum(dim=-1).double() / highest.sum(dim=-1)
+
+
 def bootstrap(
     units: Sequence[int], statistic: Callable[..., float], purpose: str, resamples: int = RESAMPLES
 ) -> Estimate:

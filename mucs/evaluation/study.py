@@ -17,6 +17,7 @@ from mucs import InputError
 from mucs.attribution import (
     DiffusionModel,
     Items,
+    LossStore,
     NoiseBank,
     Screening,
     Unlearning,
@@ -32,6 +33,17 @@ from mucs.evaluation.case import Case, Method
 from mucs.evaluation.cause import Suspicion, suspicion
 from mucs.evaluation.counterfactual import Design, Moved, counterfactual
 from mucs.evaluation.datamodel import Predicted, estimated, half_losses, halves
+from mucs.evaluation.holders import (
+    at_random,
+    ceiling,
+    changes,
+    largest,
+    leaving_out,
+    named,
+    of_forgotten,
+    of_items,
+    of_sizes,
+)
 from mucs.evaluation.methods import Mucs
 from mucs.evaluation.retraining import Job, Retraining
 from mucs.evaluation.training import Recipe
@@ -57,6 +69,9 @@ class Plan:
         group, remove, seeds, draws: Of the counterfactual, as in `Design`.
         timesteps, levels: Noise levels of the gradients, and of the losses of attribution by unlearning.
         methods: Which are compared; all where none are named.
+        holders: Rights holders, those with the most items, who are taken away one at a time, and as many random groups of
+            the same sizes; 0 for none.
+        pseudo_groups: That each of these groups is held against.
     """
 
     generated: int
@@ -72,10 +87,12 @@ class Plan:
     timesteps: int = 10
     levels: int = 10
     methods: tuple[str, ...] = ()
+    holders: int = 0
+    pseudo_groups: int = 19
 
     def __post_init__(self) -> None:
-        at_least = {"generated": 1, "noises": 1, "halves": 0, "group": 1, "remove": 1, "draws": 0}
-        for name, least in (at_least | {"timesteps": 1, "levels": 1}).items():
+        at_least = {"generated": 1, "noises": 1, "halves": 0, "group": 1, "remove": 1, "draws": 0, "holders": 0}
+        for name, least in (at_least | {"timesteps": 1, "levels": 1, "pseudo_groups": 2}).items():
             if getattr(self, name) < least:
                 raise InputError(f"The study's {name} is {getattr(self, name)}; give at least {least}.")
         if not self.seeds or self.generated % self.group:
@@ -90,6 +107,7 @@ class Study:
         like: The checkpoint to explain; or, `from_scratch`, what gives the architecture of the model that is trained
             first.
         images, held_out: What it was trained on, and others of the same kind, of which every second is a decoy.
+        rights_holders: Of each image, where the plan asks for holders.
     """
 
     like: DiffusionModel
@@ -99,6 +117,7 @@ class Study:
     folder: Path
     workers: int = 1
     from_scratch: bool = True
+    rights_holders: tuple[str, ...] = ()
 
     @cached_property
     def retraining(self) -> Retraining:
@@ -160,7 +179,7 @@ class Study:
         }
 
     def check(self, judged: Sequence[str] = ()) -> None:
-        """InputError for methods that there are not, or if MUCS, with which the others are compared, is not among them."""
+        """InputError for methods that there are not, if MUCS, with which the others are compared, is not among them, or for too few holders."""
         compared = self.plan.methods or tuple(self.methods)
         ensembles = [f"{e}, {how}" for e, of in ENSEMBLES.items() if set(of) <= set(compared) for how in COMBINED]
         for asked, known in ((compared, [*self.methods]), (judged, [*compared, *ensembles])):
@@ -169,6 +188,8 @@ class Study:
                     raise InputError(f"The study has no method {name!r}; name some of: {', '.join(known)}.")
             if asked and "MUCS" not in asked:
                 raise InputError(f'The study has the methods {", ".join(asked)}; name "MUCS" beside them.')
+        if self.plan.holders:
+            largest(self.rights_holders, self.plan.holders)
 
     @cached_property
     def scores(self) -> dict[str, Tensor]:
@@ -223,6 +244,28 @@ class Study:
         design = Design.of(plan.generated, plan.group, plan.remove, seeds=plan.seeds, draws=plan.draws)
         judged = {name: scores[name] for name in methods or scores if name != "random"}
         return counterfactual(self.answers, judged, design, self.similarities())
+
+    def holders(self) -> dict[str, dict[str, Any]]:
+        """How well groups are named that images owe to: the rights holders, and random groups of the same sizes."""
+        plan, mucs = self.plan, self.mucs
+        holders = largest(self.rights_holders, plan.holders)
+        random = at_random([*map(len, holders.values())], len(self.images))
+        self.retraining.run(leaving_out({**holders, **random}, plan.seeds))  # one queue, one estimate
+        store, found = LossStore(self.folder / "losses"), {}
+        for kind, groups in {"holders": holders, "random groups": random}.items():
+            forgotten, told = of_forgotten(
+                *(self.case, groups, self.held_out, mucs.bank, plan.unlearning),
+                *(plan.pseudo_groups, store, self.workers),
+            )
+            predicted = forgotten | of_items(self.of_training, groups) | of_sizes(groups, plan.generated)
+            change = changes(self.answers, groups, plan.seeds)
+            found[kind] = {
+                "sizes": {name: len(members) for name, members in groups.items()},
+                **told,
+                "ceiling": {measure: ceiling(of) for measure, of in change.items()},
+                **{measure: named(predicted, of.mean(dim=0)) for measure, of in change.items()},
+            }
+        return found
 
     def suspicions(self) -> dict[str, Suspicion]:
         """What else than cause the scores could be made of, by method."""

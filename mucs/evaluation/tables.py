@@ -33,6 +33,31 @@ def predicted(found: Mapping[str, Any], what: str, reference: str) -> Iterator[s
     return table([what, "linear datamodeling score × 100", f"beyond “{reference}”"], rows)
 
 
+def holders(kind: str, found: Mapping[str, Any]) -> Iterator[str]:
+    """How well groups of a kind are named, by each measure; and how they were forgotten."""
+    for measure, seeds in found["ceiling"].items():
+        of = found[measure]
+        order = by_value({name: each["spearman"] for name, each in of.items()})
+        columns = ("spearman", "beyond", "beyond_size", "ndcg", "ndcg_beyond", "top")
+        rows = {name: [interval(of[name][column]) for column in columns] for name in order}
+        titles = [
+            "rank correlation",
+            "beyond “group forgotten”",
+            "beyond “size”",
+            "NDCG@3",
+            "NDCG@3 beyond it",
+            "top-1",
+        ]
+        yield from table([f"{kind}, by {measure}", *titles], rows)
+        if seeds is not None:
+            yield f"Rank correlation of what two training seeds find, {kind}, by {measure}: {seeds:.2f}."
+            yield ""
+    first, last = found["steps"]
+    yield f"{found['converged']} of {len(found['sizes'])} {kind} were forgotten before the step cap, in {first} to {last} steps,"
+    yield f"and on average {found['of which converged']:.1f} of the {found['pseudo-groups']} pseudo-groups of each."
+    yield ""
+
+
 def tables(found: Mapping[str, Any]) -> str:
     """The tables of a study's results, best first."""
     lines: list[str] = []
@@ -55,6 +80,8 @@ def tables(found: Mapping[str, Any]) -> str:
         lines += table(
             ["method", "seen against unseen look-alikes", "of unrelated", "with pixels", "with features"], rows
         )
+    for kind, of in found.get("holders", {}).items():
+        lines += holders(kind, of)
     if "ablations" in found:
         lines += predicted(found["ablations"], "design choice", "as it is")
     if "sanity" in found:

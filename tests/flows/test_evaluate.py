@@ -57,6 +57,43 @@ def test_a_checkpoint_of_ones_own_is_judged_and_the_work_is_kept(mucs, world, tm
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "retrained").iterdir()} == kept
 
 
+@pytest.mark.usefixtures("prefect_server")
+def test_rights_holders_are_left_out_one_at_a_time_and_the_work_is_kept(mucs, world, studies, tmp_path):
+    tiny = {
+        "train": {"path": str(world.train)},
+        "held_out": {"path": str(world.held_out)},
+        "network": {"channels": [8, 16], "norm_num_groups": 4, "attention_head_dim": 8},
+        "plan": TINY["plan"] | {"group": 1, "draws": 0, "holders": 3, "pseudo_groups": 2},
+    }
+    known = yaml.safe_load(studies.read_text())
+    studies.write_text(yaml.safe_dump(known | {"holders": flow.merged(known["holders"], tiny)}))
+    words = ("evaluate", "holders", "--folder", tmp_path / "out")
+    status, out, err = mucs(*words, "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["holders"]["holders"]["sizes"] == {"Ada": 8, "Ben": 8, "Cleo": 8}
+    for kind in ("holders", "random groups"):
+        of = found["holders"][kind]
+        assert [*of["sizes"].values()] == [8, 8, 8]
+        assert len(of["loss"]) == 4 + 2 * 4 + 1  # forms of forgetting, sums of items' scores, and the size
+        for measure in ("loss", "MSE"):
+            assert -1 <= of["ceiling"][measure] <= 1
+            assert of[measure]["group forgotten"]["beyond"] == [0, 0, 0]
+            assert of[measure]["size"]["spearman"] == [0, 0, 0]
+            for each in of[measure].values():
+                assert -1 <= each["spearman"][0] <= 1
+                assert 0 <= each["ndcg"][0] <= 1
+    retrained = [*(tmp_path / "out" / "retrained").glob("*.safetensors")]
+    assert len(retrained) == 2 * (1 + 3 + 3)
+    forgotten = [*(tmp_path / "out" / "losses" / "groups").glob("*/weights.safetensors")]
+    assert len(forgotten) == 2 * (3 + 3) + 2  # antithetically too
+    kept = {path: path.stat().st_mtime_ns for path in (*retrained, *forgotten)}
+    assert "| group forgotten, standing |" in mucs(*words)[1]
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert json.loads((tmp_path / "out" / "holders" / "results.json").read_text()) == found
+    assert (tmp_path / "out" / "holders" / "random-groups.png").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -88,6 +125,8 @@ def test_bad_input_is_one_sentence(mucs, tmp_path, words, said):
         ({"plan": {"group": 0}}, "group is 0; give at least 1"),
         ({"plan": {"generated": 3, "group": 2}}, "a whole number of groups"),
         ({"plan": {"seeds": []}}, "needs a seed"),
+        ({"plan": {"holders": 1000}}, "rights holders, the study asks for 1000; ask for fewer"),
+        ({"plan": {"holders": 2, "pseudo_groups": 1}}, "pseudo_groups is 1; give at least 2"),
     ],
 )
 @pytest.mark.usefixtures("prefect_server")
@@ -110,10 +149,15 @@ def test_every_study_can_be_read_and_what_is_wrong_in_one_is_named(studies):
 
 
 def test_images_are_read_with_their_classes_and_no_more_than_asked(world, tmp_path):
-    from tasks.read import Source, read_images
+    from tasks.read import Source, read_column, read_images
 
     images, labels = read_images(Source(world.train, per_class=3))
     assert (tuple(images.shape), sorted(labels.tolist())) == ((6, 3, 8, 8), [0, 0, 0, 1, 1, 1])
+    assert read_column(Source(world.train, per_class=3), "id") == ("t00", "t01", "t02", "t03", "t04", "t05")
+    with pytest.raises(InputError, match="has no column artist; add it"):
+        read_column(Source(world.train), "artist")
+    with pytest.raises(InputError, match=r"all\.parquet says nothing of rights_holder"):
+        read_column(Source(world.train / "all.parquet"), "rights_holder")
     assert read_images(Source(world.train, size=4))[0].shape[-1] == 4
     folder = world.copy("train", tmp_path / "train")
     (folder / "t03.png").write_bytes(b"no image")

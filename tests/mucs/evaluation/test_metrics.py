@@ -1,5 +1,7 @@
 """Rank metrics and scores against other implementations, and against cases whose answer is known."""
 
+import itertools
+import math
 from dataclasses import replace
 
 import dattri.metric
@@ -18,8 +20,9 @@ from mucs.evaluation.case import Case, joined
 from mucs.evaluation.cause import suspicion
 from mucs.evaluation.counterfactual import Design, movement
 from mucs.evaluation.datamodel import datamodeling_score, estimated, halves
+from mucs.evaluation.holders import at_random, best_summed, ceiling, largest, named, of_items, of_sizes
 from mucs.evaluation.methods import Mucs
-from mucs.evaluation.metrics import bootstrap, exceeds, ranks, shared, spearman
+from mucs.evaluation.metrics import bootstrap, exceeds, first, ndcg, ranks, shared, spearman
 from mucs.evaluation.study import variants
 from mucs.evaluation.tables import tables
 
@@ -41,6 +44,67 @@ def test_ranks_and_spearman_are_scipys():
 def test_the_area_under_the_curve_counts_pairs():
     found = exceeds(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]).expand(2, -1))
     assert found.mean() == (1 + 0.5 + 1 + 1) / 4
+
+
+def test_ndcg_is_its_mean_over_all_orders_of_equal_scores():
+    """Held against the definition, place by place, for each order that the scores allow."""
+    scores, gains = random(6, 5).mul(1.5).round(), random(6, 5, seed=1).sub(0.3).clamp(min=0)
+    gains[:, 4] += 0.1  # something to gain in each
+    for row, gain, found in zip(scores, gains, ndcg(scores, gains, 3), strict=True):
+        orders = [p for p in itertools.permutations(range(5)) if (row[list(p)].diff() <= 0).all()]
+        gained = [sum(float(gain[i]) / math.log2(k + 2) for k, i in enumerate(p[:3])) for p in orders]
+        best = sum(g / math.log2(k + 2) for k, g in enumerate(sorted(gain.tolist(), reverse=True)[:3]))
+        assert float(found) == pytest.approx(sum(gained) / len(gained) / best)
+    assert ndcg(gains, gains, 3).tolist() == pytest.approx([1.0] * 6)
+    assert ndcg(scores[0], torch.zeros(5), 3) == 0
+
+
+def test_first_counts_equal_scores_by_their_share():
+    truth = torch.tensor([[0.0, 3, 1]]).expand(3, -1)
+    assert first(torch.tensor([[0.0, 1, 0], [1, 0, 0], [2, 2, 2]]), truth).tolist() == pytest.approx([1, 0, 1 / 3])
+
+
+def test_holders_are_the_largest_and_random_groups_are_of_their_sizes():
+    column = ["Ben", "Ada", "", "Ada", "Cleo", "Ben", "", "Ada", ""]
+    assert largest(column, 2) == {"Ada": (1, 3, 7), "Ben": (0, 5)}
+    with pytest.raises(InputError, match="have 3 rights holders, the study asks for 4"):
+        largest(column, 4)
+    groups = at_random([3, 2, 2], 9)
+    assert [len(set(members)) for members in groups.values()] == [3, 2, 2]
+    assert groups == at_random([3, 2, 2], 9)
+    assert len(set(groups.values())) == 3
+
+
+def test_items_scores_are_added_up_for_groups_as_contracts_do():
+    scores = torch.tensor([[5.0, 1, 4, 3, 2]])
+    groups = {"a": (0, 1), "b": (2, 3), "c": (4,)}
+    assert best_summed(scores, groups, 3).tolist() == [[5, 7, 0]]
+    found = of_items({"MUCS": scores, "random": scores}, groups) | of_sizes(groups, 1)
+    assert {name: of.tolist() for name, of in found.items()} == {
+        "MUCS, sum": [[6, 7, 2]],
+        "MUCS, best ten": [[6, 7, 2]],
+        "size": [[2, 2, 1]],
+    }
+
+
+def test_who_names_the_groups_rightly_is_told_from_who_does_not():
+    change = random(2, 16, 12).double()
+    truth = change.mean(dim=0)
+    ones = torch.ones(16, 12)
+    found = named({"group forgotten": truth, "chance": random(16, 12, seed=3), "size": ones}, truth)
+    right, chance, size = found.values()
+    for metric in (right.spearman, right.ndcg, right.top):
+        assert metric == pytest.approx((1, 1, 1))
+    assert right.beyond == right.ndcg_beyond == (0, 0, 0)
+    assert right.beyond_size == pytest.approx((1, 1, 1))
+    assert chance.spearman.low < 0 < chance.spearman.high
+    assert chance.beyond.high < -0.5
+    assert chance.ndcg_beyond.high < 0
+    assert size.spearman.value == 0
+    assert size.beyond == pytest.approx((-1, -1, -1))
+    assert size.top.value == pytest.approx(1 / 12)
+    assert ceiling(change) == pytest.approx(float(spearman(*change).mean()))
+    assert ceiling(change[:1]) is None
 
 
 def test_a_bootstrap_interval_is_as_wide_as_the_standard_error_says():
