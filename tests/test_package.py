@@ -55,3 +55,10 @@ def test_what_only_a_clone_has_is_named(installed, tmp_path, words, said):
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.heavy
+def test_what_is_built_is_what_its_scripts_would_build():
+    """If this fails, `dvc repro` builds it anew; `dvc commit STAGE` where a change of the code cannot change what it builds."""
+    found = subprocess.run([sys.executable, "-m", "dvc", "status"], cwd=ROOT, capture_output=True, text=True)
+    assert (found.returncode, found.stdout.strip(), found.stderr) == (0, "Data and pipelines are up to date.", "")
