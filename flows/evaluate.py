@@ -36,6 +36,7 @@ class Spec:
         conditional: Whether that is told the class.
         judged: Methods whose lists are removed in the counterfactual; all where none are named.
         ablations: On how many generated items each design choice is tried.
+        payments: Whether it is asked what would be paid to images that were never trained on.
     """
 
     train: Source
@@ -46,6 +47,7 @@ class Spec:
     conditional: bool = True
     judged: tuple[str, ...] = ()
     ablations: int = 0
+    payments: bool = False
 
 
 def read_spec(name: str, **changed: Any) -> Spec:
@@ -173,6 +175,11 @@ def measured(study: Study, spec: Spec, out: Path) -> Iterator[dict[str, Any]]:
     if len(scores) > 1:
         plots.draw_matrix(correlations(scores), list(scores), "rank correlation", out / "correlations.png")
         yield {"suspicions": plain(study.suspicions())}
+    if spec.payments:
+        log.info(
+            "payments  to %d images that the model was never trained on", len(study.case.candidates) - len(main[0])
+        )
+        yield {"payments": plain(study.payments())}
     if plan.halves:
         log.info("halves    %d random halves of the training set", plan.halves)
         predicted = study.datamodeling()

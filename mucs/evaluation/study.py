@@ -45,6 +45,7 @@ from mucs.evaluation.holders import (
     of_sizes,
 )
 from mucs.evaluation.methods import Mucs
+from mucs.evaluation.payments import FalsePayments, centred, false_payments, within
 from mucs.evaluation.retraining import Job, Retraining
 from mucs.evaluation.training import Recipe
 from mucs.files import replacing
@@ -275,6 +276,27 @@ class Study:
             name: suspicion(self.case, of, pixels, features, name)
             for name, of in self.scores.items()
             if of.shape[1] == whole
+        }
+
+    def payments(self) -> dict[str, FalsePayments]:
+        """What the studied scores, and others that need decoys, would pay to held-out items, by score and bound."""
+        likeness, whole = baselines.feature_cosine(self.case), len(self.case.candidates)
+        null = self.mucs.entries(self.case.decoy_items).mean(dim=2)
+        asked: dict[str, tuple[Tensor, Tensor | None]]
+        asked = {name: (of, None) for name, of in self.scores.items() if of.shape[1] == whole and "," not in name}
+        mine = asked["MUCS"][0]
+        difference = replace(self.mucs, scoring=replace(self.mucs.scoring, score="difference"))
+        of_difference = difference.scores(), difference.entries(self.case.decoy_items).mean(dim=2)
+        asked |= {
+            "MUCS, decoy p ≤ 0.05": (mine, within(mine, null)),
+            "MUCS, against decoys": (self.mucs.z_scores(), None),
+            "MUCS, centred both ways": (centred(mine, null), None),
+            "MUCS, difference": (of_difference[0], None),
+            "MUCS, difference, decoy p ≤ 0.05": (of_difference[0], within(*of_difference)),
+            "MUCS, difference, centred both ways": (centred(*of_difference), None),
+        }
+        return {
+            name: false_payments(of, len(self.images), likeness, counts, name) for name, (of, counts) in asked.items()
         }
 
     def sanity(self) -> dict[str, Any]:

@@ -80,6 +80,17 @@ def tables(found: Mapping[str, Any]) -> str:
         lines += table(
             ["method", "seen against unseen look-alikes", "of unrelated", "with pixels", "with features"], rows
         )
+    if "payments" in found:
+        paid = found["payments"]
+        rows = {
+            name: [
+                *(interval(of[column], 100, 1) for column in ("unseen", "alike")),
+                interval(of["ratio"]),
+                f"{100 * of['unpaid']:.0f}",
+            ]
+            for name, of in paid.items()
+        }
+        lines += table(["score and bound", "to unseen, %", "of look-alikes, %", "ratio", "nothing counts, %"], rows)
     for kind, of in found.get("holders", {}).items():
         lines += holders(kind, of)
     if "ablations" in found:

@@ -94,6 +94,31 @@ def test_rights_holders_are_left_out_one_at_a_time_and_the_work_is_kept(mucs, wo
     assert (tmp_path / "out" / "holders" / "random-groups.png").exists()
 
 
+@pytest.mark.usefixtures("prefect_server")
+def test_what_is_paid_to_images_that_were_never_trained_on_is_told_by_score_and_bound(mucs, world, studies, tmp_path):
+    tiny = {
+        "checkpoint": str(world.checkpoint),
+        "train": {"path": str(world.train)},
+        "held_out": {"path": str(world.held_out)},
+        "plan": TINY["plan"] | {"draws": 0, "methods": ["random", "MUCS"]},
+    }
+    known = yaml.safe_load(studies.read_text())
+    studies.write_text(yaml.safe_dump(known | {"payments": flow.merged(known["payments"], tiny)}))
+    status, out, err = mucs("evaluate", "payments", "--folder", tmp_path / "out", "--json")
+    assert status == 0, err
+    found = json.loads(out)["payments"]
+    assert found.keys() == {"random", "MUCS"} | {
+        f"MUCS, {variant}"
+        for of in ("", "difference, ")
+        for variant in (f"{of}decoy p ≤ 0.05", f"{of}centred both ways")
+    } | {"MUCS, against decoys", "MUCS, difference"}
+    for name, of in found.items():
+        assert 0 <= of["unseen"][0] <= 1, name
+        assert 0 <= of["unpaid"] <= 1, name
+    assert found["random"]["unpaid"] == 0
+    assert "| MUCS, centred both ways |" in (tmp_path / "out" / "payments" / "results.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
