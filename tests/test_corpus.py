@@ -25,6 +25,7 @@ from flows.cli.jobs import read_settings
 from mucs import InputError
 from mucs.attribution import Calibration, DiffusionModel, NoiseBank
 from mucs.evidence.signing import keygen
+from mucs.ledger.catalogue import SCHEMA
 from tasks.pull import as_pulled, read_listing
 from tasks.read import Source, read_images
 from tasks.registry import open_registry
@@ -426,8 +427,8 @@ LEDGERS: dict[str, tuple[Make, str]] = {
     "a version to come": (by_sql("UPDATE file.ledger SET schema_version = 99", whole=True), "is of schema 99, this program's is"),
     "a version in text": (by_sql("CREATE TABLE file.ledger (schema_version VARCHAR)", "INSERT INTO file.ledger VALUES (chr(27) || '[2J')"), "is of schema \\x1b[2J, this program"),
     "a version of many digits": (by_sql("CREATE TABLE file.ledger (schema_version HUGEINT)", "INSERT INTO file.ledger VALUES (10::HUGEINT ** 37)"), "this program's is"),
-    "a version of another name": (by_sql("CREATE TABLE file.ledger (v INTEGER)", "INSERT INTO file.ledger VALUES (10)"), DAMAGED),
-    "the version alone": (by_sql("CREATE TABLE file.ledger (schema_version INTEGER)", "INSERT INTO file.ledger VALUES (10)"), "was altered: its table"),
+    "a version of another name": (by_sql("CREATE TABLE file.ledger (v INTEGER)", f"INSERT INTO file.ledger VALUES ({SCHEMA})"), DAMAGED),
+    "the version alone": (by_sql("CREATE TABLE file.ledger (schema_version INTEGER)", f"INSERT INTO file.ledger VALUES ({SCHEMA})"), "was altered: its table"),
 }  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def test_the_package_has_every_file_of_the_source(installed):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("evaluate", "nonsense"), "There is no study 'nonsense'; use one of: quick, openmoji"),
+        (("evaluate", "nonsense"), "There is no study 'nonsense'; use one of: quick, payments, openmoji"),
         (("evaluate", "--quick"), "is missing; run the study from a clone of the project"),
         (("demo",), "is missing; run the demo from a clone of the project"),
     ],

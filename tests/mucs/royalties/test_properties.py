@@ -83,7 +83,7 @@ def ledger_of(log, items, generated: int, shuffle=random.Random(0)) -> Ledger:
             "INSERT INTO file.generated_items VALUES (?, ?, ?, ?, '{}', ?)",
             [g, sha(f"row{g}"), f"g{g}", sha(f"g{g}"), then],
         )
-        c.execute(f"INSERT INTO file.attributions VALUES (1, {g}, true, 1, 1, 1, 1, 1, 1, 1, 1, {'NULL, ' * 6} NULL)")
+        c.execute(f"INSERT INTO file.attributions VALUES (1, {g}, true, 1, 1, 1, 1, 1, 1, 1, 1, {'NULL, ' * 7} NULL)")
         order = sorted(range(len(items)), key=lambda n: (-items[n].scores[g], items[n].id))
         edges += [[1, g, n + 1, rank, items[n].scores[g] / 1e6] for rank, n in enumerate(order, start=1)]
     edge = "INSERT INTO file.edges VALUES (?, ?, ?, ?, ?, 0.01, NULL, NULL, NULL, NULL)"
@@ -122,7 +122,7 @@ CONTRACTS = st.builds(
     training_sets=st.just(()),
     pots=st.fixed_dictionaries({"training": POTS, "output": POTS}),
     fallback=st.sampled_from(["equal", "suspense"]),
-    evidence=st.builds(Evidence, st.integers(1, 5), st.none(), st.none(), st.none(), st.just(True)),
+    evidence=st.builds(Evidence, st.integers(1, 5), *[st.none()] * 4, st.just(True)),
     deductions=st.fixed_dictionaries({}, optional={"administration": percentages(50), "tax": percentages(50)}),
     minimum_payout=MONEY.map(lambda amount: amount / 1000).map(lambda amount: round(amount, 2)),
     splits=st.fixed_dictionaries({}, optional={"t0": st.dictionaries(st.sampled_from(HOLDERS[:3]), percentages(33))}),
