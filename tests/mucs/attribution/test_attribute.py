@@ -276,6 +276,8 @@ def test_half_precision_hardly_moves_the_ranking(model, data, bank, exact):
 
 
 @pytest.mark.slow
+# which torch's compiler does itself
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 def test_a_compiled_model_measures_the_same(model, data, bank):
     plain = denoising_losses(model, data[0], bank, batch_size=16)
     table = LossStore().table(model, data[0], bank, Scoring(batch_size=16, compile=True))
