@@ -158,6 +158,11 @@ class Study:
         return Mucs(self.case, bank, self.plan.unlearning, folder=self.folder, workers=self.workers)
 
     @property
+    def by_difference(self) -> Mucs:
+        """The same, scored by the plain difference."""
+        return replace(self.mucs, scoring=replace(self.mucs.scoring, score="difference"))
+
+    @property
     def methods(self) -> dict[str, Method]:
         """How each method scores a case."""
         plan = self.plan
@@ -173,9 +178,7 @@ class Study:
             "unlearning": lambda case: baselines.unlearning_scores(case, levels=plan.levels),
             "MUCS": lambda case: self.mucs.scores(),
             "MUCS, screened": lambda case: self.mucs.screened(plan.screening),
-            "MUCS, difference": lambda case: replace(
-                self.mucs, scoring=replace(self.mucs.scoring, score="difference")
-            ).scores(),
+            "MUCS, difference": lambda case: self.by_difference.scores(),
             "MUCS, against decoys": lambda case: self.mucs.z_scores(),
         }
 
@@ -285,8 +288,10 @@ class Study:
         asked: dict[str, tuple[Tensor, Tensor | None]]
         asked = {name: (of, None) for name, of in self.scores.items() if of.shape[1] == whole and "," not in name}
         mine = asked["MUCS"][0]
-        difference = replace(self.mucs, scoring=replace(self.mucs.scoring, score="difference"))
-        of_difference = difference.scores(), difference.entries(self.case.decoy_items).mean(dim=2)
+        of_difference = (
+            self.by_difference.scores(),
+            self.by_difference.entries(self.case.decoy_items).mean(dim=2),
+        )
         asked |= {
             "MUCS, decoy p ≤ 0.05": (mine, within(mine, null)),
             "MUCS, against decoys": (self.mucs.z_scores(), None),
