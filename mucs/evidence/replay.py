@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mucs.attribution.replay import Verdict, compare_rankings
 from mucs.evidence.edges import NUMBERS
-from mucs.evidence.outcome import OUTCOME
+from mucs.evidence.outcome import LATER, OUTCOME
 from mucs.evidence.reading import raw_digests
 
 # which items recall is measured of depends on who else is in the run
@@ -111,8 +111,10 @@ def _edge_difference(recorded: pa.Table, again: pa.Table) -> str | None:
 def _outcome_difference(outcome: Mapping[str, Any], again: Mapping[str, Any]) -> str | None:
     """The first number of an outcome that differs; 1 and 1.0 are one number, as in JSON."""
     for name in COMPARED:
-        if name in outcome and outcome[name] != again[name]:
-            return f"{name.replace('_', ' ')}: {outcome[name]} was recorded, {again[name]} came out"
+        if name in LATER and name not in outcome:
+            continue
+        if outcome.get(name) != again.get(name):
+            return f"{name.replace('_', ' ')}: {outcome.get(name)} was recorded, {again.get(name)} came out"
     return None
 
 
