@@ -21,6 +21,8 @@ import torch
 from diffusers import DDIMScheduler, UNet2DModel
 from PIL import Image
 
+from mucs.attribution import Items
+
 os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
 os.environ |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "GX_ANALYTICS_ENABLED": "false"}
 # of their own, so that nobody's server is asked, and where HOME cannot be written as well
@@ -79,6 +81,14 @@ def write_manifest(folder: Path, rows: list[dict]) -> None:
 def read_rows(folder: Path) -> list[dict]:
     with (folder / "metadata.csv").open(newline="") as f:
         return list(csv.DictReader(f))
+
+
+def read_items(folder: Path) -> Items:
+    """The images of a folder, with their classes."""
+    rows = read_rows(folder)
+    pixels = np.stack([np.asarray(Image.open(folder / row["file_name"])) for row in rows])
+    labels = torch.tensor([int(row["class"]) for row in rows])
+    return Items(torch.from_numpy(pixels).permute(0, 3, 1, 2), {"class_labels": labels})
 
 
 def write_shards(folder: Path, images: Path, shards: int, **options) -> Path:

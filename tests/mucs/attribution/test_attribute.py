@@ -6,10 +6,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from mucs import InputError
 from mucs.attribution import (
@@ -33,19 +31,12 @@ from mucs.attribution.bank import stratified_order
 from mucs.attribution.calibration import Calibration
 from mucs.attribution.skew import skews, standard_error
 from mucs.attribution.trainable import trainable_names
-from tests.conftest import read_rows
+from tests.conftest import read_items
 
 pytestmark = pytest.mark.heavy
 
 SETTINGS = Unlearning(learning_rate=3e-4, batch_size=8, max_steps=24)
 SCORING = Scoring(batch_size=16)
-
-
-def read(folder) -> Items:
-    rows = read_rows(folder)
-    pixels = np.stack([np.asarray(Image.open(folder / row["file_name"])) for row in rows])
-    labels = torch.tensor([int(row["class"]) for row in rows])
-    return Items(torch.from_numpy(pixels).permute(0, 3, 1, 2), {"class_labels": labels})
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +47,7 @@ def model(world):
 @pytest.fixture(scope="module")
 def data(world):
     """Training, held-out and generated items."""
-    return [read(folder) for folder in (world.train, world.held_out, world.generated)]
+    return [read_items(folder) for folder in (world.train, world.held_out, world.generated)]
 
 
 @pytest.fixture(scope="module")

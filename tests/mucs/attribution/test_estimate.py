@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from mucs.attribution import DiffusionModel, NoiseBank, Scoring, Screening, Settings, Unlearning, attribute
 from mucs.attribution.checkpoint import network_from_config, read_scheduler
 from mucs.attribution.estimate import estimate, timed
-from tests.mucs.attribution.test_attribute import read
+from tests.conftest import read_items
 
 pytestmark = pytest.mark.heavy
 
@@ -25,7 +25,7 @@ SETTINGS = Settings(
 def test_pairs_and_memory_are_those_of_the_attribution(world, antithetic):
     settings = replace(SETTINGS, unlearning=replace(SETTINGS.unlearning, antithetic=antithetic))
     model = DiffusionModel.from_pretrained(world.checkpoint)
-    train, held_out, generated = (read(folder) for folder in (world.train, world.held_out, world.generated))
+    train, held_out, generated = (read_items(folder) for folder in (world.train, world.held_out, world.generated))
     with torch.device("meta"):
         network = network_from_config(world.checkpoint)
     light = DiffusionModel(network, read_scheduler(world.checkpoint), "meta")
@@ -53,7 +53,7 @@ def test_pairs_and_memory_are_those_of_the_attribution(world, antithetic):
 
 def test_a_trial_says_how_long_an_item_takes_and_when_it_is_forgotten(world):
     model = DiffusionModel.from_pretrained(world.checkpoint)
-    train, generated = read(world.train), read(world.generated)
+    train, generated = read_items(world.train), read_items(world.generated)
     needed = estimate(model, SETTINGS, 24, 0, 2)
 
     def trial(**how):

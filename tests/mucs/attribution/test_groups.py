@@ -7,10 +7,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from mucs import InputError
 from mucs.attribution import (
@@ -23,7 +21,7 @@ from mucs.attribution import (
     attribute_groups,
     denoising_losses,
 )
-from tests.conftest import read_rows
+from tests.conftest import read_items
 
 pytestmark = pytest.mark.heavy
 
@@ -33,18 +31,11 @@ SCORING = Scoring(batch_size=16)
 GROUPS = {f"holder {k}": list(range(k, 24, 6)) for k in range(6)}
 
 
-def read(folder) -> Items:
-    rows = read_rows(folder)
-    pixels = np.stack([np.asarray(Image.open(folder / row["file_name"])) for row in rows])
-    labels = torch.tensor([int(row["class"]) for row in rows])
-    return Items(torch.from_numpy(pixels).permute(0, 3, 1, 2), {"class_labels": labels})
-
-
 @pytest.fixture(scope="module")
 def given(world):
     """What all calls of these tests are given: model, training, generated and held-out items, bank."""
     model = DiffusionModel.from_pretrained(world.checkpoint)
-    images, held_out, generated = (read(folder) for folder in (world.train, world.held_out, world.generated))
+    images, held_out, generated = (read_items(folder) for folder in (world.train, world.held_out, world.generated))
     return model, images, generated, held_out, NoiseBank.draw(model, num_noises=8)
 
 

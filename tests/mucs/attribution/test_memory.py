@@ -11,7 +11,7 @@ from mucs.attribution.bank import NoiseBank
 from mucs.attribution.draws import different
 from mucs.attribution.losses import Scoring
 from mucs.attribution.trainable import trainable_names
-from tests.mucs.attribution.test_attribute import read
+from tests.conftest import read_items
 
 pytestmark = pytest.mark.heavy
 
@@ -26,7 +26,7 @@ def model(world):
 @pytest.fixture(scope="module")
 def data(world):
     """Training and generated items."""
-    return [read(folder) for folder in (world.train, world.generated)]
+    return [read_items(folder) for folder in (world.train, world.generated)]
 
 
 def change(model, done):

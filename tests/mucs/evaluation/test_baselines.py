@@ -3,11 +3,9 @@
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler, UNet2DModel
-from PIL import Image
 
 from mucs import InputError
 from mucs.attribution import DiffusionModel, Items, NoiseBank, denoising_losses
@@ -27,7 +25,7 @@ from mucs.evaluation.baselines import (
 )
 from mucs.evaluation.case import Case
 from mucs.evaluation.gradients import Projection, differentiable, gradient, projected_gradients, squared_norms
-from tests.conftest import read_rows
+from tests.conftest import read_items
 
 pytestmark = pytest.mark.heavy
 
@@ -43,17 +41,10 @@ METHODS = {
 }
 
 
-def read(folder) -> Items:
-    rows = read_rows(folder)
-    pixels = np.stack([np.asarray(Image.open(folder / row["file_name"])) for row in rows])
-    labels = torch.tensor([int(row["class"]) for row in rows])
-    return Items(torch.from_numpy(pixels).permute(0, 3, 1, 2), {"class_labels": labels})
-
-
 @pytest.fixture(scope="module")
 def case(world):
     model = DiffusionModel.from_pretrained(world.checkpoint)
-    return Case(model, read(world.train), read(world.generated), read(world.held_out))
+    return Case(model, read_items(world.train), read_items(world.generated), read_items(world.held_out))
 
 
 @pytest.fixture(scope="module")
