@@ -4,8 +4,8 @@
     python benchmarks/fleet.py overhead           # seconds that Ray and Prefect add to an item
     python benchmarks/fleet.py kill --times 20    # audits whose workers, nodes or driver are killed
 
-`workers` and `overhead` attribute 24 pictures of the demo's model, with the demo's settings and one thread each. They count
-from the first item's start to the last one's end, when the original losses that all items need are there.
+`workers` and `overhead` attribute 24 pictures of the demo's model, with the demo's settings but 20 steps of unlearning for each, and one
+thread each. They count from the first item's start to the last one's end, when the original losses that all items need are there.
 
 `kill` attributes 24 items of a tiny model. Each audit loses something by SIGKILL at a random moment: a worker, a whole node of a
 Ray cluster of two, the node that it is connected to itself, or its own process. One that ends before its time is started again. It
@@ -17,11 +17,13 @@ anything did not hold.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import csv
 import dataclasses
 import hashlib
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -36,6 +38,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -61,7 +64,13 @@ from tasks.s3 import client  # noqa: E402
 from tasks.serve import s3_server  # noqa: E402
 
 ITEMS = 24
-DEMO = dataclasses.replace(SETTINGS, controls=False, recall_sample=0)
+# as many steps for all, so that the last item does not decide
+DEMO = dataclasses.replace(
+    SETTINGS,
+    controls=False,
+    recall_sample=0,
+    unlearning=dataclasses.replace(SETTINGS.unlearning, max_steps=20, tolerance=0.0),
+)
 TINY = Settings.from_record(
     {
         "num_noises": 8,
@@ -211,10 +220,23 @@ def workers(given: argparse.Namespace) -> None:
                 row |= {"items an hour": round(3600 * given.items / seconds)}
                 row |= {"against one": (rows or [row])[0]["seconds"] / seconds}
                 rows.append(row | {"Ray's start, s": ray_seconds, "Prefect's start, s": it.prefect_seconds})
+        bare = two_at_once(folder / "generated", min(given.items, 8))
     table(rows)
+    print(f"\nThe library alone, two processes at once against one: {bare:.2f} times the items an hour")
 
 
-def plain_loop(generated: Path) -> tuple[float, list[Any]]:
+def two_at_once(generated: Path, items: int) -> float:
+    """What the machine gives: items an hour of two plain loops in processes of their own, against one."""
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(2, spawn) as processes:
+        alone = processes.submit(plain_loop, generated, slice(items)).result()[0]
+    both = spawn.Manager().Barrier(2)
+    with concurrent.futures.ProcessPoolExecutor(2, spawn) as processes:
+        halves = [processes.submit(plain_loop, generated, slice(k, items, 2), both) for k in range(2)]
+        return 2 * alone / sum(half.result()[0] for half in halves)
+
+
+def plain_loop(generated: Path, which: slice = slice(None), start: Barrier | None = None) -> tuple[float, list[Any]]:
     """Seconds of the library alone, item after item, with the original losses that all items need at hand; and what came of them."""
     model, settings = DiffusionModel.from_pretrained(FOLDERS["checkpoint"], "cpu"), DEMO
     bank = NoiseBank.draw(model, settings.num_noises, settings.fraction, settings.seed)
@@ -225,8 +247,10 @@ def plain_loop(generated: Path) -> tuple[float, list[Any]]:
     with deterministic("cpu"):
         for items, entries in ((training, settings.screening.stages[0][0]), (held_out, len(bank))):
             store.table(model, items, bank, settings.scoring).rows(torch.arange(len(items)), range(entries))
+        if start:
+            start.wait()
         started = time.monotonic()
-        for k in range(len(made)):
+        for k in range(len(made))[which]:
             found += attribute(
                 model,
                 training,

@@ -202,8 +202,9 @@ def holding_runs(
     inputs = {"checkpoint": plan.checkpoint, "training_set": plan.training, "held_out": plan.held_out}
     asked = {name: given.digest if given else "" for name, given in inputs.items()}
     sha256 = file_sha256(calibration) if calibration else ""
+    asked |= {"calibration": sha256, "settings": digest(plan.settings.record())}
     with reading(ledger) as opened:
-        found = opened.ask("covered", **asked, calibration=sha256, settings=digest(plan.settings.record()))
+        found = opened.ask("covered", **asked, items=" ".join(plan.images("batch").row_sha256.to_pylist()))
     if again_if_older:
         found = [row for row in found if row["method_sha256"] == plan.method_sha256]
     held, withdrawn = (

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import datetime
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +35,7 @@ BEST, LEAST, MOST = (
     3_000_000,
 )  # edges of each generated item in memory: at the best, at the least, and of all together
 # views that are computed once for a snapshot, and macros for now and today; to plan a question over them takes longer than to answer it
-MADE = ("usage", "balances", "adjustments", "verdicts", "statement_lines", "disputes", "speaking")
+MADE = ("usage", "balances", "adjustments", "statement_lines", "disputes", "speaking")
 NOW = """
 CREATE TABLE {kept}.rights_today AS FROM memory.main.rights_on('{day}', 'infinity');
 CREATE MACRO {kept}.rights_on(day, as_of) AS TABLE
@@ -44,6 +46,7 @@ CREATE MACRO {kept}.speaking_as_of(as_of) AS TABLE
 """
 SECONDS = 10.0  # that a question may take
 PAUSE = 1.0  # between two looks at the ledger
+NICE = 10  # of the thread that looks
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,8 @@ class Snapshots:
         return self._ended.is_set()
 
     def _watch(self) -> None:
+        if sys.platform == "linux":  # where threads have priorities: answers come before newer answers
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while not self._ended.wait(PAUSE):
             self.look()
 
@@ -190,6 +195,8 @@ class Snapshots:
             ):
                 ledger.connection.close()
             else:
+                if now is not None:
+                    ledger.connection.execute("SET threads = 1")  # this one; the other cores go on answering
                 self._now = take(ledger)
                 log_of_explorer.info("explore   entry %d of the log", self._now.position)
             self._seen, self._fault = seen, None

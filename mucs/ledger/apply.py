@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -60,10 +60,13 @@ MEMBERS = f"""SELECT training_id, row_sha256 FROM {FILE}.training_items WHERE tr
     SELECT training_id FROM {FILE}.members WHERE training_set_id = (SELECT training_set_id FROM {FILE}.runs WHERE run_id = $run)
 )"""
 EDGES = f"""INSERT INTO {FILE}.edges (run_id, generated_id, training_id, rank, {", ".join(STORED)})
-SELECT $run, g.generated_id, t.training_id, e.rank, {", ".join(STORED.values())}
+SELECT $run, g.number, t.training_id, e.rank, {", ".join(STORED.values())}
 FROM read_parquet($edges) e
-JOIN {FILE}.generated_items g ON g.row_sha256 = e.generated_row_sha256
+JOIN generated g ON g.row_sha256 = e.generated_row_sha256
 JOIN ({MEMBERS}) t ON t.row_sha256 = e.training_row_sha256"""
+# of each generated item, the smallest p-value among its ten best edges: against decoys where there are such
+BEST = """SELECT generated_row_sha256 AS row_sha256, coalesce(min(decoy_p_value), min(p_value))::DOUBLE::DECIMAL(18, 6) AS best_p_value
+FROM read_parquet($edges) WHERE rank <= 10 GROUP BY ALL"""
 
 
 class Applying:
@@ -73,7 +76,7 @@ class Applying:
         connection: The ledger is attached to it.
         log: Theirs.
         entries: All that will be applied.
-        edges: Whether the edges of runs are to be there.
+        edges: Whether the edges of runs are to be there, and not only what is told of them with their items.
     """
 
     def __init__(
@@ -116,8 +119,9 @@ class Applying:
     def _manifests(self) -> set[tuple[str, str, str]]:
         """Training set, its manifest and its members, each by SHA-256, of the runs that are there."""
         found = self.connection.execute(
-            f"""SELECT record->>'$.inputs.training_set.sha256', entry->>'$.body.objects.training', entry->>'$.body.members'
-            FROM {FILE}.entries JOIN {FILE}.runs r ON r.sha256 = (entry->>'$.body.run') WHERE kind = 'run'"""
+            f"""SELECT a.sha256, entry->>'$.body.objects.training', entry->>'$.body.members'
+            FROM {FILE}.entries e JOIN {FILE}.runs r ON r.sha256 = (entry->>'$.body.run')
+            JOIN {FILE}.artifacts a ON a.artifact_id = r.training_set_id WHERE e.kind = 'run'"""
         ).fetchall()
         return {(one, other, third) for one, other, third in found}
 
@@ -222,19 +226,22 @@ class Applying:
             if manifest not in self._manifests:
                 self._training(entry, record, stack.enter_context(self.log.file(objects["training"])))
                 self._manifests.add(manifest)
-            wanted = ("generated", *(("edges",) if self.edges else ()))
-            files = {name: stack.enter_context(self.log.file(objects[name])) for name in wanted}
-            self._items(
+            generated, edges = (stack.enter_context(self.log.file(objects[name])) for name in ("generated", "edges"))
+            numbers = self._items(
                 "generated",
-                files["generated"],
+                generated,
                 entry.at,
                 ["said->>'id'", "said->>'sha256'"],
                 "read_parquet($manifest, file_row_number = true)",
             )
             run_id = self._run_row(entry, record)
-            self._outcomes(run_id, record)
-            if self.edges:
-                self._edges(run_id, files["edges"], record)
+            self.connection.register("generated", numbers)
+            try:
+                self._outcomes(run_id, record, edges)
+                if self.edges:
+                    self._edges(run_id, edges, record)
+            finally:
+                self.connection.unregister("generated")
         if entry.version > 1:
             self._gates(run_id, load_json(self.log.object(objects["validations"])))
         if entry.version > 2:
@@ -297,23 +304,44 @@ class Applying:
         values: Sequence[str],
         rows: str,
         key: str = "row_sha256",
-    ) -> None:
+    ) -> pa.Table:
         """Versions of items that are new, in the order of the manifest.
 
-        values: SQL of the columns behind `row_sha256`. rows: SQL of the rows, with their place. key: what tells versions apart.
+        Args:
+            kind: training or generated.
+            manifest: Its rows.
+            at: When they were said.
+            values: SQL of the columns behind `row_sha256`.
+            rows: SQL of the rows, with their place.
+            key: What tells versions apart.
+
+        Returns:
+            `row_sha256` and `number` of each row, new or not.
         """
         doubled = self._one("SELECT count(*) - count(DISTINCT row_sha256) FROM read_parquet(?)", str(manifest))
         if doubled:
             raise InputError(f"The {kind} items have a row twice; leave one out, and publish the run again.")
-        self.connection.execute(
-            f"""INSERT INTO {FILE}.{kind}_items
-            SELECT
-                ((SELECT coalesce(max({kind}_id), 0) FROM {FILE}.{kind}_items) + row_number() OVER (ORDER BY file_row_number))::INTEGER,
-                CASE WHEN sha256(said::VARCHAR) = row_sha256 THEN row_sha256 END, {", ".join(values)}, said, $at
-            FROM (SELECT * REPLACE (said::JSON AS said) FROM {rows} ANTI JOIN {FILE}.{kind}_items USING ({key}))
-            ORDER BY file_row_number""",
-            {"at": at, "manifest": str(manifest)},
-        )
+        last = self._one(f"SELECT coalesce(max({kind}_id), 0) FROM {FILE}.{kind}_items")
+        # the table, which grows for years, is gone through once, and only what the manifest names of it is held
+        known = f"SELECT {key}, {kind}_id AS known FROM {FILE}.{kind}_items SEMI JOIN {rows} USING ({key})"
+        numbered = self.connection.execute(
+            f"""SELECT file_row_number, row_sha256, known IS NULL AS is_new,
+                coalesce(known, {last} + row_number() OVER (PARTITION BY known IS NULL ORDER BY file_row_number))::INTEGER AS number
+            FROM {rows} LEFT JOIN ({known}) USING ({key})""",
+            {"manifest": str(manifest)},
+        ).to_arrow_table()
+        self.connection.register("numbered", numbered)
+        try:
+            self.connection.execute(
+                f"""INSERT INTO {FILE}.{kind}_items
+                SELECT number, CASE WHEN sha256(said::VARCHAR) = row_sha256 THEN row_sha256 END, {", ".join(values)}, said, $at
+                FROM (SELECT * REPLACE (said::JSON AS said) FROM {rows}) JOIN numbered USING (file_row_number, row_sha256)
+                WHERE is_new ORDER BY file_row_number""",
+                {"at": at, "manifest": str(manifest)},
+            )
+        finally:
+            self.connection.unregister("numbered")
+        return numbered.select(["row_sha256", "number"])
 
     def _artifact_id(self, kind: str, given: Mapping[str, Any] | None) -> int | None:
         if given is None:
@@ -330,11 +358,12 @@ class Applying:
         self._add_row(
             "runs",
             *(run_id, entry.body["run"], record["method"], *of_inputs, digest(record["settings"])),
+            record.get("code", {}).get("method_sha256"),
             *(entry.body.get("location"), entry.at, canonical(record).decode()),
         )
         return run_id
 
-    def _outcomes(self, run_id: int, record: Mapping[str, Any]) -> None:
+    def _outcomes(self, run_id: int, record: Mapping[str, Any], edges: Path) -> None:
         attributions = record["results"]["attributions"]
         columns = {
             name: [item.get(name) if name in LATER else item[name] for item in attributions]
@@ -342,21 +371,23 @@ class Applying:
         }
         columns["recall"] = [recall and json.dumps(recall) for recall in columns["recall"]]
         names = ", ".join(f"applied.{name}" for name in OUTCOME.names)
-        self._insert_table(
-            "attributions",
-            pa.table(columns, pa.schema([("row_sha256", pa.string()), *OUTCOME])),
-            f"{run_id}, generated_id, {names}",
-            f"JOIN {FILE}.generated_items USING (row_sha256) ORDER BY generated_id",
-        )
+        with _reading(edges):
+            best = self.connection.execute(BEST, {"edges": str(edges)}).to_arrow_table()
+        self.connection.register("best", best)
+        try:
+            self._insert_table(
+                "attributions",
+                pa.table(columns, pa.schema([("row_sha256", pa.string()), *OUTCOME])),
+                f"{run_id}, number, {names}, best_p_value",
+                "JOIN generated USING (row_sha256) LEFT JOIN best USING (row_sha256) ORDER BY number",
+            )
+        finally:
+            self.connection.unregister("best")
 
     def _edges(self, run_id: int, path: Path, record: Mapping[str, Any]) -> None:
         """The edges, in the order of the file; counted, and checked for doubles."""
-        try:
+        with _reading(path):
             self.connection.execute(EDGES, {"run": run_id, "edges": str(path)})
-        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.BinderException):
-            raise InputError(f"{path} cannot be read as edges; publish the run again.") from None
-        except duckdb.ConversionException:
-            raise InputError(f"{path} has numbers that are not finite, or too large; publish the run again.") from None
         # a bit for each training item that a generated one names: cheaper than a hash table of pairs
         last = self._one(f"SELECT max(training_id) FROM {FILE}.training_items")
         loaded, doubled = self.connection.execute(
@@ -389,7 +420,8 @@ class Applying:
             "thumbnails",
             pa.table({"image_sha256": pa.chunked_array(images, pa.string()), "object": named, "place": places}),
             "image_sha256, arg_min(object, place)",
-            f"ANTI JOIN {FILE}.thumbnails USING (image_sha256) GROUP BY image_sha256 ORDER BY image_sha256",
+            f"ANTI JOIN (SELECT image_sha256 FROM {FILE}.thumbnails SEMI JOIN applied USING (image_sha256)) USING (image_sha256)"
+            " GROUP BY image_sha256 ORDER BY image_sha256",
         )
 
     def _validation(self, entry: Entry) -> None:
@@ -476,6 +508,17 @@ class Applying:
             None if address is None else PSEUDONYM.sub(lambda found: self.pseudonyms.name(found[0]), address),
             *(told.get("as_of"), told.get("position"), told.get("sha256"), entry.at),
         )
+
+
+@contextmanager
+def _reading(edges: Path) -> Iterator[None]:
+    """Say what is wrong with a file of edges that a query cannot read."""
+    try:
+        yield
+    except (duckdb.IOException, duckdb.InvalidInputException, duckdb.BinderException):
+        raise InputError(f"{edges} cannot be read as edges; publish the run again.") from None
+    except duckdb.ConversionException:
+        raise InputError(f"{edges} has numbers that are not finite, or too large; publish the run again.") from None
 
 
 def _are_of(objects: Mapping[str, str], record: Mapping[str, Any]) -> bool:

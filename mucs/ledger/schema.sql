@@ -58,6 +58,7 @@ CREATE TABLE runs (
     calibration_id  INTEGER,
     batch_id        INTEGER NOT NULL,
     settings_sha256 VARCHAR NOT NULL,
+    method_sha256   VARCHAR,                   -- of the code that attributed; null where the record does not say it
     location        VARCHAR,                   -- where it was published before there was a log; null since
     loaded_at       TIMESTAMPTZ NOT NULL,
     record          JSON    NOT NULL
@@ -83,7 +84,8 @@ CREATE TABLE attributions (
     discoveries       INTEGER,                 -- edges that survive a false discovery rate of 5 % against held-out items
     decoy_discoveries INTEGER,                 -- and against decoys; null without a calibration
     tie_p_value       DOUBLE,                  -- of its largest decoy_z, against the largest that decoys have; null without a calibration
-    recall            JSON                     -- share of the exact best K that screening kept, by K; null where not measured
+    recall            JSON,                    -- share of the exact best K that screening kept, by K; null where not measured
+    best_p_value      DECIMAL(18, 6)           -- smallest of its ten best edges, each taken alone: against decoys where there are such
 );
 
 -- Rows lie in (run, generated item, rank) order. Numbers have the decimals that were published; a float of the published Parquet is

@@ -137,8 +137,10 @@ CREATE VIEW lineage AS SELECT * FROM lineage_as_of('infinity');
 CREATE VIEW verdicts AS
 SELECT
     run_id, generated_id,
-    CASE WHEN NOT converged THEN 'not converged' WHEN best IS NULL THEN 'not compared' WHEN best <= 0.05 THEN 'above chance' ELSE 'within chance' END
-        AS verdict
-FROM attributions LEFT JOIN (
-    SELECT run_id, generated_id, coalesce(min(decoy_p_value), min(p_value)) AS best FROM edges WHERE rank <= 10 GROUP BY ALL
-) USING (run_id, generated_id);
+    CASE
+        WHEN NOT converged THEN 'not converged'
+        WHEN best_p_value IS NULL THEN 'not compared'
+        WHEN best_p_value <= 0.05 THEN 'above chance'
+        ELSE 'within chance'
+    END AS verdict
+FROM attributions;

@@ -250,7 +250,10 @@ def test_a_run_covers_its_items_while_there_is_no_other_calibration(path, tmp_pa
     made = file_sha256(run.calibration)
     with Ledger.open(path) as ledger:
         counts = [len(ledger.ask("covered", **asked, calibration=made)) for made in ("", made, "another")]
+        rows = [row["row_sha256"] for row in ledger.ask("covered", **asked)]
+        chosen = [ledger.ask("covered", **asked, items=items) for items in (rows[1], f"{'0' * 64} {rows[1]}", "0" * 64)]
     assert counts == [2, 2, 0]
+    assert [[row["row_sha256"] for row in found] for found in chosen] == [[rows[1]], [rows[1]], []]
 
 
 def test_questions_answer_from_the_latest_run(path, tmp_path):
@@ -374,7 +377,7 @@ def test_what_is_not_a_ledger_is_refused(path, tmp_path):
     with attached(path) as connection:
         connection.execute("UPDATE file.ledger SET schema_version = 1")
     with pytest.raises(
-        InputError, match="is of schema 1, this program's is 11; make the ledger anew with `mucs rebuild`"
+        InputError, match="is of schema 1, this program's is 12; make the ledger anew with `mucs rebuild`"
     ):
         Ledger.open(path)
     with Ledger.rebuild(path, log_of(path)):

@@ -74,7 +74,7 @@ def ledger_of(log, items, generated: int, shuffle=random.Random(0)) -> Ledger:
     c.execute(
         "INSERT INTO file.runs VALUES (1, '"
         + sha("run")
-        + "', 'MUCS (arXiv 2605.17938)', 1, 2, NULL, NULL, 3, 's', 'x', ?, '{}')",
+        + "', 'MUCS (arXiv 2605.17938)', 1, 2, NULL, NULL, 3, 's', NULL, 'x', ?, '{}')",
         [then],
     )
     edges = []
@@ -83,7 +83,7 @@ def ledger_of(log, items, generated: int, shuffle=random.Random(0)) -> Ledger:
             "INSERT INTO file.generated_items VALUES (?, ?, ?, ?, '{}', ?)",
             [g, sha(f"row{g}"), f"g{g}", sha(f"g{g}"), then],
         )
-        c.execute(f"INSERT INTO file.attributions VALUES (1, {g}, true, 1, 1, 1, 1, 1, 1, 1, 1, {'NULL, ' * 7} NULL)")
+        c.execute(f"INSERT INTO file.attributions VALUES (1, {g}, true, 1, 1, 1, 1, 1, 1, 1, 1, {'NULL, ' * 8} NULL)")
         order = sorted(range(len(items)), key=lambda n: (-items[n].scores[g], items[n].id))
         edges += [[1, g, n + 1, rank, items[n].scores[g] / 1e6] for rank, n in enumerate(order, start=1)]
     edge = "INSERT INTO file.edges VALUES (?, ?, ?, ?, ?, 0.01, NULL, NULL, NULL, NULL)"
