@@ -13,14 +13,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 from mucs import InputError
-from mucs.files import replacing
+from mucs.files import check_writable, replacing
+from mucs.text import for_terminal
+from tasks.s3 import BUCKET, client, plain_errors
 
 STARTUP_SECONDS = 60
+CONFIG, PORTS, LOCK = "identities.json", "ports.json", ".lock"  # of a server, in its folder
 
 
 def die_with_parent() -> None:
@@ -45,7 +48,7 @@ def choose_ports(folder: Path) -> list[int]:
 
     All lie below the range from which the system picks ports for outgoing connections.
     """
-    kept = folder / "ports.json"
+    kept = folder / PORTS
     ports: list[int] = json.loads(kept.read_text()) if kept.exists() else []
     if not ports or not all(is_free(port) for port in ports):
         ports = []
@@ -58,13 +61,42 @@ def choose_ports(folder: Path) -> list[int]:
     return ports
 
 
+def choose_keys(folder: Path) -> tuple[str, str]:
+    """An access key and its secret, the same as last time for the same folder, so that shells need be told once."""
+    try:
+        (identity,) = json.loads((folder / CONFIG).read_text())["identities"]
+        (keys,) = identity["credentials"]
+        return str(keys["accessKey"]), str(keys["secretKey"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return secrets.token_hex(10), secrets.token_hex(20)
+
+
+def check_folder(folder: Path) -> None:
+    """InputError unless a folder is new, empty, or one that was served before: a server fills it with files of its own."""
+    if folder.is_dir() and not (folder / LOCK).exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} holds other files than a server's; give a folder that is empty or new.")
+    check_writable(folder, "the server's objects")
+
+
+def make_buckets(names: Iterable[str]) -> None:
+    """Make buckets on the S3 of this process's variables, unless they are there. Raises InputError for what is no name."""
+    s3 = client()
+    for name in names:
+        if not BUCKET.fullmatch(name):
+            raise InputError(
+                f"{for_terminal(name, 100)!r} is no name for a bucket; use small letters, digits, . and -."
+            )
+        with plain_errors(f"making the bucket {name}"), contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+            s3.create_bucket(Bucket=name)
+
+
 class S3Server:
     """A SeaweedFS server over one folder, with credentials of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port: int | None = None
-        self.access_key, self.secret_key = secrets.token_hex(10), secrets.token_hex(20)
+        self.access_key, self.secret_key = choose_keys(folder)
         self.process: subprocess.Popen[bytes] | None = None
         self.lock: TextIO | None = None  # two servers would write over each other's volumes
 
@@ -80,14 +112,15 @@ class S3Server:
 
     def start(self) -> None:
         """Start and wait until it answers; InputError if it does not within a minute, or the folder is served already."""
-        data = self.folder / "data"
-        data.mkdir(parents=True, exist_ok=True)
-        self.lock = (self.folder / ".lock").open("w")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock = (self.folder / LOCK).open("w")
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{self.folder} is served by another process already; stop that one first.") from None
-        config = self.folder / "identities.json"
+        data = self.folder / "data"
+        data.mkdir(exist_ok=True)
+        config = self.folder / CONFIG
         config.touch(mode=0o600)
         keys = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
         config.write_text(

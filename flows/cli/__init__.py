@@ -14,7 +14,20 @@ from typing import NoReturn
 
 import click
 
-from flows.cli import evaluate, evidence, explore, jobs, log, notify, questions, records, royalties, token
+from flows.cli import (
+    evaluate,
+    evidence,
+    explore,
+    jobs,
+    log,
+    notify,
+    questions,
+    records,
+    registry,
+    royalties,
+    serve,
+    token,
+)
 from mucs import InputError, __version__
 from mucs.text import first_line, for_terminal
 
@@ -44,7 +57,8 @@ for command in (
     *(royalties.royalties, royalties.dispute),
     *(log.head, log.sync, log.rebuild),
     *(explore.explore, token.token, notify.notify),
-    *(evidence.prove, evidence.verify, evidence.replay, evidence.keygen, evidence.serve),
+    *(evidence.prove, evidence.verify, evidence.replay, evidence.keygen),
+    *(registry.registry, serve.serve),
 ):
     cli.add_command(command)
 

@@ -1,14 +1,9 @@
-"""Commands about evidence: to prove, sign, check, compute again, and serve the demo's."""
+"""Commands about evidence: to prove, sign, check, and compute again."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
-import shlex
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -282,39 +277,3 @@ def replay(
         click.echo(f"Run {done.run[:16]}{counted}: {words[done.verdict]}{f', {done.fault}' if done.fault else ''}.")
     if done.verdict == "different":
         sys.exit(1)
-
-
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option(
-    "--folder",
-    type=PLACE,
-    default=Path("mucs-demo"),
-    show_default=True,
-    help="Where the demo's world lives.",
-)
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def serve(folder: Path, command: tuple[str, ...]) -> None:
-    """Start the demo's S3 server and run a command with it, such as `mucs serve mucs verify --inputs`.
-
-    Without a command it prints what to set, and serves until it is stopped. Exit status: the command's.
-    """
-    from tasks.serve import s3_server
-
-    if not (folder / "s3").is_dir():
-        raise InputError(f"{folder} holds no demo; run `mucs demo` first, or give the --folder of one.")
-    with s3_server(folder / "s3") as server:
-        settings = server.environment | {"MUCS_LEDGER": str((folder / "ledger").resolve())}
-        path = f"{os.environ.get('PATH', '')}{os.pathsep}{Path(sys.executable).parent}"
-        if command:
-            try:
-                status = subprocess.run(command, env=os.environ | settings | {"PATH": path}).returncode
-            except OSError:
-                raise InputError(f"{command[0]!r} cannot be run; give a command that can.") from None
-        else:
-            for name, value in settings.items():
-                click.echo(f"export {name}={shlex.quote(value)}")
-            click.echo(f"Serving {folder} until Ctrl-C.", err=True)
-            status = 0
-            with contextlib.suppress(KeyboardInterrupt):
-                signal.pause()
-    sys.exit(status if status >= 0 else 128 - status)

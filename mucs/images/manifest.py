@@ -15,6 +15,7 @@ from mucs.images.columns import MOST_COLUMNS, as_text, check_columns, check_kind
 from mucs.parse import load_json
 from mucs.text import for_terminal
 
+KINDS = ("parquet", "csv", "jsonl")  # of manifests, in the order in which they are looked for
 BLOCK = 65_536  # rows read at once
 MOST_BYTES = 2_000_000_000  # of a manifest in Parquet, unpacked
 MOST_HEADER = 100_000  # characters
@@ -34,16 +35,34 @@ def read_manifest(folder: Path, name: str) -> pa.Table:
     Raises:
         InputError: If there is none, it cannot be read, or is no plain table of columns that a manifest may have.
     """
-    what = f"The manifest of the {name}"
-    for kind, read in (("parquet", _read_parquet), ("csv", _read_csv), ("jsonl", _read_jsonl)):
+    for kind in KINDS:
         path = folder / f"metadata.{kind}"
         if path.is_file():
-            with reading(what):
-                return read(path, what)
+            return read_table(path, f"The manifest of the {name}")
     raise InputError(
         f"The {name} has no metadata.csv, .parquet or .jsonl, and no Parquet files with the images in them; write one row"
         " for each image beside the images."
     )
+
+
+def read_table(path: Path, what: str) -> pa.Table:
+    """A table that names images, of the kind that its suffix says: .parquet, .csv or .jsonl, the last two in UTF-8.
+
+    Args:
+        path: The file.
+        what: What a sentence calls it, such as "The manifest of the training set".
+
+    Returns:
+        Its rows in order, every column a string, null where a value is missing.
+
+    Raises:
+        InputError: If it cannot be read, or is no plain table of columns that a manifest may have.
+    """
+    read = {"parquet": _read_parquet, "csv": _read_csv, "jsonl": _read_jsonl}.get(path.suffix.lower()[1:])
+    if read is None:
+        raise InputError(f"{what} is none of CSV, Parquet or JSON lines by its name; call it .csv, .parquet or .jsonl.")
+    with reading(what):
+        return read(path, what)
 
 
 def _read_csv(path: Path, what: str) -> pa.Table:

@@ -2,10 +2,7 @@
 
 import base64
 import json
-import os
 import shutil
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -285,37 +282,3 @@ def test_a_replay_says_what_differs_and_where(mucs, signed, tmp_path, monkeypatc
     status, out, _ = mucs("replay", run, "--ledger", ledger)
     assert status == 1
     assert out.splitlines()[-1].endswith("3 of 3 generated items: different.")
-
-
-def test_serve_runs_a_command_with_the_demos_s3_and_ends_with_its_status(mucs, tmp_path):
-    assert "holds no demo" in refused(mucs("serve", "--folder", tmp_path, "true"))
-    (tmp_path / "s3").mkdir()
-    code = (
-        "import os, sys, boto3; boto3.client('s3').create_bucket(Bucket='made-here');"
-        "print(os.environ['MUCS_LEDGER']); sys.exit(3)"
-    )
-    serve = [sys.executable, "-m", "flows.cli", "serve", "--folder", str(tmp_path)]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    done = subprocess.run([*serve, sys.executable, "-c", code], env=clean, capture_output=True, text=True)
-    assert (done.returncode, done.stdout.strip()) == (3, str(tmp_path / "ledger")), done.stderr
-    done = subprocess.run([*serve, "no-such-program"], env=clean, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "cannot be run" in done.stderr
-
-
-def test_serve_prints_what_to_set_and_serves_until_it_is_stopped(tmp_path):
-    (tmp_path / "s3").mkdir()
-    serve = [sys.executable, "-m", "flows.cli", "serve", "--folder", str(tmp_path)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(serve, stdout=pipe, stderr=pipe, text=True) as server:
-        assert server.stderr.readline().startswith("Serving")
-        again = subprocess.run([*serve, "true"], capture_output=True, text=True)
-        assert again.returncode == 2
-        assert "served by another process" in again.stderr
-        server.terminate()
-        printed, _ = server.communicate()
-    assert server.returncode == 0
-    exports = dict(line.removeprefix("export ").split("=", 1) for line in printed.splitlines())
-    assert exports.keys() == {
-        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "MUCS_LEDGER")
-    }
