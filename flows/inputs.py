@@ -12,9 +12,10 @@ from flows.engine import Engine
 from mucs import InputError
 from mucs.attribution import Settings
 from mucs.files import check_writable
+from mucs.text import for_terminal
 from tasks.device import choose_device
 from tasks.plan import Plan
-from tasks.pull import Pulled, default_cache, pull
+from tasks.pull import Pulled, bearing_on, default_cache, pull
 from tasks.registry import open_registry
 from tasks.stores import open_store
 from tasks.validate import ImageSpec, Validation, validate_checkpoint, validate_training
@@ -58,7 +59,12 @@ class Job:
         """
         open_store(self.log).check()
         check_writable(self.cache, "the cache, MUCS_CACHE")
-        open_registry(self.registry, self.revision, "")
+        opened = open_registry(self.registry, self.revision, "")
+        if self.held_out and not bearing_on(opened, self.held_out):
+            raise InputError(
+                f"The registry {opened.address} has no held-out set at {for_terminal(self.held_out, 100)!r} in its commit"
+                f" {opened.commit[:12]}; add one with `mucs registry add held_out FOLDER`, or give --held-out '' to do without."
+            )
         if not self.engine.is_fleet:  # the workers' devices are theirs
             choose_device(self.device)
         self.engine.check()

@@ -162,8 +162,7 @@ def add(
         found = {} if spec is None else told_by(addition, pulled)
         before = open_registry(str(registry), "HEAD", "").commit
         log_of_registry.info("push      %s to the registry's remote", addition.name)
-        of = f": {found['images']} images" if found else ""
-        commit = keep(registry, copy, [addition.name], f"Add {addition.name}{of}", tag)
+        commit = keep(registry, copy, [addition.name], f"Add {addition.name}", tag)
         return Added(addition.name, addition.of_kind, commit, commit != before, **found)
 
 

@@ -100,7 +100,7 @@ def add(
     done = add_to(folder, Addition(name, source, kind, table, said, read_fills(fills)), cache, checkpoint, tag)
     if as_json:
         return print_json(dataclasses.asdict(done) | {"tag": tag})
-    what = [] if done.images is None else [f"{done.images} images"]
+    what = [] if done.images is None else [f"{done.images} image{'s' * (done.images != 1)}"]
     if done.rights_holders:
         what += [f"rights holders: {done.rights_holders}", f"licences: {', '.join(done.licences)}"]
     at = f"commit {done.commit[:12]}{f', tag {tag}' if tag else ''}"

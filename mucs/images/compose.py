@@ -19,6 +19,10 @@ from mucs.text import for_terminal
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # columns of a manifest that a table may call otherwise, or not have
 COLUMNS = ("id", "file_name", "rights_holder", "licence", "date", "class", "prompt", "seed")
+EXAMPLES = {
+    **{"rights_holder": "'Ada Lovelace'", "licence": "CC-BY-4.0", "date": "2024-01-31"},
+    **{"class": "0", "prompt": "'a cat'", "seed": "unknown"},
+}
 SHOWN = 5  # names in a sentence
 
 
@@ -51,7 +55,10 @@ def compose(
         rows, what = pa.table({"file_name": pa.array(images, pa.string())}), f"The folder {folder}"
     else:
         what = f"The table {table}"
-        rows = _placed(_renamed(read_table(table, what), columns, what), folder, table, images)
+        rows = _renamed(read_table(table, what), columns, what)
+        if lacking := [name for name in ("file_name", *needed) if name not in {*rows.column_names, *fill}]:
+            raise InputError(_lacks(what, lacking, rows.column_names))
+        rows = _placed(rows, folder, table, images)
     if columns and table is None:
         raise InputError(f"{what} has no table whose columns have other names; give one as --csv.")
     if "id" not in rows.column_names:
@@ -60,7 +67,7 @@ def compose(
     for name, value in fill.items():
         rows = _filled(rows, name, value)
     if lacking := [name for name in needed if name not in rows.column_names]:
-        raise InputError(_lacks(what, lacking, rows.column_names if table else []))
+        raise InputError(_lacks(what, lacking, []))
     return rows
 
 
@@ -128,8 +135,6 @@ def _renamed(rows: pa.Table, columns: Mapping[str, str], what: str) -> pa.Table:
 def _placed(rows: pa.Table, folder: Path, table: Path, images: Sequence[str]) -> pa.Table:
     """The rows with each image's path from the folder. Raises InputError if rows and images are not one to one."""
     what = f"The table {table}"
-    if "file_name" not in rows.column_names:
-        raise InputError(_lacks(what, ["file_name"], rows.column_names))
     known, stems = set(images), {name.rpartition(".")[0]: name for name in images}
 
     def place(said: str) -> str | None:
@@ -166,8 +171,13 @@ def _lacks(what: str, names: Sequence[str], there: Sequence[str]) -> str:
     """The sentence for columns that are needed and missing."""
     options = _listed([f"--{name.removeprefix('rights_').removesuffix('_name')}-column" for name in names])
     has = f" (it has {_listed(there)})" if there else ""
-    say = f"say which ones they are with {options}" if there else "say them in a table, --csv"
-    value = "" if "file_name" in names else f", or give one value for all images, such as --fill {names[0]}=…"
+    say = (
+        f"say what it calls {'them' if len(names) > 1 else 'it'} with {options}"
+        if there
+        else "give a table that says it, as --csv"
+    )
+    first = next((name for name in names if name in EXAMPLES), None)
+    value = f", or one value for all images, such as --fill {first}={EXAMPLES[first]}" if first else ""
     return f"{what} has no {_listed(names)}{has}; {say}{value}."
 
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -96,7 +98,7 @@ def test_a_folder_and_a_table_become_a_set_that_an_audit_reads(mucs, registry, o
     assert out.endswith(", tag v1).\n")
     assert git(registry, "rev-parse", "v1") == git(registry, "rev-parse", "HEAD")
     assert git(registry, "status", "--porcelain") == ""
-    assert git(registry, "log", "-1", "--format=%s") == "Add train: 24 images"
+    assert git(registry, "log", "-1", "--format=%s") == "Add train"
     pulled = pull.fn(str(registry), "v1", "train", tmp_path / "cache")
     rows = read_rows(pulled.folder)
     assert len(rows) == 24
@@ -139,7 +141,7 @@ def test_held_out_sets_batches_and_shards_are_added_with_their_own_columns(mucs,
     (folder / "metadata.csv").unlink()
     at = ["--registry", registry]
     out = mucs("registry", "add", "generated", folder, "--fill", "seed=unknown", "--fill", "class=1", *at)[1]
-    assert out.startswith("Added generated (1 images, commit ")
+    assert out.startswith("Added generated (1 image, commit ")
     assert mucs("registry", "add", "held_out", world.held_out, *at)[0] == 0
     shards = write_shards(tmp_path / "shards", world.train, 2)
     assert mucs("registry", "add", "train-2", shards, "--as", "train", *at)[0] == 0
@@ -241,3 +243,28 @@ def test_killed_it_leaves_the_registry_as_it_was_and_goes_on(mucs, registry, own
     assert state(registry) == before
     assert mucs(*add)[1].startswith("Added train (24 images")
     assert list((registry / ".dvc" / "tmp").glob("mucs/*")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_the_readmes_four_commands_lead_to_a_first_audit(mucs, s3, world, tmp_path, monkeypatch):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    block = re.search(r"## Auditing your own model.*?```sh\n(.*?)```", readme, re.DOTALL)[1]
+    commands = [shlex.split(line) for line in block.replace("\\\n", "").strip().splitlines()]
+    assert len(commands) == 4
+    monkeypatch.chdir(tmp_path)
+    world.copy("checkpoint", tmp_path / "model")
+    rows = [
+        {"file_name": row["file_name"], "artist": row["rights_holder"], "class": row["class"]}
+        for row in read_rows(world.copy("train", tmp_path / "images"))
+    ]
+    (tmp_path / "images" / "metadata.csv").unlink()
+    write_table(tmp_path / "images.csv", rows)
+    made = [{"file_name": row["file_name"], "class": row["class"]} for row in read_rows(world.generated)]
+    write_table(world.copy("generated", tmp_path / "made") / "metadata.csv", made)
+    for words in commands:
+        status, _, err = mucs(*words[1:])
+        assert status == 0, err
+    first = [word for word in commands[-1][1:] if word != "--estimate"]
+    assert mucs(*first)[1].startswith("Attributed 3 generated items")
+    assert "t03" in mucs("why", "g0", "--ledger", "mucs.ledger")[1]

@@ -14,10 +14,11 @@ import pytest
 import tasks.pull
 from mucs import InputError
 from tasks.pull import file_digests, pull
-from tasks.register import begin, command, register
+from tasks.register import init_registry, register
 from tasks.s3 import client
 from tasks.serve import S3Server, s3_server
 from tests.conftest import draw, training_rows, write_folder
+from tests.tasks.test_registry import git
 
 
 def test_files_are_fetched_once_and_digested(registry, world, tmp_path):
@@ -84,7 +85,7 @@ def commit(folder, files):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     for words in (("add", "-Af"), ("commit", "-qm", "spoil"), ("tag", "-f", "v1")):
-        command(folder, "git", *words)
+        git(folder, *words)
 
 
 KILLED = """
@@ -99,19 +100,19 @@ elif name == "adding":
     dvc.repo.Repo.add = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
 else:
     run = register.command
-    def command(registry, *words):
-        if words[1] == name:
-            if name != "init":
-                (registry / ".git/index.lock").touch()
-                (registry / "train.dvc").write_text("outs:\\n- md")
+    def command(folder, *words):
+        if words[0] == name:
+            if name in ("checkout", "tag"):
+                (folder / ".git/index.lock").touch()
+                (folder / "train.dvc").write_text("outs:\\n- md")
             os.kill(os.getpid(), signal.SIGKILL)
-        return run(registry, *words)
+        return run(folder, *words)
     register.command = command
 register.register.fn(Path(sys.argv[2]), sys.argv[3], {"train": Path(sys.argv[4])}, "v1")
 """
 
 
-@pytest.mark.parametrize("at", ["init", "configuring", "adding", "add", "commit", "tag"])
+@pytest.mark.parametrize("at", ["init", "configuring", "commit", "adding", "fetch", "update-ref", "checkout", "tag"])
 def test_a_registration_that_is_killed_is_done_by_the_next(s3, world, tmp_path, at):
     registry, remote = tmp_path / "registry", f"s3://registry/killed-{at}"
     words = [sys.executable, "-c", KILLED, at, str(registry), remote, str(world.train)]
@@ -221,20 +222,23 @@ def test_a_remote_that_keeps_versions_gives_those_of_the_commit(s3, world, tmp_p
     client().create_bucket(Bucket="versioned")
     client().put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
     folder = tmp_path / "registry"
-    begin(folder, "s3://versioned/data")
-    dvc = str(Path(sys.executable).parent / "dvc")
-    command(folder, dvc, "remote", "modify", "s3", "version_aware", "true")
+    init_registry(folder, "s3://versioned/data")
+
+    def dvc(*words: str) -> None:
+        subprocess.run((Path(sys.executable).parent / "dvc", *words), cwd=folder, check=True)
+
+    dvc("remote", "modify", "s3", "version_aware", "true")
     (folder / "sub").mkdir()
     for tag in ("v1", "v2"):
         shutil.copytree(world.train, folder / "sub/train", dirs_exist_ok=True)
         (folder / "sub/train/new").mkdir(exist_ok=True)
         (folder / "sub/train/new/note.txt").write_text(tag)
         (folder / "one.txt").write_text(f"{tag} alone")
-        command(folder, dvc, "add", "--quiet", "sub/train", "one.txt")
-        command(folder, dvc, "push", "--quiet")
-        command(folder, "git", "add", "-A")
-        command(folder, "git", "commit", "-qm", tag)
-        command(folder, "git", "tag", tag)
+        dvc("add", "--quiet", "sub/train", "one.txt")
+        dvc("push", "--quiet")
+        git(folder, "add", "-A")
+        git(folder, "commit", "-qm", tag)
+        git(folder, "tag", tag)
     keys = {each["Key"] for each in client().list_objects_v2(Bucket="versioned")["Contents"]}
     assert {"data/one.txt", "data/sub/train/t00.png"} < keys
     for tag in ("v1", "v2"):
@@ -250,7 +254,7 @@ def test_a_remote_that_keeps_versions_gives_those_of_the_commit(s3, world, tmp_p
     with pytest.raises(InputError, match=r"does not hold all of 'one\.txt'"):
         pull.fn(str(folder), "v1", "one.txt", tmp_path / "other")
     (folder / "one.txt").write_text("not pushed")
-    command(folder, dvc, "add", "--quiet", "one.txt")
-    command(folder, "git", "commit", "-qam", "not pushed")
+    dvc("add", "--quiet", "one.txt")
+    git(folder, "commit", "-qam", "not pushed")
     with pytest.raises(InputError, match=r"'one\.txt' has no version on the remote 's3'.*`dvc push`"):
         pull.fn(str(folder), "HEAD", "one.txt", tmp_path / "other")
