@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from flows.cli import (
+    doctor,
     evaluate,
     evidence,
     explore,
@@ -58,7 +59,7 @@ for command in (
     *(log.head, log.sync, log.rebuild),
     *(explore.explore, token.token, notify.notify),
     *(evidence.prove, evidence.verify, evidence.replay, evidence.keygen),
-    *(registry.registry, serve.serve),
+    *(registry.registry, serve.serve, doctor.doctor),
 ):
     cli.add_command(command)
 
