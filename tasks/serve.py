@@ -71,21 +71,26 @@ def choose_keys(folder: Path) -> tuple[str, str]:
         return secrets.token_hex(10), secrets.token_hex(20)
 
 
-def check_folder(folder: Path) -> None:
-    """InputError unless a folder is new, empty, or one that was served before: a server fills it with files of its own."""
+def check_served(folder: Path, buckets: Iterable[str]) -> None:
+    """See whether a server may have a folder, which it fills with files of its own, and whether these can be its buckets.
+
+    Raises:
+        InputError: If the folder is neither new nor empty, and was not served before; or if one is no name for a bucket.
+    """
+    for name in buckets:
+        if not BUCKET.fullmatch(name):
+            raise InputError(
+                f"{for_terminal(name, 100)!r} is no name for a bucket; use small letters, digits, . and -."
+            )
     if folder.is_dir() and not (folder / LOCK).exists() and any(folder.iterdir()):
         raise InputError(f"{folder} holds other files than a server's; give a folder that is empty or new.")
     check_writable(folder, "the server's objects")
 
 
 def make_buckets(names: Iterable[str]) -> None:
-    """Make buckets on the S3 of this process's variables, unless they are there. Raises InputError for what is no name."""
+    """Make buckets on the S3 of this process's variables, unless they are there. Raises InputError where S3 refuses."""
     s3 = client()
     for name in names:
-        if not BUCKET.fullmatch(name):
-            raise InputError(
-                f"{for_terminal(name, 100)!r} is no name for a bucket; use small letters, digits, . and -."
-            )
         with plain_errors(f"making the bucket {name}"), contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
             s3.create_bucket(Bucket=name)
 

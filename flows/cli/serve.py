@@ -26,9 +26,9 @@ def serve(folder: Path, command: tuple[str, ...], buckets: tuple[str, ...]) -> N
     It prints what to export in other shells, and serves until it is stopped. With a COMMAND after --, as in
     `mucs serve mucs-demo/s3 -- mucs verify --inputs`, it runs that with these variables, and ends with its exit status.
     """
-    from tasks.serve import check_folder, make_buckets, s3_server
+    from tasks.serve import check_served, make_buckets, s3_server
 
-    check_folder(folder)
+    check_served(folder, buckets)
     with s3_server(folder) as server:
         make_buckets(buckets)
         if command:
