@@ -232,9 +232,9 @@ def attribute_all(job: Job, plan: Plan, asked: Sequence[Unit]) -> dict[int, str]
 def stage(job: Job, outcome: Outcome, failed: Sequence[Failed], validations: list[Validation]) -> Run:
     """Stage a run's edges and record, and gate them."""
     rows = rows_and_holders(outcome.plan.images("training").rows)
-    edges, attributions, nondeterministic = stage_edges(outcome, rows)
+    edges, unseen, attributions, nondeterministic = stage_edges(outcome, rows)
     decoys = outcome.calibration["decoys"] if outcome.calibration else None
     bounded = job.settings.scoring.score == "skew"
     validations = validations + validate_edges(edges, attributions, bounded=bounded, decoys=decoys)
-    made = (edges, attributions, nondeterministic, outcome, rows)
+    made = (edges, unseen, attributions, nondeterministic, outcome, rows)
     return stage_run(*made, recorded(job.registry), validations, failed)

@@ -72,6 +72,7 @@ class Measured:
         from safetensors.torch import save
 
         values = dataclasses.asdict(self.attribution)
+        values |= {UNSEEN + name: each for name, each in (values.pop("unseen") or {}).items()}
         tensors = {name: value.contiguous() for name, value in values.items() if hasattr(value, "shape")}
         numbers = {name: value for name, value in values.items() if name not in tensors}
         about = {"numbers": numbers, "device": self.device, "nondeterministic": self.nondeterministic}
@@ -88,17 +89,21 @@ class Measured:
         from safetensors.torch import load
 
         from mucs.attribution import Attribution
+        from mucs.attribution.ranking import Ranking
 
         try:
             values: dict[str, Any] = load(body)
             about = json.loads(bytes(values.pop(ABOUT).tolist()))
             values |= {n: tuple(v) if isinstance(v, list) else v for n, v in about["numbers"].items()}
-            return cls(Attribution(**values), about["device"], tuple(about["nondeterministic"]))
+            unseen = {name.removeprefix(UNSEEN): values.pop(name) for name in [*values] if name.startswith(UNSEEN)}
+            found = Attribution(**values, unseen=Ranking(**unseen) if unseen else None)
+            return cls(found, about["device"], tuple(about["nondeterministic"]))
         except (SafetensorError, KeyError, TypeError) as error:
             raise ValueError(str(error)) from None
 
 
 ABOUT = "about"
+UNSEEN = "unseen."  # what the names of the ranking of held-out items begin with
 
 
 def units(plan: Plan, rows: Sequence[int]) -> list[Unit]:

@@ -1,4 +1,4 @@
-"""Calibrate: score every training item for decoys, keep the result in the log under its address, and find it there."""
+"""Calibrate: score every training item, and every held-out one, for decoys, keep the result in the log under its address, and find it there."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def decoys(plan: Plan) -> list[Decoy]:
 
 @task(task_run_name="decoy {unit.name}", **UNIT)
 def score_decoy(plan: Plan, unit: Decoy) -> str:
-    """Score all training items for one decoy, unless its scores are in the work store.
+    """Score all training items, and all held-out ones, for one decoy, unless its scores are in the work store.
 
     Args:
         plan: Of a calibration.
@@ -71,9 +71,9 @@ def score_decoy(plan: Plan, unit: Decoy) -> str:
 
         given, settings = prepared(plan), plan.settings
         fetch_losses(plan, given)
-        assert given.held_out is not None
-        decoy = given.held_out[unit.row : unit.row + 1]
-        scores = decoy_scores(given.table("decoys", settings), decoy, settings.unlearning, settings.seed)
+        training, unseen = (given.table(f"decoys_{which}", settings) for which in ("training", "held_out"))
+        decoy = unseen.items[unit.row : unit.row + 1]
+        scores = decoy_scores(training, unseen, decoy, settings.unlearning, settings.seed)
     store.put(unit.address, scores.numpy().astype("<f4").tobytes())
     return f"{len(scores)} scores"
 
@@ -98,7 +98,8 @@ def assemble_calibration(plan: Plan, units: list[Decoy]) -> Path:
     entries = min(plan.settings.calibration_noises, plan.settings.num_noises)
     rows = torch.tensor([unit.row for unit in units])
     address = calibration_address(plan, plan.method_sha256)
-    made = Calibration(torch.stack(columns, dim=1), rows, entries, address, plan.method_sha256)
+    scores, training = torch.stack(columns, dim=1), len(plan.images("training"))
+    made = Calibration(scores[:training], scores[training:], rows, entries, address, plan.method_sha256)
     place = cache_of(plan) / "work" / "calibrations" / f"{address}.safetensors"
     with replacing(place) as partial:
         partial.write_bytes(made.to_bytes())

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -18,6 +19,9 @@ from tasks.plan import Plan
 from tasks.prepare import content_sha256
 from tasks.prepared import cache_of, described
 from tasks.stores import open_store
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger("mucs.collect")
 
@@ -51,15 +55,29 @@ class Outcome:
         return [batch.row(unit.row) for unit in self.units]
 
     def measured(self) -> Iterator[Measured]:
-        """Each item's result, one after the other, with its standing among the decoys where there is a calibration."""
+        """Each item's result, one after the other, with its standing among the decoys where there is a calibration.
+
+        A held-out image that is among the training images as well, byte for byte, was trained on, and is none of the unseen.
+        """
         from mucs.attribution import Calibration
 
         decoys = Calibration.read(self.calibration_file) if self.calibration_file else None
-        store = open_store(self.plan.work)
+        store, unseen = open_store(self.plan.work), never_trained_on(self.plan) if self.plan.held_out else None
         for unit in self.units:
             measured = read_measured(store, unit)
             assert measured is not None
-            yield replace(measured, attribution=measured.attribution.against(decoys)) if decoys else measured
+            found = measured.attribution.against(decoys) if decoys else measured.attribution
+            if unseen is not None and found.unseen is not None:
+                found = replace(found, unseen=found.unseen.only(unseen[found.unseen.items]))
+            yield replace(measured, attribution=found)
+
+
+def never_trained_on(plan: Plan) -> Tensor:
+    """Of each held-out image, whether it is none of the training images: (H,) bool."""
+    import torch
+
+    trained = pc.is_in(plan.images("held_out").rows["sha256"], plan.images("training").rows["sha256"])
+    return ~torch.tensor(trained.to_pylist(), dtype=torch.bool)
 
 
 @task(task_run_name="collect", cache_policy=NO_CACHE)

@@ -19,8 +19,8 @@ from tasks.unit import UNIT, begin
 
 PAIRS = 1 << 14  # (image, bank entry) pairs of a shard: on a fast GPU seconds, on a large model minutes
 
-# the last are the training images' losses that decoys are held against
-Which = Literal["training", "held_out", "decoys"]
+# the last two are the losses that decoys are held against
+Which = Literal["training", "held_out", "decoys_training", "decoys_held_out"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,11 @@ def shards(plan: Plan, training: int, held_out: int) -> list[Shard]:
         return []
     full = settings.num_noises
     if plan.batch is None:
-        needed: list[tuple[Which, int, int]] = [("decoys", training, min(settings.calibration_noises, full))]
+        first = min(settings.calibration_noises, full)
+        needed: list[tuple[Which, int, int]] = [
+            ("decoys_training", training, first),
+            ("decoys_held_out", held_out, first),
+        ]
     else:
         first = min(settings.screening.stages[0][0], full) if settings.screening else full
         needed = [("training", training, first), ("held_out", held_out, full)]

@@ -44,9 +44,9 @@ class Prepared(Loaded):
     losses: LossStore
 
     def table(self, which: str, settings: Settings) -> LossTable:
-        """The original losses of a set: "training", "held_out", or "decoys", the training images' under the bank's beginning."""
-        bank = self.bank.prefix(settings.calibration_noises) if which == "decoys" else self.bank
-        items = self.held_out if which == "held_out" else self.training
+        """The original losses of a set, "training" or "held_out"; behind "decoys_", under the bank's beginning, which decoys are scored under."""
+        bank = self.bank.prefix(settings.calibration_noises) if which.startswith("decoys_") else self.bank
+        items = self.held_out if which.endswith("held_out") else self.training
         assert items is not None
         return self.losses.table(self.model, items, bank, settings.scoring)
 

@@ -39,6 +39,8 @@ def publish(run: Run, ledger: str, log: str, key: Path | None = None, retention_
             layout.EDGES: file_sha256(run.edges),
             layout.VALIDATIONS: digest(list(run.validations)),
         }
+        if run.unseen:
+            digests[layout.UNSEEN_EDGES] = file_sha256(run.unseen)
         run = dataclasses.replace(run, envelope=sign(run_statement(run.record, digests), key))
     with reading(ledger) as opened:
         return keep_run(opened, open_log(log), run, until_days(retention_days) if retention_days else None)

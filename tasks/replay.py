@@ -14,7 +14,7 @@ from typing import Any
 from mucs import InputError
 from mucs.attribution import Settings
 from mucs.canonical import digest
-from mucs.evidence.edges import as_published, item_edges
+from mucs.evidence.edges import UNSEEN_SCHEMA, as_published, item_edges, unseen_edges
 from mucs.evidence.layout import NOISE_BANK, old_calibration
 from mucs.evidence.log import Log, object_name
 from mucs.evidence.outcome import outcome as outcome_of
@@ -32,7 +32,7 @@ from tasks.plan import Plan, code_version
 from tasks.prepare import NAMES, opened
 from tasks.prepared import loaded
 from tasks.pull import Altered, Pulled, pull
-from tasks.stage_edges import edge_ends
+from tasks.stage_edges import edge_ends, unseen_ends
 from tasks.unit import different
 
 log_of_replay = logging.getLogger("mucs.replay")
@@ -211,6 +211,7 @@ def compare_all(
 ) -> tuple[tuple[Replayed, ...], dict[str, Mapping[str, Any]]]:
     """Each item's numbers as they would be published, against those in the ledger, and its device now; one item's are held at a time."""
     images = outcome.plan.images("training")
+    held_out = unseen_ends(outcome.plan) if "unseen_edges_sha256" in run["record"]["results"] else None
     recorded = {item["row_sha256"]: item for item in run["record"]["results"]["attributions"]}
     compared: list[Replayed] = []
     device_of: dict[str, Mapping[str, Any]] = {}
@@ -222,6 +223,10 @@ def compare_all(
             edges = as_published([item_edges(generated, item.attribution, ends)])
             measured = outcome_of(item.attribution, len(ends))
             before = held.item_edges(run["sha256"], row_sha256)
-            compared.append(compare_item(row["id"], before, edges, recorded[row_sha256], measured))
+            unseen = None
+            if held_out is not None and item.attribution.unseen is not None:
+                now = as_published([unseen_edges(generated, item.attribution.unseen, held_out)], UNSEEN_SCHEMA)
+                unseen = held.item_unseen_edges(run["sha256"], row_sha256), now
+            compared.append(compare_item(row["id"], before, edges, recorded[row_sha256], measured, unseen))
             device_of[row_sha256] = item.device
     return tuple(compared), device_of

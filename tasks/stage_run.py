@@ -21,6 +21,7 @@ from tasks.validate import Validation
 @task(task_run_name="stage run", cache_policy=NO_CACHE)
 def stage_run(
     edges: Path,
+    unseen: Path | None,
     attributions: Sequence[Mapping[str, Any]],
     nondeterministic: Sequence[str],
     outcome: Outcome,
@@ -32,7 +33,8 @@ def stage_run(
     """The run, with all that the ledger loads.
 
     Args:
-        edges: The edge file, with `attributions` and `nondeterministic` as `stage_edges` gives them.
+        edges: The edge file, with all up to `nondeterministic` as `stage_edges` gives it.
+        unseen: The file of the unseen edges; None without held-out items.
         attributions: What the record says of each item.
         nondeterministic: Operations on their way that torch had no deterministic form of.
         outcome: What was computed.
@@ -60,12 +62,18 @@ def stage_run(
         generated=outcome.rows,
         failed=failed,
         edges=edges,
+        unseen=unseen,
         attributions=attributions,
         controls=outcome.controls,
         validations=validations,
         replaces=plan.replaces,
     )
-    files = {"calibration": outcome.calibration_file, "noise_bank": outcome.bank, "edges": edges}
+    files = {
+        "calibration": outcome.calibration_file,
+        "noise_bank": outcome.bank,
+        "edges": edges,
+        "unseen_edges": unseen,
+    }
     return Run(
         record=record,
         artifacts=[
@@ -75,6 +83,7 @@ def stage_run(
         training=rows,
         generated=plan.images("batch").canonical_rows.take([unit.row for unit in outcome.units]),
         edges=edges,
+        unseen=unseen,
         validations=validations,
         noise_bank=outcome.bank,
         calibration=outcome.calibration_file,

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from mucs.attribution import Attribution
+from mucs.attribution.ranking import Ranking
 from mucs.canonical import digest
 from mucs.evidence.log import Log
 from mucs.evidence.record import Attributed, Failed, run_record, stage_items
@@ -82,6 +83,12 @@ def attribution(training: int, edges: int, seed: int = 0, **changed: object) -> 
     return dataclasses.replace(made, **changed)
 
 
+def unseen_ranking(held_out: int, seed: int = 0) -> Ranking:
+    """What `attribution` makes up, of so many held-out items."""
+    made = attribution(held_out, held_out, seed + 1000)
+    return Ranking(**{each.name: getattr(made, each.name) for each in dataclasses.fields(Ranking)})
+
+
 def staged_run(
     folder: Path,
     generated: int = 3,
@@ -92,6 +99,7 @@ def staged_run(
     holders: tuple[str, ...] = (),
     others: Sequence[dict[str, str]] = (),
     sent: tuple[Request, ...] = (),
+    held_out: int = 0,
     **changed,
 ) -> Run:
     """A run of so many items g0, g1, …, and then so many that failed.
@@ -99,6 +107,7 @@ def staged_run(
     ids, holders: of the first items of either kind, and of the first training items, in place of the usual ones.
     others: columns of the first items of either kind, with their values.
     sent: what the generated items were asked by, if they were sent.
+    held_out: how many held-out items were scored as well.
     changed: arguments of `run_record`.
     """
     rows = [training_row(k) for k in range(training)]
@@ -109,9 +118,13 @@ def staged_run(
     rows[: len(holders)] = [row | {"rights_holder": name} for row, name in zip(rows, holders, strict=False)]
     path, bank = folder / "edges.parquet", folder / "noise_bank.safetensors"
     bank.write_bytes(b"noise")
+    others = [item_row("h", k, rights_holder="Hal") for k in range(held_out)]
+    unseen = folder / "unseen_edges.parquet" if held_out else None
+    rankings = [unseen_ranking(held_out, k) if held_out else None for k in range(generated)]
+    found = [attribution(training, edges, k, unseen=each) for k, each in enumerate(rankings)]
     attributions = stage_items(
-        (Attributed(row, attribution(training, edges, k), CPU) for k, row in enumerate(made[:generated])),
-        *(training_ends(rows), path),
+        (Attributed(row, each, CPU) for row, each in zip(made[:generated], found, strict=True)),
+        *(training_ends(rows), path, training_ends(others) if held_out else None, unseen),
     )
     kinds = ("checkpoint", "training_set", "held_out", "batch")
     given = {
@@ -126,6 +139,7 @@ def staged_run(
         "generated": made[:generated],
         "failed": [Failed(row, "The GPU ran out of memory three times.") for row in made[generated:]],
         "edges": path,
+        "unseen": unseen,
         "attributions": attributions,
         "controls": None,
         "validations": [],
@@ -133,6 +147,7 @@ def staged_run(
     }
     record = run_record(**given | changed)
     files = {"noise_bank": record["noise_bank"], "edges": record["results"]["edges_sha256"]}
+    files |= {"unseen_edges": record["results"]["unseen_edges_sha256"]} if held_out else {}
     files |= {kind: each["sha256"] for kind, each in record["inputs"].items()}
     artifacts = [{"kind": kind, "sha256": sha256, "files": 1, "bytes": 2} for kind, sha256 in files.items()]
     items, of_items = (
@@ -141,7 +156,7 @@ def staged_run(
     )
     images = [row["sha256"] for row in (*rows, *made[:generated])]
     pictures = thumbnails_file(folder / "thumbnails.parquet", images)
-    return Run(record, artifacts, items, of_items, path, [], bank, thumbnails=[pictures])
+    return Run(record, artifacts, items, of_items, path, [], bank, unseen, thumbnails=[pictures])
 
 
 def thumbnails_file(path: Path, images: Iterable[str]) -> Path:

@@ -298,6 +298,8 @@ CALIBRATIONS = {
     "scores that are not finite": (TENSORS | {"null_scores": torch.full((3, 2), torch.nan)}, ABOUT),
     "imaginary scores": (TENSORS | {"null_scores": torch.zeros(3, 2, dtype=torch.complex64)}, ABOUT),
     "no scores of any": (TENSORS | {"null_scores": torch.zeros(0, 2)}, ABOUT),
+    "unseen scores of one decoy": (TENSORS | {"unseen_null_scores": torch.zeros(2, 1)}, ABOUT),
+    "a decoy that is no held-out item": (TENSORS | {"unseen_null_scores": torch.zeros(1, 2)}, ABOUT),
     "no word": (TENSORS, None),
     "a list": (TENSORS, [1]),
     "entries as text": (TENSORS, ABOUT | {"entries": "four"}),

@@ -18,6 +18,7 @@ from mucs.attribution.items import Items, as_items
 from mucs.attribution.likeness import likeness
 from mucs.attribution.losses import Done, LossStore, LossTable, Scoring
 from mucs.attribution.model import DiffusionModel
+from mucs.attribution.ranking import Ranking
 from mucs.attribution.screening import Screening, best, halving_pairs, plan, recall, successive_halving
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import standard_error
@@ -27,17 +28,14 @@ PAIRS = 20  # matched pairs of seen and unseen look-alikes
 
 
 @dataclass(frozen=True)
-class Attribution:
-    """One generated item's answer. K items survive screening (all N if exact), best first.
+class Attribution(Ranking):
+    """One generated item's answer: the ranking of the training items, and what else was measured.
 
-    items: (K,) indices into the training images. scores: (K,) float32, in (−1, 1) for the skew.
-    standard_errors: (K,) of the scores, over the bank's noises and, with repeats, over seeds as well.
-    With repeats, scores are their mean, seed_spread is (K,) their standard deviation (NaN without), and all else is
-    of the first.
-    p_values: (K,) against the held-out items, NaN without. held_out_scores: (H,).
-    prefix_scores: (K,) float32, over the bank's first `prefix` entries, to hold against a calibration's; NaN, and 0
-    entries, where none were asked for.
-    decoy_p_values, decoy_z: (K,) against the item's own scores for decoys, NaN without a calibration.
+    K of them survive screening (all N if exact); the ranking's `items` are indices into the training images.
+    unseen: the same ranking of the held-out items (H,), all of them on the whole bank, screened or not: what they would be, had they
+    been candidates. Its p-values are of each against the other held-out items. None without held-out items.
+    held_out_scores: (H,), of the first repeat, in the order of the held-out images.
+    prefix: of how many of the bank's first entries `prefix_scores` are; 0 where none were asked for.
     tie_p_value: of the largest decoy_z, against the largest that each decoy has when it stands against the others: whether the
     generated item is tied to any training item more closely than an image that the model never made; in [1/(D+1), 1], None without
     a calibration of 3 decoys or more. Only survivors of screening can be the closest, so with screening it errs towards 1.
@@ -50,14 +48,6 @@ class Attribution:
     null_loss: L₀; 1 where it goes by level, and bounded forget losses are then shares of it.
     """
 
-    items: Tensor
-    scores: Tensor
-    standard_errors: Tensor
-    seed_spread: Tensor
-    prefix_scores: Tensor
-    p_values: Tensor
-    decoy_p_values: Tensor
-    decoy_z: Tensor
     held_out_scores: Tensor
     prefix: int
     survivors: tuple[int, ...]
@@ -74,6 +64,7 @@ class Attribution:
     retain_loss: float
     probe_before: float
     probe_after: float
+    unseen: Ranking | None = None
 
     def against(self, calibration: Calibration) -> Attribution:
         """The same with its z-scores against the calibration's decoys; InputError unless its prefix is the calibration's."""
@@ -81,13 +72,12 @@ class Attribution:
             raise InputError(
                 f"The calibration is of {calibration.entries} bank entries, the attribution kept its scores of {self.prefix}; make one of them anew."
             )
-        null = calibration.null_scores[self.items]
-        p = chance.own_p_values(self.prefix_scores, null)
-        found = chance.discoveries(p, len(calibration.null_scores))
-        z = chance.z_scores(self.prefix_scores, null)
+        ranked = self.held_against(calibration.null_scores[self.items])
+        found = chance.discoveries(ranked.decoy_p_values, len(calibration.null_scores))
         largest = calibration.largest_z_scores
-        tie = None if largest.isnan().any() else float(chance.p_values(z.max()[None], largest))
-        return replace(self, decoy_p_values=p, decoy_z=z, decoy_discoveries=found, tie_p_value=tie)
+        tie = None if largest.isnan().any() else float(chance.p_values(ranked.decoy_z.max()[None], largest))
+        unseen = self.unseen and calibration.held_against(self.unseen)
+        return replace(ranked, decoy_discoveries=found, tie_p_value=tie, unseen=unseen)
 
 
 def attribute(
@@ -152,6 +142,50 @@ def attribute(
     return found if calibration is None else [one.against(calibration) for one in found]
 
 
+class _Scored:
+    """What the bank's entries say of some items, summed over repeats of unlearning.
+
+    Attributes:
+        table: The original model's losses of the set that the items are of.
+        items: (K,) int64, indices into it.
+        first: (K,) their scores by the first repeat.
+    """
+
+    def __init__(self, table: LossTable, items: Tensor, values: Tensor) -> None:
+        self.table, self.items, self.first = table, items, values.mean(dim=1)
+        self._values, self._means, self._together = values, [self.first], values.clone()
+
+    def add(self, values: Tensor) -> None:
+        """One repeat more: (K, M)."""
+        self._means.append(values.mean(dim=1))
+        self._together += values
+
+    def ranking(self, prefix: int, p_values: Tensor | None) -> Ranking:
+        """The items, best first.
+
+        Args:
+            prefix: Of how many of the bank's first entries scores are kept as well.
+            p_values: (K,) of the items, by the first repeat; None for none.
+        """
+        runs, repeats = torch.stack(self._means), len(self._means)
+        scores = runs.mean(dim=0)
+        errors = standard_error(self._together / repeats, self.table.bank.levels)
+        if repeats > 1:
+            errors = (errors.square() + runs.var(dim=0) / repeats).sqrt()
+        unknown = torch.full(scores.shape, torch.nan, dtype=torch.float64)
+        order = best(scores, len(scores))
+        return Ranking(
+            items=self.items[order],
+            scores=scores[order],
+            standard_errors=errors[order],
+            seed_spread=runs.std(dim=0)[order] if repeats > 1 else unknown.float(),
+            prefix_scores=self._values[:, :prefix].mean(dim=1)[order],
+            p_values=unknown if p_values is None else p_values[order],
+            decoy_p_values=unknown,
+            decoy_z=unknown,
+        )
+
+
 @dataclass(frozen=True)
 class _Method:
     """What all generated items share: the original model's losses of candidates and held-out items, and how to compare."""
@@ -178,31 +212,20 @@ class _Method:
             lambda which, entries: self.compare(self.candidates, unlearned, which, entries, done),
         )
         items, values = rounds[-1].candidates, rounds[-1].values
-        first = values.mean(dim=1)
-        exact = self.recall(unlearned, items, first, done) if measure_recall else None
-        chance_says = self.against_held_out(generated, unlearned, first, alike, done)
-        means, together = [first], values.clone()
+        ranked = _Scored(self.candidates, items, values)
+        exact = self.recall(unlearned, items, ranked.first, done) if measure_recall else None
+        unseen = None
+        if self.held_out is not None:
+            everyone = torch.arange(len(self.held_out.items))
+            unseen = _Scored(self.held_out, everyone, self.compare(self.held_out, unlearned, everyone, None, done))
+        chance_says = self.against_held_out(generated, unlearned, ranked, unseen, alike, done)
         for repeat in range(1, self.repeats):
-            again = self.again(generated, items, repeat, alike, done)
-            means.append(again.mean(dim=1))
-            together += again
-        runs = torch.stack(means)
-        scores = runs.mean(dim=0)
-        errors = standard_error(together / self.repeats, self.candidates.bank.levels)
-        if self.repeats > 1:
-            errors = (errors.square() + runs.var(dim=0) / self.repeats).sqrt()
-        order = best(scores, len(scores))
-        unknown = torch.full(scores.shape, torch.nan, dtype=torch.float64)
-        p = chance_says.pop("p_values", unknown)
+            copy = self.unlearn(generated, repeat, alike)  # once more, with other draws
+            for scored in (ranked, unseen) if unseen else (ranked,):
+                scored.add(self.compare(scored.table, copy, scored.items, None, done))
         return Attribution(
-            items=items[order],
-            scores=scores[order],
-            standard_errors=errors[order],
-            seed_spread=runs.std(dim=0)[order] if self.repeats > 1 else unknown.float(),
-            prefix_scores=values[:, : self.prefix].mean(dim=1)[order],
-            p_values=p[order],
-            decoy_p_values=unknown,
-            decoy_z=unknown,
+            **vars(ranked.ranking(self.prefix, chance_says.pop("p_values", None))),
+            unseen=unseen and unseen.ranking(self.prefix, chance.others_p_values(unseen.first)),
             prefix=self.prefix,
             survivors=tuple(len(each.candidates) for each in rounds[1:]),
             recall=exact,
@@ -228,7 +251,8 @@ class _Method:
         if measure_recall:
             of += (count - survivors) * full
         if self.held_out is not None:
-            of += (len(self.held_out.items) + min(PAIRS, count, len(self.held_out.items))) * full
+            held_out = len(self.held_out.items)
+            of += (self.repeats * held_out + min(PAIRS, count, held_out)) * full
         of *= self.settings.copies
         so_far, progress = 0, self.progress
 
@@ -250,10 +274,6 @@ class _Method:
         original, images, told = self.candidates.model, self.candidates.items, self.progress
         return mirrored_unlearning(original, generated, images, self.settings, seed=seed, alike=alike, progress=told)
 
-    def again(self, generated: Items, items: Tensor, repeat: int, alike: Tensor | None, done: Done | None) -> Tensor:
-        """What the bank's entries say of the items (K,) after unlearning once more, with other draws: (K, M)."""
-        return self.compare(self.candidates, self.unlearn(generated, repeat, alike), items, None, done)
-
     def compare(
         self, table: LossTable, unlearned: Unlearned, which: Tensor, entries: range | None, done: Done | None
     ) -> Tensor:
@@ -270,14 +290,19 @@ class _Method:
         return recall(exact, items)
 
     def against_held_out(
-        self, generated: Items, unlearned: Unlearned, scores: Tensor, alike: Tensor | None, done: Done | None
+        self,
+        generated: Items,
+        unlearned: Unlearned,
+        ranked: _Scored,
+        unseen: _Scored | None,
+        alike: Tensor | None,
+        done: Done | None,
     ) -> dict[str, Any]:
-        """What the held-out items say of the scores (K,), by the attribution's names; nothing of any where there are none."""
-        if self.held_out is None or alike is None:
+        """What the held-out items say of the training items, by the attribution's names; nothing of any where there are none."""
+        if unseen is None or alike is None:
             return {"held_out_scores": torch.empty(0), "seen_auc": None, "held_out_ks": None, "discoveries": None}
-        unseen = torch.arange(len(self.held_out.items))
-        null = self.compare(self.held_out, unlearned, unseen, None, done).mean(dim=1)
-        p = chance.p_values(scores, null)
+        null = unseen.first
+        p = chance.p_values(ranked.first, null)
         return {
             "p_values": p,
             "held_out_scores": null,

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from mucs.attribution.items import Items, as_items
 from mucs.attribution.losses import LossStore, LossTable, Scoring
 from mucs.attribution.mapped import cached
 from mucs.attribution.model import DiffusionModel
+from mucs.attribution.ranking import Ranking
 from mucs.attribution.seeds import stream
 from mucs.attribution.unlearning import mirrored_unlearning
 from mucs.attribution.version import METHOD_SHA256
@@ -86,6 +87,8 @@ class Calibration:
 
     Attributes:
         null_scores: (N, D) float32, in (−1, 1) for the skew.
+        unseen_null_scores: (H, D) float32, the same of all held-out items, of which the decoys are some: what one scores for itself
+            counts for nothing. None in calibrations made before these were kept.
         decoys: (D,) int64, indices into the held-out images, rising.
         entries: Over how many of the bank's first entries.
         address: Of what it was made from, as `calibration_address` gives it; it speaks for that alone.
@@ -93,6 +96,7 @@ class Calibration:
     """
 
     null_scores: Tensor
+    unseen_null_scores: Tensor | None
     decoys: Tensor
     entries: int
     address: str
@@ -102,6 +106,24 @@ class Calibration:
     def largest_z_scores(self) -> Tensor:
         """Each decoy's largest z-score over the training items, against the other decoys: (D,) float64, NaN if D < 3."""
         return chance.largest_z_scores(self.null_scores)
+
+    def held_against(self, unseen: Ranking) -> Ranking:
+        """A ranking of held-out items with its standing among their own scores for decoys.
+
+        A decoy stands against the others alone: for itself it was unlearned.
+
+        Args:
+            unseen: As attributions have it, of the same held-out items; their prefix scores are over `entries`.
+        """
+        if self.unseen_null_scores is None:
+            return unseen
+        null, itself = self.unseen_null_scores[unseen.items], unseen.items[:, None] == self.decoys
+        is_decoy = itself.any(dim=1)
+        others = null[is_decoy][~itself[is_decoy]].reshape(int(is_decoy.sum()), len(self.decoys) - 1)
+        ranked, of_decoys = unseen.held_against(null), unseen.only(is_decoy).held_against(others)
+        p, z = ranked.decoy_p_values.clone(), ranked.decoy_z.clone()
+        p[is_decoy], z[is_decoy] = of_decoys.decoy_p_values, of_decoys.decoy_z
+        return replace(ranked, decoy_p_values=p, decoy_z=z)
 
     def check(
         self,
@@ -133,7 +155,9 @@ class Calibration:
         fits = held_out is not None and self.address == calibration_address(
             model.digest, images.digest, held_out.digest, bank.prefix(self.entries).digest, *about
         )
-        if not fits or len(self.null_scores) != len(images):
+        unseen = self.unseen_null_scores
+        sizes_fit = len(self.null_scores) == len(images) and (unseen is None or len(unseen) == len(held_out or ()))
+        if not fits or not sizes_fit:
             raise InputError(
                 "The calibration was made for another model, training set, held-out set, bank or settings, or by another"
                 " version of the code; make it anew."
@@ -144,7 +168,9 @@ class Calibration:
         about = json.dumps(
             {"address": self.address, "entries": self.entries, "code": self.code}
         )  # one entry: several come in any order
-        return save({"null_scores": self.null_scores.contiguous(), "decoys": self.decoys}, {"about": about})
+        scores = {"null_scores": self.null_scores, "unseen_null_scores": self.unseen_null_scores}
+        kept = {name: each.contiguous() for name, each in scores.items() if each is not None}
+        return save({**kept, "decoys": self.decoys}, {"about": about})
 
     @classmethod
     def read(cls, path: str | Path) -> Calibration:
@@ -160,24 +186,29 @@ class Calibration:
             with safe_open(path, "pt") as f:
                 about = load_json(f.metadata()["about"])
                 null_scores, decoys = f.get_tensor("null_scores"), f.get_tensor("decoys")
+                unseen = f.get_tensor("unseen_null_scores") if "unseen_null_scores" in {*f.keys()} else None
                 entries, place, code = about["entries"], about["address"], about["code"]
                 if (
-                    null_scores.ndim != 2
-                    or not null_scores.numel()
-                    or null_scores.dtype != torch.float32
-                    or not null_scores.isfinite().all()
-                    or decoys.shape != null_scores.shape[1:]
+                    not all(_are_scores(each, len(decoys)) for each in (null_scores, unseen) if each is not None)
+                    or decoys.ndim != 1
                     or decoys.dtype != torch.int64
                     or decoys.min() < 0
+                    or (unseen is not None and decoys.max() >= len(unseen))
                     or type(entries) is not int
                     or entries < 1
                     or not isinstance(place, str)
                     or not isinstance(code, str)
                 ):
                     raise ValueError
-                return cls(null_scores, decoys, entries, place, code)
+                return cls(null_scores, unseen, decoys, entries, place, code)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             raise InputError(f"{path} is not a calibration; make it anew with `mucs calibrate`.") from None
+
+
+def _are_scores(found: Tensor, decoys: int) -> bool:
+    """Whether it is what some items score for so many decoys."""
+    shaped = found.ndim == 2 and found.shape[1] == decoys and found.numel() > 0
+    return shaped and found.dtype == torch.float32 and bool(found.isfinite().all())
 
 
 def choose_decoys(held_out: int, count: int) -> Tensor:
@@ -198,21 +229,22 @@ def choose_decoys(held_out: int, count: int) -> Tensor:
     return torch.randperm(held_out, generator=stream(0, "decoys"))[:count].sort().values
 
 
-def decoy_scores(original: LossTable, decoy: Items, settings: Unlearning, seed: int) -> Tensor:
-    """Score all training items for one decoy, under all of a bank.
+def decoy_scores(original: LossTable, unseen: LossTable, decoy: Items, settings: Unlearning, seed: int) -> Tensor:
+    """Score all training items, and all held-out ones, for one decoy, under all of a bank.
 
     Args:
         original: The original model's losses of the training items.
+        unseen: The same of the held-out items.
         decoy: One held-out item, unlearned as if it had been generated.
         settings: Of unlearning.
         seed: Of the draws.
 
     Returns:
-        Scores (N,) float32.
+        Scores (N + H,) float32, of the training items first.
     """
-    items = original.items
-    unlearned = mirrored_unlearning(original.model, decoy, items, settings, seed=seed)
-    return compared(original, unlearned, torch.arange(len(items)), range(len(original.bank))).mean(dim=1)
+    unlearned = mirrored_unlearning(original.model, decoy, original.items, settings, seed=seed)
+    everyone = ((table, torch.arange(len(table.items)), range(len(table.bank))) for table in (original, unseen))
+    return torch.cat([compared(table, unlearned, which, entries).mean(dim=1) for table, which, entries in everyone])
 
 
 def calibrate(
@@ -228,7 +260,7 @@ def calibrate(
     store: LossStore | None = None,
     executor: Executor | None = None,
 ) -> Calibration:
-    """Score all training images for decoys.
+    """Score all training images, and all held-out ones, for decoys.
 
     Args:
         model: The original.
@@ -253,6 +285,7 @@ def calibrate(
     store = store or LossStore()
     table = store.table(model, items, bank, scoring)
     model.check(unseen, "held-out images")
+    unseen_table = store.table(model, unseen, bank, scoring)
     chosen = choose_decoys(len(unseen), decoys)
     digests = (model.digest, items.digest, unseen.digest, bank.digest)
     place = calibration_address(*digests, settings, scoring, decoys, seed)
@@ -263,15 +296,15 @@ def calibrate(
         decoy = unseen[h : h + 1]
 
         def fill(scores: Tensor) -> None:
-            scores.copy_(decoy_scores(table, decoy, settings, seed))
+            scores.copy_(decoy_scores(table, unseen_table, decoy, settings, seed))
 
         folder = store.folder and store.folder / "decoys" / place
-        return cached(folder and folder / f"{decoy.digest}.f32", (len(items),), fill)
+        return cached(folder and folder / f"{decoy.digest}.f32", (len(items) + len(unseen),), fill)
 
     done = executor.map(one, different.values()) if executor else map(one, different.values())
     scores: dict[str, Tensor] = {}
     for content, found in zip(different, done, strict=True):
         scores[content] = found
         log.info("decoy %d of %d", len(scores), len(different))
-    null_scores = torch.stack([scores[content] for content in contents], dim=1)
-    return Calibration(null_scores, chosen, len(bank), place, METHOD_SHA256)
+    found = torch.stack([scores[content] for content in contents], dim=1)
+    return Calibration(found[: len(items)], found[len(items) :], chosen, len(bank), place, METHOD_SHA256)

@@ -21,6 +21,8 @@ def own_p_values(scores: Tensor, null: Tensor) -> Tensor:
 
 def z_scores(scores: Tensor, null: Tensor) -> Tensor:
     """How many standard deviations each item stands above its own null scores: (K,), (K, D) to (K,); NaN if D < 2."""
+    if null.shape[1] < 2:
+        return torch.full(scores.shape, torch.nan, dtype=torch.float64)
     return ((scores - null.mean(dim=1)) / null.std(dim=1)).double()
 
 
@@ -83,6 +85,14 @@ def area_under_curve(
     means = np.array([float(wins[rows][:, rows].mean()) for rows in drawn])
     low, high = np.quantile(means, [0.025, 0.975])
     return float(wins.mean()), float(low), float(high)
+
+
+def others_p_values(scores: Tensor) -> Tensor:
+    """As `p_values`, each item against all others: (H,) to (H,) in [1/H, 1]."""
+    at_least = len(scores) - torch.searchsorted(
+        scores.sort().values, scores.contiguous(), right=False
+    )  # itself among them
+    return at_least.double() / len(scores)
 
 
 def uniformity(null: Tensor, generator: torch.Generator) -> float:

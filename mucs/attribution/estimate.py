@@ -125,7 +125,7 @@ def estimate(
         halving_pairs(settings.screening, training, full),
         plan(settings.screening, training, full)[-1][0],
     )
-    beside = held_out * full + (min(PAIRS, training, held_out) * full if held_out else 0)
+    beside = settings.repeats * held_out * full + (min(PAIRS, training, held_out) * full if held_out else 0)
     probes = 2 + (unlearning.max_steps // PROBE_EVERY if unlearning.stop == "probe" else 0)
     network = sum(p.numel() for p in model.network.parameters())
     trained = sum(

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from mucs.files import replacing
 
 if TYPE_CHECKING:
-    from mucs.attribution import Attribution
+    from mucs.attribution.ranking import Ranking
 
 EDGE_SCHEMA = pa.schema(
     [
@@ -33,8 +33,10 @@ EDGE_SCHEMA = pa.schema(
         ("decoy_z", pa.float32()),
     ]
 )
+# what edges to held-out items would be, had they been candidates: the same, with other names
+UNSEEN_SCHEMA = pa.schema([field.with_name(field.name.replace("training", "held_out")) for field in EDGE_SCHEMA])
+MOST_UNSEEN = 100  # of a generated item that are kept: a contract may count its best thousand, and most count ten
 TEXT = pa.dictionary(pa.int32(), pa.string())  # as texts are handed to Parquet, which keeps them so
-CODED = pa.schema([field.with_type(TEXT) if field.type == pa.string() else field for field in EDGE_SCHEMA])
 ENDS = ("row_sha256", "id", "sha256")  # what an edge says of each of its two items, in the order of EDGE_SCHEMA
 NUMBERS = EDGE_SCHEMA.names[EDGE_SCHEMA.get_field_index("score") :]
 # What is published has the digits that were measured and no others, so that it can be quoted, and is stored in a third of the
@@ -49,54 +51,69 @@ PARQUET = {"compression": "zstd", "store_schema": False, "dictionary_pagesize_li
 ROW_GROUP = 2**20  # edges that lie together in the file, whatever they were given in
 
 
-def item_edges(generated: Mapping[str, str], attribution: Attribution, training: pa.Table) -> pa.Table:
-    """The edges of one generated item, best first, with the columns of EDGE_SCHEMA and numbers as they were measured.
+def item_edges(
+    generated: Mapping[str, str], ranking: Ranking, others: pa.Table, schema: pa.Schema = EDGE_SCHEMA
+) -> pa.Table:
+    """The edges of one generated item, best first, with the columns of a schema and numbers as they were measured.
 
     Args:
         generated: the generated item's ENDS.
-        attribution: what was measured; its K items index rows of `training`.
-        training: (N,) the ENDS of all training items, in the order that the attribution counts them in.
+        ranking: what was measured; its K items index rows of `others`.
+        others: (N,) the ENDS of all training items, or held-out ones, in the order that the ranking counts them in.
+        schema: EDGE_SCHEMA, or UNSEEN_SCHEMA of held-out items.
 
     Returns:
         K rows; texts are dictionary-encoded, so that an edge takes about 60 bytes; NaN is what was not measured.
     """
-    count = len(attribution.items)
-    places = pa.array(attribution.items.numpy().astype(np.int32))
+    count = len(ranking.items)
+    places = pa.array(ranking.items.numpy().astype(np.int32))
     same = pa.array(np.zeros(count, np.int32))
     numbers = {
-        "score": attribution.scores,
-        "standard_error": attribution.standard_errors,
-        "seed_spread": attribution.seed_spread,
-        "p_value": attribution.p_values,
-        "decoy_p_value": attribution.decoy_p_values,
-        "decoy_z": attribution.decoy_z,
+        "score": ranking.scores,
+        "standard_error": ranking.standard_errors,
+        "seed_spread": ranking.seed_spread,
+        "p_value": ranking.p_values,
+        "decoy_p_value": ranking.decoy_p_values,
+        "decoy_z": ranking.decoy_z,
     }
     return pa.table(
         [
             *(pa.DictionaryArray.from_arrays(same, pa.array([generated[name]])) for name in ENDS),
-            *(pa.DictionaryArray.from_arrays(places, _whole(training[name])) for name in ENDS),
+            *(pa.DictionaryArray.from_arrays(places, _whole(others[name])) for name in ENDS),
             pa.array(np.arange(1, count + 1, dtype=np.int32)),
             *(pa.array(numbers[name].numpy()) for name in NUMBERS),
         ],
-        EDGE_SCHEMA.names,
+        schema.names,
     )
 
 
-def write_edges(tables: Iterable[pa.Table], path: Path) -> None:
+def unseen_edges(generated: Mapping[str, str], ranking: Ranking, held_out: pa.Table) -> pa.Table:
+    """The unseen edges of one generated item that are kept, with the columns of UNSEEN_SCHEMA; all are as `item_edges` has them."""
+    return item_edges(generated, ranking.only(slice(MOST_UNSEEN)), held_out, UNSEEN_SCHEMA)
+
+
+def write_edges(tables: Iterable[pa.Table], path: Path, schema: pa.Schema = EDGE_SCHEMA) -> None:
     """Write edges in one step, rounded to DECIMALS, NaN as null; the same edges give the same bytes, however they are cut.
 
     Args:
         tables: edges as `item_edges` gives them, in the order of the file; no more than a row group of them is held.
         path: the file, which is there whole or not at all.
+        schema: theirs.
     """
-    with replacing(path) as partial, pq.ParquetWriter(partial, CODED, **PARQUET) as writer:
+    with replacing(path) as partial, pq.ParquetWriter(partial, coded(schema), **PARQUET) as writer:
         for group in _row_groups(tables):
-            writer.write_table(as_published(group))
+            writer.write_table(as_published(group, schema))
 
 
-def as_published(tables: list[pa.Table]) -> pa.Table:
+def as_published(tables: list[pa.Table], schema: pa.Schema = EDGE_SCHEMA) -> pa.Table:
     """Edges as `item_edges` gives them, in the form of the file: rounded to DECIMALS, NaN as null, each text kept once."""
-    return pa.table([_published_column(tables, field) for field in CODED], schema=CODED)
+    kept = coded(schema)
+    return pa.table([_published_column(tables, field) for field in kept], schema=kept)
+
+
+def coded(schema: pa.Schema) -> pa.Schema:
+    """A schema of edges as they are handed to Parquet."""
+    return pa.schema([field.with_type(TEXT) if field.type == pa.string() else field for field in schema])
 
 
 def _row_groups(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:

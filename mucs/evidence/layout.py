@@ -9,6 +9,7 @@ from typing import Any
 RECORD = "run.json"
 NOISE_BANK = "noise_bank.safetensors"
 EDGES = "edges.parquet"
+UNSEEN_EDGES = "unseen_edges.parquet"
 VALIDATIONS = "validations.json"
 SENT = re.compile("object:([0-9a-f]{64})")
 

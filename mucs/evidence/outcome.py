@@ -21,6 +21,7 @@ OUTCOME = pa.schema(  # as `attributions` of schema.sql describes it; null is wh
         pa.field("probe_after", pa.float64(), nullable=False),
         pa.field("candidates", pa.int32(), nullable=False),
         pa.field("survivors", pa.int32(), nullable=False),
+        pa.field("held_out", pa.int32()),
         pa.field("seen_auc", pa.float64()),
         pa.field("seen_auc_low", pa.float64()),
         pa.field("seen_auc_high", pa.float64()),
@@ -31,7 +32,7 @@ OUTCOME = pa.schema(  # as `attributions` of schema.sql describes it; null is wh
         pa.field("recall", pa.json_()),
     ]
 )
-LATER = ("tie_p_value",)  # records of version 0.1.0 do not have these
+LATER = ("held_out", "tie_p_value")  # records of version 0.1.0 do not have these
 
 
 def outcome(attribution: Attribution, candidates: int) -> dict[str, Any]:
@@ -42,7 +43,8 @@ def outcome(attribution: Attribution, candidates: int) -> dict[str, Any]:
         candidates: how many training items there are.
     """
     auc, low, high = attribution.seen_auc or (None, None, None)
-    counts = {"candidates": candidates, "survivors": len(attribution.items)}
+    unseen = attribution.unseen and len(attribution.unseen.items)
+    counts = {"candidates": candidates, "survivors": len(attribution.items), "held_out": unseen}
     made = counts | {"seen_auc": auc, "seen_auc_low": low, "seen_auc_high": high}
     return {
         field.name: _or_null(made[field.name] if field.name in made else getattr(attribution, field.name), field)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mucs.canonical import digest
-from mucs.evidence.edges import item_edges, write_edges
+from mucs.evidence.edges import UNSEEN_SCHEMA, item_edges, unseen_edges, write_edges
 from mucs.evidence.leaves import edges_root
 from mucs.evidence.outcome import outcome
 from mucs.files import file_sha256
@@ -45,18 +45,27 @@ class Failed:
     reason: str
 
 
-def stage_items(items: Iterable[Attributed], training: pa.Table, path: Path) -> list[dict[str, Any]]:
-    """Write the edge file of a run; no more than a row group of edges is held.
+def stage_items(
+    items: Iterable[Attributed],
+    training: pa.Table,
+    path: Path,
+    held_out: pa.Table | None = None,
+    unseen: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Write the edge file of a run, and that of its unseen edges; no more than a row group of edges is held.
 
     Args:
         items: the generated items, in the order of the file.
         training: (N,) `row_sha256`, `id` and `sha256` of the training items, in the order that attributions count them in.
         path: the file.
+        held_out: (H,) the same of the held-out items; None without any.
+        unseen: the file of the unseen edges, of which an item has MOST_UNSEEN at most; None without held-out items.
 
     Returns:
         What the record says of each item, in the same order: its `row_sha256`, its outcome and its `device`.
     """
     attributions: list[dict[str, Any]] = []
+    of_unseen: list[pa.Table] = []
 
     def tables() -> Iterable[pa.Table]:
         for item in items:
@@ -64,9 +73,14 @@ def stage_items(items: Iterable[Attributed], training: pa.Table, path: Path) -> 
             measured = outcome(item.attribution, len(training))
             attributions.append({"row_sha256": row_sha256, **measured, "device": dict(item.device)})
             ends = {"row_sha256": row_sha256, "id": item.row["id"], "sha256": item.row["sha256"]}
+            ranking = item.attribution.unseen
+            if held_out is not None and ranking is not None:
+                of_unseen.append(unseen_edges(ends, ranking, held_out))
             yield item_edges(ends, item.attribution, training)
 
     write_edges(tables(), path)
+    if unseen is not None:
+        write_edges(of_unseen, unseen, UNSEEN_SCHEMA)
     return attributions
 
 
@@ -83,6 +97,7 @@ def run_record(
     generated: Sequence[Mapping[str, str]],
     failed: Sequence[Failed],
     edges: Path,
+    unseen: Path | None = None,
     attributions: Sequence[Mapping[str, Any]],
     controls: Mapping[str, Any] | None,
     validations: Sequence[Mapping[str, Any]],
@@ -102,6 +117,7 @@ def run_record(
         generated: manifest rows of the items that were attributed, in the order of `attributions`.
         failed: those that could not be attributed; the record says nothing of them if there are none.
         edges: the edge file.
+        unseen: that of the unseen edges; the record says nothing of them if there is none.
         attributions: as `stage_items` gives them.
         controls: what became of them, where they were asked for.
         validations: results of the gates.
@@ -128,6 +144,8 @@ def run_record(
         },
         "validations": [{"suite": v["suite"], "success": v["success"], "sha256": digest(v)} for v in validations],
     }
+    if unseen:
+        record["results"]["unseen_edges_sha256"] = file_sha256(unseen)
     if failed:
         record["failed"] = [_failed_record(item) for item in failed]
     if replaces:

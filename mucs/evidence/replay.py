@@ -26,8 +26,8 @@ class Replayed:
     Attributes:
         generated: its id.
         verdict: identical if every number that was published came out the same; equal if each score that both have
-            differs by no more than the tolerance, and the first ten training items are the same.
-        largest: difference of a score, infinite if no training item has one in both.
+            differs by no more than the tolerance, and the first ten items are the same, of held-out ones as of training items.
+        largest: difference of a score, infinite if no item has one in both.
         where: the first thing that differs.
     """
 
@@ -65,7 +65,12 @@ class Replay:
 
 
 def compare_item(
-    name: str, recorded: pa.Table, again: pa.Table, outcome: Mapping[str, Any], outcome_again: Mapping[str, Any]
+    name: str,
+    recorded: pa.Table,
+    again: pa.Table,
+    outcome: Mapping[str, Any],
+    outcome_again: Mapping[str, Any],
+    unseen: tuple[pa.Table, pa.Table] | None = None,
 ) -> Replayed:
     """How an item came out.
 
@@ -75,27 +80,35 @@ def compare_item(
         again: its edges as they would be published now, with the same columns.
         outcome: what the run's record says of it.
         outcome_again: what a record would say of it now.
+        unseen: its unseen edges in the ledger, with `held_out_sha256` and NUMBERS, and as they would be published now; None where the run
+            kept none.
     """
-    where = _edge_difference(recorded, again) or _outcome_difference(outcome, outcome_again)
+    pairs = [(recorded, again, "training_row_sha256")]
+    where = _edge_difference(*pairs[0]) or _outcome_difference(outcome, outcome_again)
+    if unseen is not None and max(map(len, unseen)):
+        pairs.append((*unseen, "held_out_sha256"))
+        differs = _edge_difference(*pairs[1])
+        where = where or (differs and f"of held-out items, {differs}")
     if where is None:
         return Replayed(name, "identical", 0.0, None)
-    verdict, largest = compare_rankings(_ranking(recorded), _ranking(again))
-    return Replayed(name, verdict, largest, where)
+    compared = [compare_rankings(_ranking(one, end), _ranking(two, end)) for one, two, end in pairs]
+    verdict: Verdict = "different" if any(each == "different" for each, _ in compared) else "equal"
+    return Replayed(name, verdict, max(largest for _, largest in compared), where)
 
 
-def _ranking(edges: pa.Table) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
-    return _training(edges), edges["score"].cast(pa.float64()).to_numpy()
+def _ranking(edges: pa.Table, end: str) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
+    return _digests(edges, end), edges["score"].cast(pa.float64()).to_numpy()
 
 
-def _training(edges: pa.Table) -> NDArray[np.generic]:
-    return raw_digests(edges["training_row_sha256"].cast(pa.string()).combine_chunks()).view("S32")
+def _digests(edges: pa.Table, end: str) -> NDArray[np.generic]:
+    return raw_digests(edges[end].cast(pa.string()).combine_chunks()).view("S32")
 
 
-def _edge_difference(recorded: pa.Table, again: pa.Table) -> str | None:
-    """The first rank at which two lists of an item's edges differ, and in what."""
+def _edge_difference(recorded: pa.Table, again: pa.Table, end: str) -> str | None:
+    """The first rank at which two lists of an item's edges differ, and in what. end: the column of digests of what they lead to."""
     count = min(len(recorded), len(again))
     columns = {name: [each[name][:count].to_numpy() for each in (recorded, again)] for name in NUMBERS}
-    others = {"": _training(recorded)[:count] != _training(again)[:count]}
+    others = {"": _digests(recorded, end)[:count] != _digests(again, end)[:count]}
     others |= {name: (one != two) & ~(np.isnan(one) & np.isnan(two)) for name, (one, two) in columns.items()}
     places = np.flatnonzero(np.any(list(others.values()), axis=0))
     if not len(places):
@@ -103,7 +116,7 @@ def _edge_difference(recorded: pa.Table, again: pa.Table) -> str | None:
     place = int(places[0])
     name = next(name for name, differs in others.items() if differs[place])
     if not name:
-        return f"rank {place + 1}: another training item"
+        return f"rank {place + 1}: another item"
     one, two = (each[name][place].as_py() for each in (recorded, again))
     return f"rank {place + 1}: {name.replace('_', ' ')} {one} was recorded, {two} came out"
 

@@ -187,6 +187,8 @@ def _why(paper: _Paper, facts: dict[str, Any]) -> None:
         paper.text(f"Line {each['line']}: {each['why']}")
     if facts["attributed"]:
         paper.text(f"{words.ESTIMATE} {words.MARGIN}", colour=SOFT)
+        if facts["false_payments"]:
+            paper.text(facts["false_payments"], colour=SOFT)
 
 
 def _lines(paper: _Paper, columns: list[str], rows: list[dict[str, Any]]) -> None:

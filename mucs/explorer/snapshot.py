@@ -29,6 +29,7 @@ from mucs.text import as_clause, first_line
 log_of_explorer = logging.getLogger("mucs.explorer")
 
 KEPT = "kept"  # the database in memory that has the copies
+RANKED = ("edges", "unseen_edges")  # tables of which the best rows of each generated item are copied
 BEST, LEAST, MOST = (
     100,
     10,
@@ -98,17 +99,20 @@ def _take(ledger: Ledger, best: int | None) -> Snapshot:
     connection.begin()  # what all of it is copied from is one state of the lake
     state = state_of(ledger)
     for name in NAMES:
-        if name != "edges":
+        if name not in RANKED:
             connection.execute(f"CREATE TABLE {KEPT}.{name} AS FROM {FILE}.main.{name}")
     items = ledger.one(f"SELECT count(*) FROM {KEPT}.attributions")
     rank = best or max(LEAST, min(BEST, MOST // max(1, items)))
-    connection.execute(f"CREATE TABLE {KEPT}.best AS FROM {FILE}.main.edges WHERE rank <= {rank}")
-    # a load of a few edges lies in the catalogue and in no file; it has no rank beyond LEAST
-    files = [row["data_file"] for row in ledger.rows(f"FROM ducklake_list_files('{FILE}', 'edges')")]
-    named = ", ".join(f"'{literal(file)}'" for file in files)
-    others = f" UNION ALL FROM read_parquet([{named}]) WHERE rank > {rank}" if files else ""
+    others = {}
+    for name in RANKED:
+        connection.execute(f"CREATE TABLE {KEPT}.best_{name} AS FROM {FILE}.main.{name} WHERE rank <= {rank}")
+        # a load of a few edges lies in the catalogue and in no file; it has no rank beyond LEAST
+        files = [row["data_file"] for row in ledger.rows(f"FROM ducklake_list_files('{FILE}', '{name}')")]
+        named = ", ".join(f"'{literal(file)}'" for file in files)
+        others[name] = f" UNION ALL FROM read_parquet([{named}]) WHERE rank > {rank}" if files else ""
     connection.commit()
-    connection.execute(f"CREATE VIEW {KEPT}.edges AS FROM {KEPT}.best{others}")
+    for name in RANKED:
+        connection.execute(f"CREATE VIEW {KEPT}.{name} AS FROM {KEPT}.best_{name}{others[name]}")
     for name in NAMES:
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {KEPT}.main.{name}")
     connection.execute(f"DETACH {FILE}")

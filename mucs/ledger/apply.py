@@ -67,6 +67,9 @@ JOIN ({MEMBERS}) t ON t.row_sha256 = e.training_row_sha256"""
 # of each generated item, the smallest p-value among its ten best edges: against decoys where there are such
 BEST = """SELECT generated_row_sha256 AS row_sha256, coalesce(min(decoy_p_value), min(p_value))::DOUBLE::DECIMAL(18, 6) AS best_p_value
 FROM read_parquet($edges) WHERE rank <= 10 GROUP BY ALL"""
+UNSEEN = f"""INSERT INTO {FILE}.unseen_edges (run_id, generated_id, held_out, sha256, rank, {", ".join(STORED)})
+SELECT $run, g.number, e.held_out, e.held_out_sha256, e.rank, {", ".join(STORED.values())}
+FROM read_parquet($edges) e JOIN generated g ON g.row_sha256 = e.generated_row_sha256"""
 
 
 class Applying:
@@ -227,6 +230,7 @@ class Applying:
                 self._training(entry, record, stack.enter_context(self.log.file(objects["training"])))
                 self._manifests.add(manifest)
             generated, edges = (stack.enter_context(self.log.file(objects[name])) for name in ("generated", "edges"))
+            unseen = objects.get("unseen_edges") and stack.enter_context(self.log.file(objects["unseen_edges"]))
             numbers = self._items(
                 "generated",
                 generated,
@@ -240,6 +244,8 @@ class Applying:
                 self._outcomes(run_id, record, edges)
                 if self.edges:
                     self._edges(run_id, edges, record)
+                if unseen:
+                    self._unseen(run_id, unseen)
             finally:
                 self.connection.unregister("generated")
         if entry.version > 1:
@@ -404,6 +410,16 @@ class Applying:
         if doubled:
             raise InputError(f"{path} names a pair of items twice; publish the run again.")
 
+    def _unseen(self, run_id: int, path: Path) -> None:
+        """The unseen edges, in the order of the file; counted."""
+        with _reading(path):
+            ((loaded,),) = self.connection.execute(UNSEEN, {"run": run_id, "edges": str(path)}).fetchall()
+            expected = self._one("SELECT count(*) FROM read_parquet(?)", str(path))
+        if loaded != expected:
+            raise InputError(
+                f"{path} has {expected} unseen edges, of which {loaded} are of items of the manifest; publish the run again."
+            )
+
     def _gates(self, run_id: int, results: Sequence[Mapping[str, Any]]) -> None:
         self._insert(
             "validations",
@@ -523,11 +539,12 @@ def _reading(edges: Path) -> Iterator[None]:
 
 def _are_of(objects: Mapping[str, str], record: Mapping[str, Any]) -> bool:
     """Whether the objects of a run's entry are those that its record names."""
-    calibration = record["calibration"] and record["calibration"]["sha256"]
-    named = (
-        record["results"]["edges_sha256"],
-        record["noise_bank"],
-        calibration,
-        sent_object(record["inputs"]["batch"]["path"]),
-    )
-    return named == (objects["edges"], objects["noise_bank"], objects.get("calibration"), objects.get("batch"))
+    calibration, results = record["calibration"], record["results"]
+    named = {
+        "edges": results["edges_sha256"],
+        "unseen_edges": results.get("unseen_edges_sha256"),
+        "noise_bank": record["noise_bank"],
+        "calibration": calibration and calibration["sha256"],
+        "batch": sent_object(record["inputs"]["batch"]["path"]),
+    }
+    return all(objects.get(name) == sha256 for name, sha256 in named.items())

@@ -483,7 +483,10 @@ class Ledger:
             record = load_json(found["record"])
             inputs = {**record["inputs"], "calibration": record["calibration"]}
             digests = {kind: given["sha256"] for kind, given in inputs.items() if given}
-            digests |= {"noise_bank": record["noise_bank"], "edges": record["results"]["edges_sha256"]}
+            results = record["results"]
+            digests |= {"noise_bank": record["noise_bank"], "edges": results["edges_sha256"]}
+            if "unseen_edges_sha256" in results:
+                digests["unseen_edges"] = results["unseen_edges_sha256"]
             artifacts = {kind: sizes[kind, sha] for kind, sha in digests.items()}
         except (LookupError, TypeError, ValueError, AttributeError):
             raise Altered(
@@ -536,6 +539,15 @@ class Ledger:
             " FROM edges e JOIN training_items t USING (training_id)"
             " WHERE run_id = (SELECT run_id FROM runs WHERE sha256 = ?)"
             " AND generated_id = (SELECT generated_id FROM generated_items WHERE row_sha256 = ?) ORDER BY e.rank",
+            [run, row_sha256],
+        ).to_arrow_table()
+
+    def item_unseen_edges(self, run: str, row_sha256: str) -> pa.Table:
+        """What `item_edges` gives, of held-out items, by `held_out_sha256`, that of their images; no rows of a run that kept none."""
+        return self.connection.execute(
+            f"SELECT sha256 AS held_out_sha256, rank, {PUBLISHED} FROM unseen_edges"
+            " WHERE run_id = (SELECT run_id FROM runs WHERE sha256 = ?)"
+            " AND generated_id = (SELECT generated_id FROM generated_items WHERE row_sha256 = ?) ORDER BY rank",
             [run, row_sha256],
         ).to_arrow_table()
 

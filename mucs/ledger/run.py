@@ -36,6 +36,7 @@ class Run:
         edges: The edge file.
         validations: Results of the gates.
         noise_bank: The noise bank's file.
+        unseen: That of the unseen edges, as `stage_items` writes it; None where there are none.
         calibration: The calibration's; None without one.
         batch: The generated batch's, where it was sent; None where it is a folder of a registry.
         envelope: The signed statement about the run, as JSON; None where it was not signed.
@@ -49,6 +50,7 @@ class Run:
     edges: Path
     validations: Sequence[dict[str, Any]]
     noise_bank: Path
+    unseen: Path | None = None
     calibration: Path | None = None
     batch: Path | None = None
     envelope: dict[str, Any] | None = None
@@ -87,7 +89,7 @@ def keep_run(ledger: Ledger, log: Log, run: Run, until: datetime.datetime | None
         "training": known or _keep_manifest(log, training, until),
         "generated": _keep_manifest(log, run.generated.select(["said", "row_sha256"]), until),
     }
-    for name, path in (("calibration", run.calibration), ("batch", run.batch)):
+    for name, path in (("unseen_edges", run.unseen), ("calibration", run.calibration), ("batch", run.batch)):
         if path is not None:
             objects[name] = log.keep(path, until)
     if run.envelope is not None:

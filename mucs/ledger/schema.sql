@@ -10,7 +10,7 @@ CREATE TABLE ledger (
 );
 
 -- Anything with a content digest that a run used or made: checkpoint, training set, held-out set, calibration, generated batch,
--- noise bank, edges.
+-- noise bank, edges, unseen edges.
 CREATE TABLE artifacts (
     artifact_id INTEGER NOT NULL,
     kind        VARCHAR NOT NULL,
@@ -77,6 +77,7 @@ CREATE TABLE attributions (
     probe_after       DOUBLE  NOT NULL,        -- and after it
     candidates        INTEGER NOT NULL,        -- training items in the race
     survivors         INTEGER NOT NULL,        -- those that screening left, each of which is an edge
+    held_out          INTEGER,                 -- held-out items that were scored beside them, all in full; null where unseen_edges has none
     seen_auc          DOUBLE,                  -- how often a training item outscores an equally similar held-out one
     seen_auc_low      DOUBLE,                  -- its 95 % interval; all of these are null without held-out items
     seen_auc_high     DOUBLE,
@@ -101,6 +102,23 @@ CREATE TABLE edges (
     p_value        DECIMAL(18, 6),             -- against all held-out items; null where none were given
     decoy_p_value  DECIMAL(18, 6),             -- against its own scores for decoys, rounded up; null without a calibration
     decoy_z        DECIMAL(18, 3)              -- how many standard deviations the score lies above those
+);
+
+-- What edges to held-out items would be, had these been candidates: the best 100 of each generated item. The model was never trained on
+-- them, so they cannot have caused anything: they are no lineage and are never paid, and tell what a contract would pay for nothing.
+-- Numbers are as those of edges, but that p-values are against the other held-out items, and a decoy stands against the others alone.
+CREATE TABLE unseen_edges (
+    run_id         INTEGER NOT NULL,
+    generated_id   INTEGER NOT NULL,
+    held_out       VARCHAR NOT NULL,           -- the held-out item's id, and the SHA-256 of its image
+    sha256         VARCHAR NOT NULL,
+    rank           INTEGER NOT NULL,           -- among the held-out items
+    score          DECIMAL(18, 6) NOT NULL,
+    standard_error DECIMAL(18, 6),
+    seed_spread    DECIMAL(18, 6),
+    p_value        DECIMAL(18, 6),
+    decoy_p_value  DECIMAL(18, 6),
+    decoy_z        DECIMAL(18, 3)
 );
 
 CREATE TABLE validations (

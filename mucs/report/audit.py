@@ -64,6 +64,7 @@ def audit_page(
     # validated rows: a folder can hold files that its manifest does not list
     held_out = next((v["rows"] for v in run["validations"] if v["suite"] == "held-out set"), 0)
     calibration = run["record"]["calibration"]
+    bounds = words.bounds_of_run(calibration)
 
     def items() -> Iterator[dict[str, Any]]:
         asked = {"items": [outcome["row_sha256"] for outcome in outcomes], "top": TOP}
@@ -93,6 +94,7 @@ def audit_page(
         machines=_machines(run["record"]),
         converged=sum(outcome["converged"] for outcome in outcomes),
         verdicts=Counter(item["verdict"] for item in generated.values()),
+        false_payments=words.run_pays_falsely(ledger.ask("false_payments", run=sha256, **bounds), bounds),
         say=words,
     )
 

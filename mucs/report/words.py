@@ -8,8 +8,8 @@ from __future__ import annotations
 import calendar
 import datetime
 import math
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 STANDS_OUT = 0.05  # the largest tie p of a tie that is pointed out
@@ -44,6 +44,8 @@ TERMS = {
     "screening": "A quick first look at all training images; only those that come out best in it are measured in full.",
     "share": "The part of what was attributed that falls to somebody. Each generated item weighs the same and is divided among its best"
     " edges in proportion to their positive scores.",
+    "false payments": "What images that the model was never trained on would get if they were among the candidates. They cannot have caused"
+    " anything, so it should be nothing, and far less than their share of the candidates.",
     "exposure": "How much of what was generated rests on a rights holder's works.",
     "standing": "How the rights in an image stand on a day: granted, opted out, lapsed, or not yet.",
     "run": "One attribution of a batch of generated items: inputs, settings, code and results, named by the SHA-256 of its record.",
@@ -80,6 +82,14 @@ ESTIMATE = "Attribution is an estimate of what a training image contributed to a
 MARGIN = (
     "The figure after ± says how far a sum of scores may be off because the noise under which they were measured is random: its standard"
     " error is no larger. Other sources of error are not in it, so a share is no surer than that."
+)
+UNSEEN = (
+    "Such images cannot have caused anything, so whatever they would get would be paid for nothing. What goes to training images is not thereby"
+    " right: a score that only told what was trained on would give such images nothing, too."
+)
+UNSEEN_UNKNOWN = (
+    "What share would go to images that the model was never trained on is not known: nothing was shared by scores, or the runs behind it kept no"
+    " scores of such images."
 )
 HELD_BACK = {
     "holder unknown": "Held back, as nobody is on record as the holder of the works",
@@ -248,6 +258,74 @@ def evidence(contract: Mapping[str, Any]) -> str:
         else "is held back in the suspense account"
     )
     return f"{said}. What falls to generated images without any such work {rest}."
+
+
+def false_payments(share: Any, candidates: Sequence[Mapping[str, int]], currency: str, how: str) -> str:
+    """What images that were never trained on would get, as sentences.
+
+    Args:
+        share: Of the money, from 0 to 1.
+        candidates: How many `held_out` and `training` images there are, for each set of candidates.
+        currency: What is shared.
+        how: By what, as the rest of the first words.
+    """
+    of_hundred = (100 * Decimal(str(share))).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    part = f"{of_hundred} would" if of_hundred else "less than 0.01 would" if share else "nothing would"
+    sizes = [(each["held_out"], each["held_out"] + each["training"]) for each in candidates]
+    counts = {f"{unseen:,} of {together:,}" for unseen, together in sizes}
+    (they_are,) = counts if len(counts) == 1 else (_from_to([unseen / together for unseen, together in sizes]),)
+    return (
+        f"Of each 100 {currency} shared {how}, {part} go to images that the model was never trained on, if these were among the candidates:"
+        f" they are {they_are} candidates."
+    )
+
+
+def _from_to(shares: Sequence[float]) -> str:
+    return f"{_percent(min(shares), 1)} to {_percent(max(shares), 1)} of the"
+
+
+def paid_falsely(header: Mapping[str, Any]) -> str:
+    """The same of a statement, by its header; nothing is said of one that shares nothing by scores, or is of before that was asked."""
+    usage = header["usage"]
+    if "false_payments" not in usage or "output" not in header["pots"]:
+        return ""
+    found = usage["false_payments"]
+    if found is None:
+        return UNSEEN_UNKNOWN
+    asked, of = found["generated_items"], usage["with_evidence"]
+    less = (
+        f" That is of {asked} of the {of} used images with evidence: of the others it is not known."
+        if asked < of
+        else ""
+    )
+    said = false_payments(found["share"], found["candidates"], header["currency"], "by these scores")
+    return f"{said}{less} {UNSEEN}"
+
+
+def bounds_of_run(calibration: Any) -> dict[str, float]:
+    """The bounds by which a run is asked for false payments: those of the sample contract, as far as it has the numbers.
+
+    Args:
+        calibration: Of the run; None for none.
+    """
+    return {"decoy_p_value": STANDS_OUT if calibration else 1}
+
+
+def run_pays_falsely(found: Sequence[Mapping[str, Any]], bounds: Mapping[str, float]) -> str:
+    """The same of a run.
+
+    Args:
+        found: What the question `false_payments` answers of it; where that is nothing, nothing is said.
+        bounds: As it was asked.
+    """
+    if not found:
+        return ""
+    (row,) = found
+    bound = bounds["decoy_p_value"]
+    within = "" if bound == 1 else f" with a decoy p of at most {bound}"
+    sizes = {"held_out": row["held_out_items"], "training": row["training_items"]}
+    how = f"by score among the ten best candidates of each image{within}"
+    return f"{false_payments(row['share'], [sizes], 'euros', how)} {UNSEEN}"
 
 
 def exposed(items: int, of: int, share: float, since: datetime.datetime) -> str:

@@ -147,6 +147,28 @@ def allocate(
     return lines
 
 
+def share_of(
+    what: str, units: Mapping[str, Decimal], scores: Mapping[str, Mapping[tuple[str, str], Decimal]]
+) -> Decimal | None:
+    """The share of what scores divide that falls to images of one kind, divided as `output` pots are.
+
+    Args:
+        what: The kind.
+        units: Usage by generated item, at least 0.
+        scores: For generated items, the positive score of each image that counts, by its kind and SHA-256.
+
+    Returns:
+        From 0 to 1, with 12 decimals; None where nothing is divided.
+    """
+    used = {item: units[item] for item in scores if units[item] > 0}
+    if not used:
+        return None
+    parts = [share for item, part in apportion(FINE, used).items() for share in apportion(part, scores[item]).items()]
+    theirs = sum(part for (kind, _), part in parts if kind == what)
+    shares = apportion(10**SHARE_PLACES, {"theirs": theirs, "others": FINE - theirs})
+    return Decimal(f"{shares['theirs']}e-{SHARE_PLACES}")
+
+
 class _Division:
     """A pot while it is divided: fine units by line, a line's name being its holder and basis."""
 

@@ -7,11 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 from mucs import InputError
+from mucs.evidence.edges import MOST_UNSEEN
 from mucs.ledger import Ledger
 from mucs.royalties.allocation import Work, spelt
 from mucs.royalties.contract import Contract
 from mucs.royalties.usage import Period, Usage
 
+UNSEEN, TRAINED = "unseen", "trained on"  # held-out and training images, where they are candidates side by side
 VERDICTS = ("above chance", "within chance", "not compared", "not converged")
 
 MEMBERS = (  # versions of items that are in the training sets
@@ -113,22 +115,52 @@ def units_of(ledger: Ledger, contract: Contract, usage: Usage, known: str) -> tu
     return units, len(rows), sum((row.revenue or Decimal(0) for row in rows), Decimal(0))
 
 
+# What an edge must keep to, of whatever is called so
+BOUNDS = """score > 0
+    AND ($p_value IS NULL OR p_value <= $p_value)
+    AND ($decoy_p_value IS NULL OR decoy_p_value <= $decoy_p_value)
+    AND ($decoy_z IS NULL OR decoy_z >= $decoy_z)"""
+# and what its generated item must
+OF_ITEM = "(c.converged OR NOT $converged) AND ($tie_p_value IS NULL OR c.tie_p_value <= $tie_p_value)"
 # The scores that count: exact decimals, so that the order of adding them up does not matter.
-EVIDENCE = """
+EVIDENCE = f"""
 WITH edge AS (
     SELECT run_id, generated_id, training_id, score, standard_error AS error
     FROM edges
-    WHERE rank <= $top + $doubles AND score > 0
-        AND ($p_value IS NULL OR p_value <= $p_value)
-        AND ($decoy_p_value IS NULL OR decoy_p_value <= $decoy_p_value)
-        AND ($decoy_z IS NULL OR decoy_z >= $decoy_z)
+    WHERE rank <= $top + $doubles AND {BOUNDS}
 )
 SELECT c.generated, t.sha256, max(e.score) AS score, max(e.error) AS error
 FROM edge e JOIN counting c USING (run_id, generated_id) JOIN training_items t USING (training_id)
-WHERE (c.converged OR NOT $converged) AND ($tie_p_value IS NULL OR c.tie_p_value <= $tie_p_value)
+WHERE {OF_ITEM}
 GROUP BY c.generated, t.sha256
 QUALIFY row_number() OVER (PARTITION BY c.generated ORDER BY max(e.score) DESC, t.sha256) <= $top
 ORDER BY c.generated, t.sha256
+"""
+# The same if held-out images were among the candidates, where runs kept as many of them as the contract counts: `unseen` says which they
+# are. Of equal scores a training image comes first.
+CANDIDATES = f"""
+WITH candidate AS (
+    SELECT run_id, generated_id, t.sha256, false AS unseen, rank, score, p_value, decoy_p_value, decoy_z
+    FROM edges JOIN counting USING (run_id, generated_id) JOIN training_items t USING (training_id)
+    WHERE rank <= $top + $doubles
+    UNION ALL
+    SELECT run_id, generated_id, u.sha256, true, rank, score, p_value, decoy_p_value, decoy_z
+    FROM unseen_edges u JOIN counting USING (run_id, generated_id)
+), placed AS (
+    SELECT *, row_number() OVER (PARTITION BY run_id, generated_id ORDER BY score DESC, unseen, rank) AS place FROM candidate
+)
+SELECT c.generated, p.unseen, p.sha256, max(p.score) AS score
+FROM placed p JOIN counting c USING (run_id, generated_id)
+WHERE place <= $top + $doubles AND {BOUNDS} AND {OF_ITEM} AND c.held_out > 0 AND (c.held_out <= {MOST_UNSEEN} OR $top <= {MOST_UNSEEN})
+GROUP BY c.generated, p.unseen, p.sha256
+QUALIFY row_number() OVER (PARTITION BY c.generated ORDER BY max(p.score) DESC, p.unseen, p.sha256) <= $top
+"""
+DOUBLES = """
+SELECT coalesce(max(copies), 0) FROM (
+    SELECT count(*) - count(DISTINCT t.sha256) AS copies
+    FROM members m JOIN training_items t USING (training_id) JOIN runs r USING (training_set_id)
+    WHERE r.run_id IN (SELECT run_id FROM counting) GROUP BY r.run_id
+)
 """
 
 
@@ -152,7 +184,7 @@ def evidence_of(
     """
     ledger.connection.execute(
         """CREATE OR REPLACE TEMP TABLE counting AS
-        SELECT g.sha256 AS generated, s.run_id, s.generated_id, a.converged, a.tie_p_value
+        SELECT g.sha256 AS generated, s.run_id, s.generated_id, a.converged, a.tie_p_value, a.candidates, a.held_out
         FROM speaking_as_of($known) s
         JOIN attributions a USING (run_id, generated_id)
         JOIN generated_items g USING (generated_id)
@@ -167,18 +199,39 @@ def evidence_of(
         " r.record->>'noise_bank' AS noise_banks FROM runs r JOIN artifacts c ON c.artifact_id = r.checkpoint_id"
         " WHERE r.run_id IN (SELECT run_id FROM counting)"
     )
-    doubles = ledger.one(
-        "SELECT coalesce(max(copies), 0) FROM (SELECT count(*) - count(DISTINCT t.sha256) AS copies FROM members m"
-        " JOIN training_items t USING (training_id) JOIN runs r USING (training_set_id)"
-        " WHERE r.run_id IN (SELECT run_id FROM counting) GROUP BY r.run_id)"
-    )
-    found = ledger.connection.execute(EVIDENCE, {**vars(contract.evidence), "doubles": doubles}).fetchall()
+    found = ledger.connection.execute(EVIDENCE, _rule(ledger, contract)).fetchall()
     evidence: dict[str, dict[str, Decimal]] = {}
     errors: dict[str, dict[str, Decimal | None]] = {}
     for generated, work, score, error in found:
         evidence.setdefault(generated, {})[work] = score
         errors.setdefault(generated, {})[work] = error
     return runs, evidence, errors
+
+
+def candidates_of(ledger: Ledger, contract: Contract) -> dict[str, dict[tuple[str, str], Decimal]]:
+    """What would count as evidence if held-out images were among the candidates; asked after `evidence_of`, of the same generated items.
+
+    Returns:
+        The score of each image that would count, by UNSEEN or TRAINED and its SHA-256, for each generated item whose run kept the scores
+        of its held-out images.
+    """
+    found: dict[str, dict[tuple[str, str], Decimal]] = {}
+    for generated, unseen, sha256, score in ledger.connection.execute(CANDIDATES, _rule(ledger, contract)).fetchall():
+        found.setdefault(generated, {})[UNSEEN if unseen else TRAINED, sha256] = score
+    return found
+
+
+def set_sizes_of(ledger: Ledger, items: list[str]) -> list[dict[str, int]]:
+    """How many held-out and training images were the candidates for generated items that `evidence_of` was asked of: each pair of numbers once."""
+    return ledger.rows(
+        "SELECT DISTINCT held_out, candidates AS training FROM counting WHERE list_contains($items, generated) ORDER BY ALL",
+        {"items": items},
+    )
+
+
+def _rule(ledger: Ledger, contract: Contract) -> dict[str, Any]:
+    """What says which edges count, as the queries take it."""
+    return {**vars(contract.evidence), "doubles": ledger.one(DOUBLES)}
 
 
 def verdicts_of(ledger: Ledger, used: list[str]) -> dict[str, int]:

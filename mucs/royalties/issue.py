@@ -18,7 +18,7 @@ from mucs.evidence.pseudonyms import Pseudonyms
 from mucs.ledger import Ledger, Said
 from mucs.ledger.questions import Parameter
 from mucs.royalties import gather
-from mucs.royalties.allocation import Balance, Line, allocate, balances, by_holder, coins, money, pot_coins
+from mucs.royalties.allocation import Balance, Line, allocate, balances, by_holder, coins, money, pot_coins, share_of
 from mucs.royalties.changes import changes
 from mucs.royalties.contract import Contract
 from mucs.royalties.dispute import upheld
@@ -213,8 +213,8 @@ def _find_or_compute(
 
 
 def _follows(header: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a header follows from the inputs. Verdicts follow from the runs, and older statements do not have them."""
-    usage = {name: value for name, value in header["usage"].items() if name != "verdicts"}
+    """What of a header follows from the inputs. Verdicts and false payments follow from the runs, and older statements do not have them."""
+    usage = {name: value for name, value in header["usage"].items() if name not in ("verdicts", "false_payments")}
     return {name: value for name, value in header.items() if name not in OF_THE_ISSUE} | {"usage": usage}
 
 
@@ -290,6 +290,7 @@ def _computed(
             "generated_items": len(used),
             "with_evidence": sum(1 for item in used if evidence.get(item)),
             "verdicts": gather.verdicts_of(ledger, used),
+            "false_payments": _false_payments(ledger, contract, units),
             "units": shortest(sum(units.values(), Decimal(0))),
             "revenue": shortest(revenue),
         },
@@ -298,6 +299,22 @@ def _computed(
         "training_sets": sets,
     }
     return header, lines, {work.sha256: work.id for work in works.values()}
+
+
+def _false_payments(ledger: Ledger, contract: Contract, units: Mapping[str, Decimal]) -> dict[str, Any] | None:
+    """What part of the money that scores divide would go to images that were never trained on, had they been among the candidates.
+
+    It changes nothing of what is paid. None where nothing is attributed, or no run kept the scores of held-out images.
+    """
+    if "output" not in contract.pots:
+        return None
+    candidates = gather.candidates_of(ledger, contract)
+    share = share_of(gather.UNSEEN, units, candidates)
+    if share is None:
+        return None
+    used = [item for item in candidates if units[item]]
+    sizes = gather.set_sizes_of(ledger, used)
+    return {"share": f"{share:f}", "generated_items": len(used), "candidates": sizes}
 
 
 def _nothing_counts(contract: Contract, period: Period, usage: Usage) -> str:

@@ -35,7 +35,17 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 SETTINGS = Settings.from_record(FAST | {"screening": [[2, 0.5]], "decoys": 3, "calibration_noises": 4})
 CONTROLLED = replace(SETTINGS, controls=True, recall_sample=1)
-OBJECTS = {"record", "noise_bank", "edges", "validations", "training", "generated", "thumbnails 0", "thumbnails 1"}
+OBJECTS = {
+    "record",
+    "noise_bank",
+    "edges",
+    "unseen_edges",
+    "validations",
+    "training",
+    "generated",
+    "thumbnails 0",
+    "thumbnails 1",
+}
 
 
 def evidence(prefix: str) -> dict[str, bytes]:
@@ -296,6 +306,11 @@ def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, re
     page = audits[0].report.read_text()
     assert page.count("decoy p =") == 15
     assert "cannot fall below 1/4 = 0.250" in page
+    (asked,) = json.loads(
+        mucs("ask", "false_payments", "decoy_p_value=0.25", "--ledger", tmp_path / "ledger", "--json")[1]
+    )
+    assert (asked["run"], asked["held_out_items"], asked["training_items"]) == (audits[0].run, 8, 24)
+    assert 0 <= asked["share"] < 1
 
 
 def test_only_new_items_are_attributed(registry, world, tmp_path, s3):

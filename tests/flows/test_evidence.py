@@ -24,9 +24,17 @@ from tests.mucs.ledger.test_ledger import attached
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-NAMES = {"record", "noise_bank", "edges", "validations", "training", "generated", "calibration", "envelope"} | {
-    f"thumbnails {k}" for k in (0, 1)
-}
+NAMES = {
+    "record",
+    "noise_bank",
+    "edges",
+    "unseen_edges",
+    "validations",
+    "training",
+    "generated",
+    "calibration",
+    "envelope",
+} | {f"thumbnails {k}" for k in (0, 1)}
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +286,11 @@ def test_a_replay_says_what_differs_and_where(mucs, signed, tmp_path, monkeypatc
     assert out.count("equal within the tolerance of 0.001") == 2
     assert out.count(": bit-identical") == 2
     assert "rank 12: score" in out
+    with attached(ledger) as connection:
+        connection.execute("UPDATE file.unseen_edges SET score = score - 0.0005 WHERE rank = 8")
+    status, out, _ = mucs("replay", run, "--ledger", ledger)
+    assert (status, out.count("of held-out items, rank 8: score")) == (0, 2)
+    assert out.count(": bit-identical") == 0
     change(-0.01)
     status, out, _ = mucs("replay", run, "--ledger", ledger)
     assert status == 1

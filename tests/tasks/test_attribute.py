@@ -14,7 +14,7 @@ from mucs import InputError
 from mucs.attribution import Settings
 from tasks.attribute import attribute, read_measured, units
 from tasks.calibrate import assemble_calibration, decoys, find_calibration, publish_calibration, score_decoy
-from tasks.collect import collect
+from tasks.collect import collect, never_trained_on
 from tasks.device import deterministic
 from tasks.ledgers import open_log
 from tasks.measure import measure, shards
@@ -145,6 +145,12 @@ def test_losses_of_another_model_are_never_used(folders, whole, world, tmp_path)
     assert in_a_used_cache[0]["scores"] != before[0]["scores"]
 
 
+def test_an_unseen_image_that_was_trained_on_is_none(folders, whole):
+    plan, _ = whole
+    assert never_trained_on(plan).tolist() == [True] * 8
+    assert never_trained_on(replace(plan, held_out=plan.training)).tolist() == [False] * 24
+
+
 def test_a_calibration_goes_on_where_it_was_and_serves_its_own_settings_alone(folders, whole):
     plan, _ = whole
     path = calibrated(plan)
@@ -160,6 +166,8 @@ def test_a_calibration_goes_on_where_it_was_and_serves_its_own_settings_alone(fo
     assert (outcome.calibration["decoys"], outcome.calibration["noises"]) == (3, 4)
     (item,) = outcome.measured()
     assert item.attribution.decoy_p_values.min() >= 1 / 4
+    assert item.attribution.unseen.decoy_p_values.min() >= 1 / 4  # of those that are decoys, 1 / 3
+    assert not item.attribution.unseen.decoy_z.isnan().any()
     with pytest.raises(InputError, match="9 decoys are asked of 8 held-out images"):
         calibrated(replace(plan, settings=with_settings(decoys=9)))
     with pytest.raises(InputError, match="made for other inputs or settings"):

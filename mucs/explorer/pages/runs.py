@@ -70,6 +70,7 @@ def run(asked: Asked, run: str) -> Page:
     verdicts: dict[str, int] = {}
     for row in asked.ledger.ask("verdicts", run=sha256, as_of=asked.as_of):
         verdicts[row["verdict"]] = verdicts.get(row["verdict"], 0) + 1
+    bounds = words.bounds_of_run(record.get("calibration"))
     others = [row["run"] for row in asked.ledger.ask("runs", as_of=asked.as_of) if row["run"] != sha256]
     facts = {
         "run": sha256,
@@ -77,6 +78,7 @@ def run(asked: Asked, run: str) -> Page:
         "verdicts": verdicts,
         "edges": record["results"]["edges"],
         "edges_root": record["results"]["edges_root"],
+        "false_payments": asked.ledger.ask("false_payments", run=sha256, as_of=asked.as_of, **bounds),
     }
     facts |= {
         "controls": record["results"].get("controls"),
@@ -92,7 +94,12 @@ def run(asked: Asked, run: str) -> Page:
         f"Run {sha256[:12]}",
         [items, shares, gates],
         facts,
-        {"others": others[:20], "controls": controls, "passed": sum(each["verdict"] == "passed" for each in controls)},
+        {
+            "others": others[:20],
+            "controls": controls,
+            "passed": sum(each["verdict"] == "passed" for each in controls),
+            "paid_falsely": words.run_pays_falsely(facts["false_payments"], bounds),
+        },
     )
 
 

@@ -195,6 +195,7 @@ def document(asked: Asked, statement: str, name: str) -> Page:
         "adjustments": adjustments,
         "supersedes": header["supersedes"],
         "attributed": any(row["basis"] == "attribution" for row in lines.rows),
+        "false_payments": words.paid_falsely(header),
         "owed": words.owed(balance[0], header),
         "made_from": [
             ("statement", sha256),

@@ -317,6 +317,62 @@ def test_repeats_give_the_spread_over_seeds(model, data, bank, exact):
         assert abs(one[item] - score) == pytest.approx(spread / 2**0.5, abs=1e-5)
 
 
+def test_held_out_items_are_ranked_as_candidates_would_be_whatever_screening_does_to_the_others(
+    model, data, bank, exact
+):
+    for found in exact:
+        unseen, scores = found.unseen, found.held_out_scores
+        assert sorted(unseen.items.tolist()) == list(range(8))
+        assert torch.equal(unseen.scores, scores[unseen.items])
+        assert (unseen.scores.diff() <= 0).all()
+        for h, p in zip(unseen.items.tolist(), unseen.p_values.tolist(), strict=True):
+            others = [float(score) for k, score in enumerate(scores) if k != h]
+            assert p == pytest.approx((1 + sum(other >= scores[h] for other in others)) / 8)
+    losses = [
+        denoising_losses(m, data[1], bank, batch_size=16)
+        for m in (model, mirrored_unlearning(model, data[2][:1], data[0], SETTINGS).model)
+    ]
+    torch.testing.assert_close(exact[0].held_out_scores, noise_consistent_skew(*losses))
+    (screened,) = run(model, data, bank, which=(0,), screening=Screening([(2, 0.5)]))
+    assert torch.equal(screened.unseen.scores, exact[0].unseen.scores)
+    (twice,) = run(model, data, bank, which=(0,), repeats=2)
+    once = dict(zip(exact[0].unseen.items.tolist(), exact[0].unseen.scores.tolist(), strict=True))
+    for h, score, spread in zip(
+        *(getattr(twice.unseen, n).tolist() for n in ("items", "scores", "seed_spread")), strict=True
+    ):
+        assert abs(once[h] - score) == pytest.approx(spread / 2**0.5, abs=1e-5)
+    (alone,) = run(model, data, bank, which=(0,), held_out=None)
+    assert alone.unseen is None
+
+
+def test_held_out_items_have_decoys_of_their_own_but_never_themselves(model, data, bank, tmp_path):
+    images, held_out, _ = data
+    prefix = bank.prefix(4)
+    made = calibrate(model, images, held_out, prefix, SETTINGS, 3, scoring=SCORING)
+    for d, h in enumerate(made.decoys.tolist()):
+        decoy = held_out[torch.tensor([h])]
+        (null,) = attribute(model, images, decoy, prefix, SETTINGS, scoring=SCORING, held_out=held_out)
+        torch.testing.assert_close(made.unseen_null_scores[:, d], null.held_out_scores)
+    (tmp_path / "made").write_bytes(made.to_bytes())
+    kept = Calibration.read(tmp_path / "made")
+    assert torch.equal(kept.unseen_null_scores, made.unseen_null_scores)
+    (found,) = run(model, data, bank, which=(0,), calibration=kept)
+    unseen = found.unseen
+    for place, h in enumerate(unseen.items.tolist()):
+        null = [made.unseen_null_scores[h, d] for d, decoy in enumerate(made.decoys.tolist()) if decoy != h]
+        score = unseen.prefix_scores[place]
+        assert unseen.decoy_p_values[place] == pytest.approx(
+            (1 + sum(bool(n >= score) for n in null)) / (1 + len(null))
+        )
+        z = (score - torch.stack(null).mean()) / torch.stack(null).std()
+        assert unseen.decoy_z[place] == pytest.approx(float(z), abs=1e-3)
+    before = replace(made, unseen_null_scores=None)  # as calibrations were made before
+    (tmp_path / "before").write_bytes(before.to_bytes())
+    assert Calibration.read(tmp_path / "before").unseen_null_scores is None
+    (found,) = run(model, data, bank, which=(0,), calibration=before)
+    assert found.unseen.decoy_z.isnan().all()
+
+
 def test_decoys_calibrate_the_scores(model, data, bank, tmp_path):
     images, held_out, _ = data
     store = LossStore(tmp_path)

@@ -45,15 +45,17 @@ def tell(folder) -> None:
     """Runs, rights, usage, two versions of a statement, a dispute, and a withdrawal."""
     path = folder / "ledger"
     runs = [
-        make_run(folder, name, scores)
-        for name, scores in {"a": (0.4, 0.2, -0.1, -0.3), "b": (0.9, 0.3, 0.1, 0.0)}.items()
+        make_run(folder, "a", (0.4, 0.2, -0.1, -0.3)),
+        make_run(folder, "b", (0.9, 0.3, 0.1, 0.0), unseen=((0.2, -0.1), (-0.1, -0.2))),
     ]
     outcomes = runs[1].record["results"]["attributions"]
     for outcome, p in zip(outcomes, (0.03125, 0.6), strict=True):  # as of the first run, which is older, nobody knows
         outcome["tie_p_value"] = p
     for run in runs:
         load(path, run)
-    odd = staged_run(folder, generated=9, training=12, edges=12, ids=ODD, holders=HOLDERS, inputs=OTHER_INPUTS)
+    odd = staged_run(
+        folder, generated=9, training=12, edges=12, ids=ODD, holders=HOLDERS, held_out=4, inputs=OTHER_INPUTS
+    )
     load(path, odd)
     for units in (3, 5):
         used = f"generated,date,units,revenue\ng0,2026-10-02,{units},300\ng1,2026-10-09,1,100.01\n"

@@ -335,6 +335,31 @@ def test_an_image_that_may_be_a_copy_is_marked(client):
     assert "tie p" in plain_text(client.get("/glossary"))
 
 
+def test_what_would_be_paid_for_nothing_is_said_of_a_run_a_statement_and_a_holders_account(client):
+    rows = client.get("/v1/questions/false_payments", params={"decoy_p_value": 1}).json()["rows"]
+    odd, told = rows  # the latest first
+    assert told["share"] == pytest.approx(
+        0.2 / 1.5 / 2
+    )  # beside 0.9, 0.3 and 0.1 of one image, and nothing of the other
+    assert (told["held_out_items"], told["training_items"], odd["held_out_items"], odd["training_items"]) == (
+        2,
+        4,
+        4,
+        12,
+    )
+    facts = client.get(address("runs", odd["run"], form="json")).json()["facts"]
+    assert facts["false_payments"] == [odd]  # it has no calibration, and so is asked without a bound
+    said = plain_text(client.get(address("runs", odd["run"])))
+    assert f"candidates of each image, {100 * odd['share']:.2f} would go to images" in said
+    assert "they are 4 of 16 candidates." in said
+    name = statement(client)
+    usage = client.get(address("statements", name, form="json")).json()["facts"]["header"]["usage"]
+    assert usage["false_payments"]["candidates"] == [{"held_out": 2, "training": 4}]
+    of_hundred = f"{100 * float(usage['false_payments']['share']):.2f} would go to images"
+    for place in (("statements", name), ("statements", name, "holders", "Ada")):
+        assert of_hundred in plain_text(client.get(address(*place)))
+
+
 def test_programs_read_page_by_page_and_are_told_when_nothing_changed(client):
     first = client.get("/v1/questions/edges", params={"run": statement_run(client), "limit": 3})
     rows, cursor = first.json()["rows"], first.json()["next"]

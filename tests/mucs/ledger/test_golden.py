@@ -1,6 +1,7 @@
 """Logs of each form that entries had, as users have them, are read by this program."""
 
 import datetime
+import json
 import shutil
 from pathlib import Path
 
@@ -46,6 +47,29 @@ def test_a_ledger_is_made_of_it_that_holds_answers_and_goes_on(tmp_path, version
         assert ledger.rows("SELECT state, amount::DOUBLE AS amount FROM disputes") == [
             {"state": "upheld", "amount": 12.5}
         ]
+        assert say_derivation(ledger, "1" * 64, "2" * 64)
+        assert verify(ledger, log).fault is None
+
+
+def test_what_held_out_items_would_get_is_known(tmp_path):
+    """A run that kept the scores of its held-out items, as an object of its entry, and a statement that says what they would get."""
+    log = golden("log-3-unseen", tmp_path)
+    entries = list(log.after())
+    assert [(entry.kind, entry.version) for entry in entries] == [("run", 3), ("usage", 3), ("statement", 3)]
+    with Ledger.rebuild(tmp_path / "ledger", log) as ledger:
+        assert (verify(ledger, log).fault, ledger.at()) == (None, (3, entries[-1].sha256))
+        assert ledger.one("SELECT count(*) FROM edges") == 8
+        assert ledger.rows(
+            "SELECT held_out, score::DOUBLE AS score FROM unseen_edges WHERE generated_id = 1 ORDER BY rank"
+        ) == [
+            {"held_out": "h1", "score": 0.3},
+            {"held_out": "h2", "score": 0.1},
+            {"held_out": "h3", "score": -0.2},
+        ]
+        (found,) = ledger.ask("false_payments", top=3, decoy_p_value=1)
+        assert found["share"] == pytest.approx(1 / 6)
+        said = json.loads(ledger.one("SELECT content FROM statements"))["header"]["usage"]["false_payments"]
+        assert said == {"share": "0.250000000000", "generated_items": 2, "candidates": [{"held_out": 3, "training": 4}]}
         assert say_derivation(ledger, "1" * 64, "2" * 64)
         assert verify(ledger, log).fault is None
 

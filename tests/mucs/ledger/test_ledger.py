@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mucs import InputError
 from mucs.canonical import digest
 from mucs.evidence import EDGE_SCHEMA, edges_root, holds, write_edges
-from mucs.evidence.edges import NUMBERS
+from mucs.evidence.edges import NUMBERS, UNSEEN_SCHEMA
 from mucs.evidence.log import Log
 from mucs.files import file_sha256
 from mucs.images.rows import canonical_rows, rows_and_holders
@@ -41,8 +41,20 @@ TRAINING = [
 GENERATED = [{"id": f"g{i}", "sha256": f"{90 + i:064d}", "seed": str(i)} for i in range(2)]
 
 
-def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), chance=(0.5, 0.25, 1.5), decoys=3, **changes) -> Run:
-    """A run of two generated items and four training items. chance: p-value, decoy p-value and decoy z of every edge."""
+def make_run(
+    tmp_path,
+    name="a",
+    scores=(0.4, 0.2, -0.1, -0.3),
+    chance=(0.5, 0.25, 1.5),
+    decoys=3,
+    unseen=(),
+    unseen_chance=(0.5, 0.25, 1.5),
+    **changes,
+) -> Run:
+    """A run of two generated items and four training items. chance: p-value, decoy p-value and decoy z of every edge.
+
+    unseen: scores of the held-out items for each of the two; best first; none were given without it. unseen_chance: as `chance`, of theirs.
+    """
     edges = [
         (digest(g), g["id"], g["sha256"], row_digest(t), t["id"], t["sha256"], rank, score, 0.01, math.nan, *chance)
         for g in GENERATED
@@ -53,6 +65,15 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), chance=(0.5, 0.2
     calibration.write_bytes(b"decoys")
     columns = [list(values) for values in zip(*edges, strict=True)]
     write_edges([pa.table(columns, EDGE_SCHEMA.names)], path)
+    unseen_path = tmp_path / f"{name}-unseen.parquet" if unseen else None
+    if unseen_path:
+        rows = [
+            (digest(g), g["id"], g["sha256"], *held_out(rank), rank, score, 0.01, math.nan, *unseen_chance)
+            for g, of_item in zip(GENERATED, unseen, strict=True)
+            for rank, score in enumerate(of_item, start=1)
+        ]
+        named = [list(values) for values in zip(*rows, strict=True)]
+        write_edges([pa.table(named, UNSEEN_SCHEMA.names)], unseen_path, UNSEEN_SCHEMA)
     kinds = ("checkpoint", "training_set", "held_out", "batch")
     outcome = {
         "converged": True,
@@ -72,6 +93,8 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), chance=(0.5, 0.2
         "decoy_discoveries": None,
         "recall": {"2%": 1.0},
     }
+    if unseen:
+        outcome["held_out"] = len(unseen[0])
     attributions = [{"row_sha256": digest(row), **outcome} for row in GENERATED]
     record = {
         "name": name,
@@ -88,21 +111,31 @@ def make_run(tmp_path, name="a", scores=(0.4, 0.2, -0.1, -0.3), chance=(0.5, 0.2
             "attributions": attributions,
         },
     }
+    files = {"calibration": calibration}
+    if unseen_path:
+        record["results"]["unseen_edges_sha256"] = file_sha256(unseen_path)
+        files["unseen_edges"] = unseen_path
     run = {
         "record": record,
         "artifacts": [
             *({"kind": kind, "sha256": f"{kind:f<64}", "files": 1, "bytes": 2} for kind in kinds),
-            {"kind": "calibration", "sha256": file_sha256(calibration), "files": 1, "bytes": 2},
+            *({"kind": kind, "sha256": file_sha256(file), "files": 1, "bytes": 2} for kind, file in files.items()),
         ],
         "training": rows_and_holders(pa.Table.from_pylist(TRAINING)),
         "generated": canonical_rows(pa.Table.from_pylist(GENERATED)),
         "edges": path,
         "validations": [{"suite": "edges", "success": True, "results": []}],
         "noise_bank": bank,
+        "unseen": unseen_path,
         "calibration": calibration,
         "thumbnails": [thumbnails_file(tmp_path / "thumbnails", [row["sha256"] for row in (*TRAINING, *GENERATED)])],
     }
     return Run(**(run | changes))
+
+
+def held_out(number: int) -> tuple[str, str, str]:
+    """What unseen edges say of a held-out item: its row, its id and its image."""
+    return f"{70 + number:064d}", f"h{number}", f"{80 + number:064d}"
 
 
 @contextlib.contextmanager

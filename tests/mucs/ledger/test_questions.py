@@ -87,6 +87,7 @@ EMPTY = (
     "lines",
     "line_edges",
     "ties",
+    "false_payments",
 )
 
 
@@ -175,6 +176,21 @@ def test_ties_that_stand_out_are_named_with_what_they_tie_to(own, tmp_path):
     for most in ("0", "1.01", "nan", "x"):
         with pytest.raises(InputError, match=r"most cannot be .* give a number above 0 and at most 1"):
             own.ask("ties", most=most)
+
+
+def test_what_unseen_images_would_get_is_asked_of_a_run_by_a_rule(own, tmp_path):
+    assert own.ask("false_payments", decoy_p_value=1) == []  # these runs kept no scores of held-out images
+    run = make_run(tmp_path, "c", (0.4, 0.2, -0.1, -0.3), unseen=((0.3, 0.1, -0.2), (0.0, -0.1, -0.2)))
+    assert say_run(own, run)
+    assert own.ask("false_payments") == []  # nothing keeps to the bound
+    for top, share in ((1, 0), (2, 0.3 / 0.7), (3, 0.3 / 0.9), (4, 0.4), (100, 0.4)):
+        for given in ({}, {"run": run.sha256[:8]}):
+            (found,) = own.ask("false_payments", top=top, decoy_p_value=0.25, **given)
+            assert found.pop("share") == pytest.approx(share / 2)  # and nothing of the other image
+            assert found.pop("share_of_candidates") == pytest.approx(3 / 7)
+            assert found == {"run": run.sha256, "generated_items": 2, "held_out_items": 3, "training_items": 4}
+    assert own.ask("false_payments", decoy_p_value=1, p_value=0.4) == []
+    assert own.ask("false_payments", decoy_p_value=1, tie_p_value=0.5) == []
 
 
 def test_rights_are_those_of_the_day_as_they_were_known(own, tmp_path):

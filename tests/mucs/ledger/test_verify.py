@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,76 @@ def test_one_change_of_a_table_is_found_and_named(copy, change):
     except InputError as error:
         found = str(error)
     assert FAULTS[change].format(**names) in (found or "nothing was found")
+
+
+UNSEEN = ((0.3, 0.1, -0.2), (0.05, -0.1, -0.2))
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory):
+    """A ledger with a run that kept the scores of held-out items."""
+    folder = tmp_path_factory.mktemp("beside")
+    with writing(folder / "ledger") as ledger:
+        say_run(ledger, make_run(folder, unseen=UNSEEN))
+    return folder / "ledger"
+
+
+def test_unseen_edges_are_kept_apart_from_edges_held_to_the_log_and_made_anew(beside, tmp_path):
+    log = log_of(beside)
+    body = log.entry(1).body
+    assert json.loads(log.object(body["run"]))["results"]["unseen_edges_sha256"] == body["objects"]["unseen_edges"]
+    with Ledger.open(beside) as ledger:
+        done = verify.verify(ledger, log)
+        assert done.fault is None
+        assert ledger.one("SELECT count(*) FROM edges") == 8
+        rows = ledger.rows(
+            "SELECT held_out, rank, score::DOUBLE AS score FROM unseen_edges WHERE generated_id = 1 ORDER BY rank"
+        )
+        assert [tuple(row.values()) for row in rows] == [("h1", 1, 0.3), ("h2", 2, 0.1), ("h3", 3, -0.2)]
+        assert ledger.rows("SELECT DISTINCT held_out, candidates FROM attributions") == [
+            {"held_out": 3, "candidates": 4}
+        ]
+    with Ledger.rebuild(tmp_path / "anew", log) as anew:
+        assert table_digests(anew.connection) == done.digests
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE file.unseen_edges SET score = 0.01 WHERE rank = 1", "has a row that the log does not give: run_id 1"),
+        ("UPDATE file.unseen_edges SET held_out = 'h9' WHERE rank = 2", "has a row that the log does not give"),
+        ("DELETE FROM file.unseen_edges WHERE rank = 3", "lacks a row: run_id 1"),
+        (
+            "INSERT INTO file.unseen_edges SELECT * REPLACE (4 AS rank) FROM file.unseen_edges WHERE rank = 3",
+            "has a row",
+        ),
+    ],
+)
+def test_one_change_of_unseen_edges_is_found_and_named(beside, tmp_path, change, said):
+    for name in ("ledger", "log"):
+        shutil.copytree(beside.with_name(name), tmp_path / name)
+    with attached(tmp_path / "ledger") as connection:
+        assert connection.execute(change).fetchall() != [(0,)]
+    assert f"the table unseen_edges {said}" in fault(tmp_path / "ledger")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"unseen": ((0.1, 0.3), (0.2, 0.1))}, {"unseen": UNSEEN, "unseen_chance": (0.0, 0.25, 1.5)}]
+)
+def test_unseen_edges_that_are_not_as_edges_are_violate_an_invariant(tmp_path, changes):
+    with writing(tmp_path / "ledger") as ledger:
+        assert say_run(ledger, make_run(tmp_path, **changes))
+    assert "the invariant unseen_edges_ranked is violated" in fault(tmp_path / "ledger")
+
+
+def test_an_entry_whose_unseen_edges_are_not_those_of_its_record_is_refused(tmp_path):
+    run, other = make_run(tmp_path, unseen=UNSEEN), make_run(tmp_path, "b", unseen=(UNSEEN[1], UNSEEN[0]))
+    for unseen in (other.unseen, None):
+        with (
+            writing(tmp_path / "ledger") as ledger,
+            pytest.raises(InputError, match="is not the one that entry 1 commits to"),
+        ):
+            say_run(ledger, replace(run, unseen=unseen))
 
 
 def alter(path):

@@ -88,3 +88,11 @@ def test_a_verdict_stands_first_and_its_figures_behind(made, tmp_path):
     for old in ("if nothing were known", "spread evenly", "Distance from even", "cannot fall below 1/"):
         shown = re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)
         assert old not in shown, old
+
+
+def test_what_unseen_images_would_get_stands_among_what_a_score_means(made, tmp_path):
+    page, _ = made(staged_run(tmp_path, generated=3, training=9, edges=7, held_out=4))
+    said = re.search(r"What would be paid for nothing\.</strong> (Of each 100 euros [^<]*)</p>", page)[1]
+    assert re.search(r"of each image, \d+\.\d\d would go to images .* they are 4 of 13 candidates\.", said)
+    assert "<td>unseen edges</td>" in page
+    assert "What would be paid for nothing" not in made(staged_run(tmp_path, generated=2, ids=("x", "y")))[0]

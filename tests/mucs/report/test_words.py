@@ -151,3 +151,35 @@ def test_a_line_says_what_it_brings_and_why():
     held = words.why(line | {"basis": "holder unknown", "score_error": None}, {"output": "120.00"}, "EUR")
     assert held.endswith("Held back, as nobody is on record as the holder of the works.")
     assert "±" not in words.why(line | {"score_error": None}, {"output": "120.00"}, "EUR")
+
+
+def test_what_unseen_images_would_get_is_said_of_a_hundred_beside_how_many_they_are():
+    one, other = {"held_out": 64, "training": 399}, {"held_out": 10, "training": 90}
+    said = words.false_payments("0.025", [one], "euros", "by these scores")
+    assert said == (
+        "Of each 100 euros shared by these scores, 2.50 would go to images that the model was never trained on, if these were among the"
+        " candidates: they are 64 of 463 candidates."
+    )
+    for share, part in (("0", "nothing would"), ("0.00001", "less than 0.01 would"), ("0.333333333333", "33.33 would")):
+        assert f"by these scores, {part} go to images" in words.false_payments(share, [one], "EUR", "by these scores")
+    assert words.false_payments("0", [one, other], "EUR", "so").endswith("they are 10.0 % to 13.8 % of the candidates.")
+
+
+def test_a_statement_says_what_it_would_pay_for_nothing_or_that_nobody_knows():
+    found = {"share": "0.025000000000", "generated_items": 7, "candidates": [{"held_out": 64, "training": 399}]}
+    header = {"currency": "EUR", "pots": {"output": "9.00"}, "usage": {"with_evidence": 8, "false_payments": found}}
+    said = words.paid_falsely(header)
+    assert said.startswith("Of each 100 EUR shared by these scores, 2.50 would go to images")
+    assert "That is of 7 of the 8 used images with evidence" in said
+    assert said.endswith(words.UNSEEN)
+    assert words.paid_falsely(header | {"usage": {"false_payments": None}}) == words.UNSEEN_UNKNOWN
+    assert words.paid_falsely(header | {"usage": {}}) == ""  # as older programs issued them
+    assert words.paid_falsely(header | {"pots": {"training": "9.00"}}) == ""
+
+
+def test_a_run_says_by_which_rule_it_would_pay_for_nothing():
+    row = {"share": 0.1, "held_out_items": 3, "training_items": 4}
+    for calibration, rule in (({"decoys": 32}, " with a decoy p of at most 0.05,"), (None, ",")):
+        said = words.run_pays_falsely([row], words.bounds_of_run(calibration))
+        assert f"shared by score among the ten best candidates of each image{rule} 10.00 would go" in said
+    assert words.run_pays_falsely([], {}) == ""

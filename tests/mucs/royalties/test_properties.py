@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections import defaultdict
 from decimal import Decimal
+from fractions import Fraction
 
 import duckdb
 import pytest
@@ -56,8 +57,11 @@ def empty(tmp_path_factory):
     return lambda: Log(Folder(tmp_path_factory.mktemp("log")))
 
 
-def ledger_of(log, items, generated: int, shuffle=random.Random(0)) -> Ledger:
-    """A ledger in memory with one run over these items, in any order; what is said of it goes to the log."""
+def ledger_of(log, items, generated: int, shuffle=random.Random(0), unseen=()) -> Ledger:
+    """A ledger in memory with one run over these items, in any order; what is said of it goes to the log.
+
+    unseen: of each held-out item, its scores for the generated items in millionths.
+    """
     ledger = Ledger(duckdb.connect(), "memory", log)
     c, then = ledger.connection, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     c.execute(f"ATTACH ':memory:' AS file; USE file; {catalogue.TABLES}; USE memory")
@@ -83,7 +87,16 @@ def ledger_of(log, items, generated: int, shuffle=random.Random(0)) -> Ledger:
             "INSERT INTO file.generated_items VALUES (?, ?, ?, ?, '{}', ?)",
             [g, sha(f"row{g}"), f"g{g}", sha(f"g{g}"), then],
         )
-        c.execute(f"INSERT INTO file.attributions VALUES (1, {g}, true, 1, 1, 1, 1, 1, 1, 1, 1, {'NULL, ' * 8} NULL)")
+        c.execute(
+            "INSERT INTO file.attributions BY NAME SELECT 1 AS run_id, ? AS generated_id, true AS converged, 1 AS steps, 1 AS null_loss,"
+            " 1 AS forget_loss, 1 AS retain_loss, 1 AS probe_before, 1 AS probe_after, ? AS candidates, ? AS survivors, ? AS held_out",
+            [g, len(items), len(items), len(unseen) or None],
+        )
+        for rank, (score, name) in enumerate(sorted((-each[g], f"h{n}") for n, each in enumerate(unseen)), start=1):
+            c.execute(
+                "INSERT INTO file.unseen_edges BY NAME SELECT 1 AS run_id, ? AS generated_id, ? AS held_out, ? AS sha256, ? AS rank, ? AS score",
+                [g, name, sha(name), rank, -score / 1e6],
+            )
         order = sorted(range(len(items)), key=lambda n: (-items[n].scores[g], items[n].id))
         edges += [[1, g, n + 1, rank, items[n].scores[g] / 1e6] for rank, n in enumerate(order, start=1)]
     edge = "INSERT INTO file.edges VALUES (?, ?, ?, ?, ?, 0.01, NULL, NULL, NULL, NULL)"
@@ -212,6 +225,35 @@ def test_issuing_again_issues_nothing(empty, world, contract):
     assert (first.new, second.new) == (True, False)
     assert (second.sha256, second.content) == (first.sha256, first.content)
     assert ledger.entries() == entries
+
+
+@FEW
+@given(worlds(), CONTRACTS, st.data())
+def test_what_unseen_images_would_get_is_said_and_moves_no_money(empty, world, contract, data):
+    items, generated, units = world
+    scores = st.tuples(*[st.integers(-(10**6), 10**6)] * generated)
+    unseen = data.draw(st.lists(scores, min_size=1, max_size=4))
+    alone, beside = (
+        issue(ledger_of(empty(), items, generated, unseen=each), contract, OCTOBER, used(*units))
+        for each in ((), unseen)
+    )
+    assert alone.content["header"]["usage"]["false_payments"] is None
+    for part in ("lines", "balances", "adjustments"):
+        assert beside.content[part] == alone.content[part]
+    theirs, all_of_it = Fraction(0), 0
+    for g, of_item in enumerate(units[:generated]):
+        candidates = [(item.scores[g], 1) for item in items] + [(each[g], 0) for each in unseen]
+        best = [(score, seen) for score, seen in sorted(candidates, reverse=True)[: contract.evidence.top] if score > 0]
+        if best:
+            all_of_it += of_item
+            theirs += of_item * Fraction(
+                sum(score for score, seen in best if not seen), sum(score for score, _ in best)
+            )
+    found = beside.content["header"]["usage"]["false_payments"]
+    assert (found is None) == (all_of_it == 0)
+    if found:
+        assert abs(Fraction(found["share"]) - theirs / all_of_it) < Fraction(1, 10**11)
+        assert found["candidates"] == [{"held_out": len(unseen), "training": len(items)}]
 
 
 @FEW

@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -258,6 +259,7 @@ def test_an_exact_duplicate_of_a_work_adds_nothing_to_its_holder(world, tmp_path
     run = make_run(tmp_path, "d", scores=(0.4, 0.39, 0.2, -0.1))
     run.record["inputs"]["training_set"]["sha256"] = "d" * 64
     artifacts = [a | ({"sha256": "d" * 64} if a["kind"] == "training_set" else {}) for a in run.artifacts]
+    (tmp_path / "other").mkdir()
     (tmp_path / "other").mkdir()
     with World(tmp_path / "other") as other:
         say_run(other.ledger, dataclasses.replace(run, artifacts=artifacts))
@@ -556,13 +558,13 @@ def test_no_name_of_a_holder_is_in_what_the_log_cannot_forget(world):
 
 def test_a_statement_of_an_older_program_is_found_read_and_superseded(world):
     def issue_without(ledger, contract, month, usage):
-        """As a program did that knew neither field."""
+        """As a program did that knew none of these fields."""
         say_usage(ledger, usage)
         shown = preview(ledger, contract, month, usage)
 
         def decide(_):
             header = shown.content["header"]
-            del header["changes"], header["usage"]["verdicts"]
+            del header["changes"], header["usage"]["verdicts"], header["usage"]["false_payments"]
             text = canonical(shown.content)
             body = {name: header[name] for name in ("statement", "version", "supersedes")}
             return Said("statement", body | {"sha256": hashlib.sha256(text).hexdigest()}, [text])
@@ -577,6 +579,51 @@ def test_a_statement_of_an_older_program_is_found_read_and_superseded(world):
     assert "Above or within chance" not in html_file(again).decode()
     assert world.issue(usage=USAGE.replace("300", "200")).content["header"]["supersedes"] == sha256
     assert fault(world.path) is None
+
+
+# of the first generated image 0.3 lies between the two works' 0.4 and 0.2; of the other nothing counts
+UNSEEN = ((0.3, 0.1, -0.2), (0.0, -0.1, -0.2))
+
+
+@pytest.mark.parametrize(
+    ("rule", "share"),
+    [
+        ("top: 3", "0.25"),  # 3 of 4 units are of the first image, and 0.3 of 0.4 + 0.3 + 0.2
+        ("top: 4", "0.3"),  # and 0.3 + 0.1 of 1.0
+        ("top: 2", Fraction(9, 28)),  # and 0.3 of 0.7
+        ("top: 1", "0"),
+        ("top: 3, decoy_p_value: 0.25", "0.25"),
+        ("top: 3, decoy_p_value: 0.2", None),  # nothing counts at all
+        ("top: 3, p_value: 0.5", "0"),  # the unseen have a p of 0.6, and take a place all the same
+        ("top: 3, decoy_z: 1.5", "0.25"),
+        ("top: 3, tie_p_value: 0.5", None),
+    ],
+)
+def test_a_statement_says_what_unseen_images_would_get_by_its_own_rule(tmp_path, rule, share):
+    with World(tmp_path) as world:
+        world.load(unseen=UNSEEN, unseen_chance=(0.6, 0.25, 1.5))
+        statement = world.issue(contract=CONTRACT.replace("{top: 3}", f"{{{rule}}}"))
+    found = statement.content["header"]["usage"]["false_payments"]
+    if share is None:
+        assert found is None
+        return
+    assert abs(Fraction(found["share"]) - Fraction(share)) < Fraction(1, 10**12)
+    assert (found["generated_items"], found["candidates"]) == (2, [{"held_out": 3, "training": 4}])
+
+
+def test_what_unseen_images_would_get_stands_on_the_page_and_nobody_is_paid_otherwise(tmp_path, world):
+    with World(tmp_path / "other") as other:
+        other.load(unseen=UNSEEN)
+        beside, alone = other.issue(), world.issue()
+        assert (beside.content["lines"], beside.content["balances"]) == (
+            alone.content["lines"],
+            alone.content["balances"],
+        )
+        assert "Of each 100 EUR shared by these scores, 25.00 would go to images" in html_file(beside).decode()
+        assert "they are 3 of 7 candidates." in html_file(beside).decode()
+        assert "is not known: nothing was shared by scores" in html_file(alone).decode()
+        assert not other.issue().new
+        assert fault(other.path) is None
 
 
 def test_used_items_are_counted_by_verdict(world, tmp_path):
