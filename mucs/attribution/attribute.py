@@ -225,7 +225,7 @@ class _Method:
                 scored.add(self.compare(scored.table, copy, scored.items, None, done))
         return Attribution(
             **vars(ranked.ranking(self.prefix, chance_says.pop("p_values", None))),
-            unseen=unseen and unseen.ranking(self.prefix, chance.others_p_values(unseen.first)),
+            unseen=None if unseen is None else unseen.ranking(self.prefix, chance.others_p_values(unseen.first)),
             prefix=self.prefix,
             survivors=tuple(len(each.candidates) for each in rounds[1:]),
             recall=exact,

@@ -359,12 +359,12 @@ def test_held_out_items_have_decoys_of_their_own_but_never_themselves(model, dat
     (found,) = run(model, data, bank, which=(0,), calibration=kept)
     unseen = found.unseen
     for place, h in enumerate(unseen.items.tolist()):
-        null = [made.unseen_null_scores[h, d] for d, decoy in enumerate(made.decoys.tolist()) if decoy != h]
+        others = [made.unseen_null_scores[h, d] for d, decoy in enumerate(made.decoys.tolist()) if decoy != h]
         score = unseen.prefix_scores[place]
         assert unseen.decoy_p_values[place] == pytest.approx(
-            (1 + sum(bool(n >= score) for n in null)) / (1 + len(null))
+            (1 + sum(bool(other >= score) for other in others)) / (1 + len(others))
         )
-        z = (score - torch.stack(null).mean()) / torch.stack(null).std()
+        z = (score - torch.stack(others).mean()) / torch.stack(others).std()
         assert unseen.decoy_z[place] == pytest.approx(float(z), abs=1e-3)
     before = replace(made, unseen_null_scores=None)  # as calibrations were made before
     (tmp_path / "before").write_bytes(before.to_bytes())

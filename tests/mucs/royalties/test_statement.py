@@ -260,7 +260,6 @@ def test_an_exact_duplicate_of_a_work_adds_nothing_to_its_holder(world, tmp_path
     run.record["inputs"]["training_set"]["sha256"] = "d" * 64
     artifacts = [a | ({"sha256": "d" * 64} if a["kind"] == "training_set" else {}) for a in run.artifacts]
     (tmp_path / "other").mkdir()
-    (tmp_path / "other").mkdir()
     with World(tmp_path / "other") as other:
         say_run(other.ledger, dataclasses.replace(run, artifacts=artifacts))
         doubled = lines(other.issue(contract=CONTRACT.replace("top: 3", "top: 2")))
@@ -612,6 +611,7 @@ def test_a_statement_says_what_unseen_images_would_get_by_its_own_rule(tmp_path,
 
 
 def test_what_unseen_images_would_get_stands_on_the_page_and_nobody_is_paid_otherwise(tmp_path, world):
+    (tmp_path / "other").mkdir()
     with World(tmp_path / "other") as other:
         other.load(unseen=UNSEEN)
         beside, alone = other.issue(), world.issue()
