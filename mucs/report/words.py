@@ -269,8 +269,9 @@ def false_payments(share: Any, candidates: Sequence[Mapping[str, int]], currency
         currency: What is shared.
         how: By what, as the rest of the first words.
     """
-    of_hundred = (100 * Decimal(str(share))).quantize(Decimal("0.01"), ROUND_HALF_UP)
-    part = f"{of_hundred} would" if of_hundred else "less than 0.01 would" if share else "nothing would"
+    exactly = 100 * Decimal(str(share))
+    of_hundred = exactly.quantize(Decimal("0.01"), ROUND_HALF_UP)
+    part = f"{of_hundred} would" if of_hundred else "less than 0.01 would" if exactly else "nothing would"
     sizes = [(each["held_out"], each["held_out"] + each["training"]) for each in candidates]
     counts = {f"{unseen:,} of {together:,}" for unseen, together in sizes}
     (they_are,) = counts if len(counts) == 1 else (_from_to([unseen / together for unseen, together in sizes]),)
