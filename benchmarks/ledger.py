@@ -124,7 +124,7 @@ class World:
         named = {kind: given["sha256"] for kind, given in inputs.items()} | outputs
         artifacts = [{"kind": kind, "sha256": sha256, "files": 1, "bytes": 1} for kind, sha256 in named.items()]
         made = canonical_rows(pa.Table.from_pylist(rows))
-        return Run(record, artifacts, self.manifest, made, edges, [], bank, calibration)
+        return Run(record, artifacts, self.manifest, made, edges, [], bank, calibration=calibration)
 
     @cached_property
     def manifest(self) -> pa.Table:

@@ -79,6 +79,7 @@ def test_an_item_that_fails_leaves_the_others_and_the_next_audit_takes_it_up(reg
     assert mucs("verify", "--ledger", ledger)[0] == 0
 
 
+@pytest.mark.slow
 def test_a_fleet_of_two_nodes_gives_the_same_bytes_though_one_is_killed(on_threads, registry, tmp_path):
     environment = os.environ | {
         "RAY_AUTH_MODE": "token",

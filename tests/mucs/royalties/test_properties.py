@@ -33,7 +33,7 @@ LAST_DIGIT = Decimal(
     "1e-11"
 )  # shares that are shown have 12 decimals, and their rounding moves them by one of the last
 OCTOBER = Period.month("2026-10")
-FEW = settings(max_examples=15, deadline=None)
+FEW = settings(max_examples=7, deadline=None)
 
 
 @dataclasses.dataclass(frozen=True)
