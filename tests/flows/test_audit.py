@@ -307,7 +307,7 @@ def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, re
     assert page.count("decoy p =") == 15
     assert "cannot fall below 1/4 = 0.250" in page
     counted = "count(*) AS edges, count(decoy_p_value) AS calibrated, max(rank) AS ranks"
-    query = f"SELECT {counted} FROM unseen_edges JOIN runs USING (run_id) WHERE sha256 = '{audits[0].run}'"
+    query = f"SELECT {counted} FROM unseen_edges JOIN runs r USING (run_id) WHERE r.sha256 = '{audits[0].run}'"
     (unseen,) = json.loads(mucs("sql", query, "--ledger", tmp_path / "ledger", "--json")[1])
     assert unseen == {"edges": 3 * 8, "calibrated": 3 * 8, "ranks": 8}
 
