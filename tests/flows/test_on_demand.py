@@ -128,7 +128,6 @@ def test_without_a_deployment_or_a_server_it_is_unavailable(folder):
             known.state(sent(900).address)
 
 
-@pytest.mark.slow
 def test_a_picture_is_attributed_once_by_a_warm_worker_that_is_killed_meanwhile(folder, worker):
     first, second = sent(901), sent(902)
     found = []
