@@ -198,11 +198,17 @@ class Applying:
                 self.connection.execute("RESET ducklake_default_data_inlining_row_limit")
 
     def _insert_table(self, table: str, rows: pa.Table, select: str = "*", rest: str = "") -> None:
-        self.connection.register("applied", rows)
-        try:
+        with self._relation("applied", rows):
             self.connection.execute(f"INSERT INTO {FILE}.{table} SELECT {select} FROM applied {rest}")
+
+    @contextmanager
+    def _relation(self, name: str, rows: pa.Table) -> Iterator[None]:
+        """Rows under a name that queries may use within the block."""
+        self.connection.register(name, rows)
+        try:
+            yield
         finally:
-            self.connection.unregister("applied")
+            self.connection.unregister(name)
 
     # runs
 
@@ -239,15 +245,12 @@ class Applying:
                 "read_parquet($manifest, file_row_number = true)",
             )
             run_id = self._run_row(entry, record)
-            self.connection.register("generated", numbers)
-            try:
+            with self._relation("generated", numbers):
                 self._outcomes(run_id, record, edges)
                 if self.edges:
                     self._edges(run_id, edges, record)
                 if unseen:
                     self._unseen(run_id, unseen)
-            finally:
-                self.connection.unregister("generated")
         if entry.version > 1:
             self._gates(run_id, load_json(self.log.object(objects["validations"])))
         if entry.version > 2:
@@ -336,8 +339,7 @@ class Applying:
             FROM {rows} LEFT JOIN ({known}) USING ({key})""",
             {"manifest": str(manifest)},
         ).to_arrow_table()
-        self.connection.register("numbered", numbered)
-        try:
+        with self._relation("numbered", numbered):
             self.connection.execute(
                 f"""INSERT INTO {FILE}.{kind}_items
                 SELECT number, CASE WHEN sha256(said::VARCHAR) = row_sha256 THEN row_sha256 END, {", ".join(values)}, said, $at
@@ -345,8 +347,6 @@ class Applying:
                 WHERE is_new ORDER BY file_row_number""",
                 {"at": at, "manifest": str(manifest)},
             )
-        finally:
-            self.connection.unregister("numbered")
         return numbered.select(["row_sha256", "number"])
 
     def _artifact_id(self, kind: str, given: Mapping[str, Any] | None) -> int | None:
@@ -379,16 +379,13 @@ class Applying:
         names = ", ".join(f"applied.{name}" for name in OUTCOME.names)
         with _reading(edges):
             best = self.connection.execute(BEST, {"edges": str(edges)}).to_arrow_table()
-        self.connection.register("best", best)
-        try:
+        with self._relation("best", best):
             self._insert_table(
                 "attributions",
                 pa.table(columns, pa.schema([("row_sha256", pa.string()), *OUTCOME])),
                 f"{run_id}, number, {names}, best_p_value",
                 "JOIN generated USING (row_sha256) LEFT JOIN best USING (row_sha256) ORDER BY number",
             )
-        finally:
-            self.connection.unregister("best")
 
     def _edges(self, run_id: int, path: Path, record: Mapping[str, Any]) -> None:
         """The edges, in the order of the file; counted, and checked for doubles."""

@@ -17,24 +17,14 @@ from tasks.ledgers import open_log
 from tasks.plan import code_version
 from tasks.s3 import client
 from tests.factories import contents
-from tests.flows.test_audit import SETTINGS, asked, evidence, run_audit, words
+from tests.flows.test_audit import OBJECTS, SETTINGS, asked, evidence, run_audit, words
 from tests.flows.test_cli import refused
 from tests.mucs.ledger.test_ledger import attached
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-NAMES = {
-    "record",
-    "noise_bank",
-    "edges",
-    "unseen_edges",
-    "validations",
-    "training",
-    "generated",
-    "calibration",
-    "envelope",
-} | {f"thumbnails {k}" for k in (0, 1)}
+NAMES = OBJECTS | {"calibration", "envelope"}
 
 
 @pytest.fixture(scope="module")
