@@ -417,9 +417,13 @@ def test_a_calibration_can_come_after_the_attribution(model, data, bank):
     (after,) = run(model, data, bank, which=(0,), screening=screening, calibration=made)
     assert before.decoy_p_values.isnan().all()
     assert (before.decoy_discoveries, before.tie_p_value) == (None, None)
-    for name, value in vars(before.against(made)).items():
-        other = getattr(after, name)
-        assert torch.equal(value, other) or value.isnan().all() if torch.is_tensor(value) else value == other, name
+    later = before.against(made)
+    for one, other in ((later, after), (later.unseen, after.unseen)):
+        for name, value in vars(one).items():
+            if torch.is_tensor(value):
+                assert torch.equal(value, getattr(other, name)) or value.isnan().all(), name
+            elif name != "unseen":
+                assert value == getattr(other, name), name
     for other in (run(model, data, bank, which=(0,))[0], run(model, data, bank, which=(0,), prefix=3)[0]):
         with pytest.raises(InputError, match="The calibration is of 4 bank entries"):
             other.against(made)

@@ -27,7 +27,7 @@ def path(tmp_path_factory):
         Right(3, TRAINING[1]["sha256"], "Ben", "CC0", "opted out", None, "2025-01-01", None),
     ]
     with World(tmp_path_factory.mktemp("world")) as world:
-        world.load()
+        world.load(unseen=((0.2, -0.1), (-0.1, -0.2)))
         first = world.issue()
         world.load("b")
         world.issue(usage=USAGE.replace("300", "200"))
