@@ -410,7 +410,8 @@ def test_what_is_not_a_ledger_is_refused(path, tmp_path):
     with attached(path) as connection:
         connection.execute("UPDATE file.ledger SET schema_version = 1")
     with pytest.raises(
-        InputError, match=f"is of schema 1, this program's is {catalogue.SCHEMA}; make the ledger anew with `mucs rebuild`"
+        InputError,
+        match=f"is of schema 1, this program's is {catalogue.SCHEMA}; make the ledger anew with `mucs rebuild`",
     ):
         Ledger.open(path)
     with Ledger.rebuild(path, log_of(path)):
