@@ -288,4 +288,4 @@ def reason_of(run: FlowRun) -> str:
     kind, _, sentence = said.partition(": ")
     ours = kind.isidentifier() and not hasattr(builtins, kind)  # whose message is a sentence by itself
     shown = sentence if ours else said
-    return for_terminal(shown) if shown else f"Its run ended as {run.state_name}; send the picture again."
+    return for_terminal(shown) if shown else f"Its run ended as {run.state_name}; see its log in Prefect."

@@ -90,7 +90,7 @@ def signature(secret: bytes, id: str, at: int, body: bytes) -> str:
     return f"v1,{base64.b64encode(signed).decode()}"
 
 
-def send(client: httpx.Client, url: str, event: Event, secret: bytes) -> Outcome:
+def send(client: httpx.Client, url: str, event: Event, *, secret: bytes) -> Outcome:
     """Tell a receiver of an event; whatever it answers, nothing is raised for it."""
     import httpx
 

@@ -155,11 +155,11 @@ def verify(
     quiet_tools()
     from mucs.evidence.signing import read_head
     from mucs.evidence.timestamp import read_stamp, stamp_fault, stamped_entry
-    from mucs.ledger import Altered
     from mucs.ledger.lake import Lake
-    from mucs.ledger.verify import Verified, verify, verify_log
-    from tasks.ledgers import credentials, followed_by_any, open_log
-    from tasks.ledgers import reading as open_ledger
+    from mucs.ledger.verify import Verified
+    from mucs.outbox import Outbox
+    from tasks.ledgers import followed_by_any, open_log
+    from tasks.verify import tell, verified
 
     remembered = None if head is None else read_head(head, key)
     of_runs = None if remembered != head else key  # a signed head says who must have signed it, not who signed runs
@@ -168,29 +168,20 @@ def verify(
     stamped = None
     alone = log is not None and not Lake.at(ledger).exists()
     held_to = open_log(log or followed_by_any(ledger))
-    try:
-        if unsigned:
-            done = Verified(unsigned)
-        elif alone:
-            done = verify_log(held_to, remembered, of_runs)
-        else:
-            with open_ledger(ledger) as opened:
-                done = verify(opened, held_to, remembered, of_runs, credentials(ledger))
-        if done.fault is None and stamp:
-            stamped = stamped_entry(held_to, stamp)
-            if stamped is None:
-                fault = (
-                    f"the log of {done.position} entries has none that was stamped in {timestamp}: entries were removed"
-                    " from its end, or it is another log"
-                )
-                done = dataclasses.replace(done, fault=fault)
-        if done.fault is None and inputs:
-            from tasks.verify import input_fault
+    done = Verified(unsigned) if unsigned else verified(ledger, held_to, remembered, of_runs)
+    if done.fault is None and stamp:
+        stamped = stamped_entry(held_to, stamp)
+        if stamped is None:
+            fault = (
+                f"the log of {done.position} entries has none that was stamped in {timestamp}: entries were removed"
+                " from its end, or it is another log"
+            )
+            done = dataclasses.replace(done, fault=fault)
+    if done.fault is None and inputs:
+        from tasks.verify_inputs import input_fault
 
-            quiet_loggers()
-            done = dataclasses.replace(done, fault=input_fault(held_to, registry))
-    except Altered as error:
-        done = Verified(str(error).removesuffix("."))
+        quiet_loggers()
+        done = dataclasses.replace(done, fault=input_fault(held_to, registry))
     if as_json:
         at = {"position": stamped.position, "at": stamp.at.isoformat()} if stamp and stamped else None
         print_json(
@@ -211,15 +202,7 @@ def verify(
         for table, sha256 in (done.digests or {}).items():
             click.echo(f"  {table:16}{sha256}")
     if outbox:
-        from mucs.outbox import FAILED, HELD, Outbox
-
-        found = {
-            "log": held_to.place,
-            "ledger": None if alone else ledger,
-            "position": done.position,
-            "head": done.head,
-        }
-        Outbox(outbox).put(FAILED if done.fault else HELD, found | ({"fault": done.fault} if done.fault else {}))
+        tell(Outbox(outbox), done, held_to, None if alone else ledger)
     if done.fault:
         sys.exit(1)
 

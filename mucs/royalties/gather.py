@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -122,32 +123,32 @@ BOUNDS = """score > 0
     AND ($decoy_z IS NULL OR decoy_z >= $decoy_z)"""
 # and what its generated item must
 OF_ITEM = "(c.converged OR NOT $converged) AND ($tie_p_value IS NULL OR c.tie_p_value <= $tie_p_value)"
+# Training images as candidates, as far as any may count.
+TRAINED_ON = """
+CREATE OR REPLACE TEMP TABLE trained_on AS
+SELECT run_id, generated_id, t.sha256, rank, score, standard_error AS error, p_value, decoy_p_value, decoy_z
+FROM edges JOIN counting USING (run_id, generated_id) JOIN training_items t USING (training_id)
+WHERE rank <= $top + $doubles
+"""
 # The scores that count: exact decimals, so that the order of adding them up does not matter.
 EVIDENCE = f"""
-WITH edge AS (
-    SELECT run_id, generated_id, training_id, score, standard_error AS error
-    FROM edges
-    WHERE rank <= $top + $doubles AND {BOUNDS}
-)
-SELECT c.generated, t.sha256, max(e.score) AS score, max(e.error) AS error
-FROM edge e JOIN counting c USING (run_id, generated_id) JOIN training_items t USING (training_id)
-WHERE {OF_ITEM}
-GROUP BY c.generated, t.sha256
-QUALIFY row_number() OVER (PARTITION BY c.generated ORDER BY max(e.score) DESC, t.sha256) <= $top
-ORDER BY c.generated, t.sha256
+SELECT c.generated, e.sha256, max(e.score) AS score, max(e.error) AS error
+FROM trained_on e JOIN counting c USING (run_id, generated_id)
+WHERE {BOUNDS} AND {OF_ITEM}
+GROUP BY c.generated, e.sha256
+QUALIFY row_number() OVER (PARTITION BY c.generated ORDER BY max(e.score) DESC, e.sha256) <= $top
+ORDER BY c.generated, e.sha256
 """
 # The same if held-out images were among the candidates, where runs kept as many of them as the contract counts: `unseen` says which they
 # are. Of equal scores a training image comes first.
 CANDIDATES = f"""
-WITH candidate AS (
-    SELECT run_id, generated_id, t.sha256, false AS unseen, rank, score, p_value, decoy_p_value, decoy_z
-    FROM edges JOIN counting USING (run_id, generated_id) JOIN training_items t USING (training_id)
-    WHERE rank <= $top + $doubles
-    UNION ALL
-    SELECT run_id, generated_id, u.sha256, true, rank, score, p_value, decoy_p_value, decoy_z
-    FROM unseen_edges u JOIN counting USING (run_id, generated_id)
-), placed AS (
-    SELECT *, row_number() OVER (PARTITION BY run_id, generated_id ORDER BY score DESC, unseen, rank) AS place FROM candidate
+WITH placed AS (
+    SELECT *, row_number() OVER (PARTITION BY run_id, generated_id ORDER BY score DESC, unseen, rank) AS place FROM (
+        SELECT false AS unseen, * EXCLUDE (error) FROM trained_on
+        UNION ALL
+        SELECT true, run_id, generated_id, u.sha256, rank, score, p_value, decoy_p_value, decoy_z
+        FROM unseen_edges u JOIN counting USING (run_id, generated_id)
+    )
 )
 SELECT c.generated, p.unseen, p.sha256, max(p.score) AS score
 FROM placed p JOIN counting c USING (run_id, generated_id)
@@ -164,10 +165,27 @@ SELECT coalesce(max(copies), 0) FROM (
 """
 
 
-def evidence_of(
-    ledger: Ledger, contract: Contract, sets: list[str], items: Iterable[str], known: str
-) -> tuple[list[dict[str, Any]], dict[str, dict[str, Decimal]], dict[str, dict[str, Decimal | None]]]:
+@dataclass(frozen=True)
+class Evidence:
     """What the ledger holds as evidence for generated items.
+
+    Attributes:
+        runs: Those that speak for these items.
+        scores: Of each work that counts, for each item. An image counts once for an item, with its best edge; copies of it take no
+            other's place among the best.
+        errors: The scores' standard errors.
+        candidates: What would count if held-out images were among the candidates: the score of each image, by UNSEEN or TRAINED and its
+            SHA-256, for each item whose run kept the scores of its held-out images.
+    """
+
+    runs: list[dict[str, Any]]
+    scores: dict[str, dict[str, Decimal]]
+    errors: dict[str, dict[str, Decimal | None]]
+    candidates: dict[str, dict[tuple[str, str], Decimal]]
+
+
+def evidence_of(ledger: Ledger, contract: Contract, sets: list[str], items: Iterable[str], known: str) -> Evidence:
+    """The evidence for generated items.
 
     Args:
         ledger: Open.
@@ -175,18 +193,13 @@ def evidence_of(
         sets: SHA-256 of the training sets that count.
         items: SHA-256 of the generated items.
         known: The time whose knowledge the answer rests on.
-
-    Returns:
-        The runs that speak for these items; the score of each work that counts for each of them; and the scores'
-        standard errors.
-
-    An image counts once for a generated item, with its best edge; copies of it take no other's place among the best.
     """
     ledger.connection.execute(
         """CREATE OR REPLACE TEMP TABLE counting AS
-        SELECT g.sha256 AS generated, s.run_id, s.generated_id, a.converged, a.tie_p_value, a.candidates, a.held_out
+        SELECT g.sha256 AS generated, s.run_id, s.generated_id, a.converged, a.tie_p_value, a.candidates, a.held_out, v.verdict
         FROM speaking_as_of($known) s
         JOIN attributions a USING (run_id, generated_id)
+        JOIN verdicts v USING (run_id, generated_id)
         JOIN generated_items g USING (generated_id)
         JOIN runs r USING (run_id)
         JOIN artifacts t ON t.artifact_id = r.training_set_id
@@ -199,25 +212,16 @@ def evidence_of(
         " r.record->>'noise_bank' AS noise_banks FROM runs r JOIN artifacts c ON c.artifact_id = r.checkpoint_id"
         " WHERE r.run_id IN (SELECT run_id FROM counting)"
     )
-    found = ledger.connection.execute(EVIDENCE, _rule(ledger, contract)).fetchall()
-    evidence: dict[str, dict[str, Decimal]] = {}
-    errors: dict[str, dict[str, Decimal | None]] = {}
-    for generated, work, score, error in found:
-        evidence.setdefault(generated, {})[work] = score
-        errors.setdefault(generated, {})[work] = error
-    return runs, evidence, errors
-
-
-def candidates_of(ledger: Ledger, contract: Contract) -> dict[str, dict[tuple[str, str], Decimal]]:
-    """What would count as evidence if held-out images were among the candidates; asked after `evidence_of`, of the same generated items.
-
-    Returns:
-        The score of each image that would count, by UNSEEN or TRAINED and its SHA-256, for each generated item whose run kept the scores
-        of its held-out images.
-    """
-    found: dict[str, dict[tuple[str, str], Decimal]] = {}
-    for generated, unseen, sha256, score in ledger.connection.execute(CANDIDATES, _rule(ledger, contract)).fetchall():
-        found.setdefault(generated, {})[UNSEEN if unseen else TRAINED, sha256] = score
+    rule = {**vars(contract.evidence), "doubles": ledger.one(DOUBLES)}
+    ledger.connection.execute(TRAINED_ON, {name: rule[name] for name in ("top", "doubles")})
+    found = Evidence(runs, {}, {}, {})
+    for generated, work, score, error in ledger.connection.execute(
+        EVIDENCE, {name: rule[name] for name in rule if name != "doubles"}
+    ).fetchall():
+        found.scores.setdefault(generated, {})[work] = score
+        found.errors.setdefault(generated, {})[work] = error
+    for generated, unseen, image, score in ledger.connection.execute(CANDIDATES, rule).fetchall():
+        found.candidates.setdefault(generated, {})[UNSEEN if unseen else TRAINED, image] = score
     return found
 
 
@@ -229,17 +233,11 @@ def set_sizes_of(ledger: Ledger, items: list[str]) -> list[dict[str, int]]:
     )
 
 
-def _rule(ledger: Ledger, contract: Contract) -> dict[str, Any]:
-    """What says which edges count, as the queries take it."""
-    return {**vars(contract.evidence), "doubles": ledger.one(DOUBLES)}
-
-
 def verdicts_of(ledger: Ledger, used: list[str]) -> dict[str, int]:
     """How many of the used items have which verdict; `not attributed` is that of those for which no run speaks."""
     found = dict.fromkeys((*VERDICTS, "not attributed"), 0)
     for row in ledger.rows(
-        "SELECT verdict, count(*) AS items FROM counting JOIN verdicts USING (run_id, generated_id)"
-        " WHERE list_contains($used, generated) GROUP BY verdict",
+        "SELECT verdict, count(*) AS items FROM counting WHERE list_contains($used, generated) GROUP BY verdict",
         {"used": used},
     ):
         found[row["verdict"]] = row["items"]

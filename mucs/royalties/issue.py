@@ -258,14 +258,14 @@ def _computed(
     units, rows, revenue = gather.units_of(ledger, contract, usage, known)
     if max(revenue, sum(units.values(), Decimal(0))) >= MOST_USAGE:
         raise InputError("The usage report adds up to 10^19 units or more, or as much revenue; give smaller units.")
-    runs, evidence, errors = gather.evidence_of(ledger, contract, sets, list(units), known)
+    evidence = gather.evidence_of(ledger, contract, sets, list(units), known)
     splits = gather.splits_of(ledger, contract, sets, known)
     account = gather.accounts_of(ledger, contract, works.values(), splits.values())
     works = {sha256: dataclasses.replace(work, holder=account[work.holder]) for sha256, work in works.items()}
     resolved = dataclasses.replace(
         contract, splits={work: {account[h]: each for h, each in split.items()} for work, split in splits.items()}
     )
-    lines = allocate(resolved, works, units, evidence, revenue, errors)
+    lines = allocate(resolved, works, units, evidence.scores, revenue, evidence.errors)
     used = [item for item, count in units.items() if count]
     pots = {
         name: money(pot_coins(pot, revenue, contract.decimals), contract.decimals)
@@ -288,31 +288,32 @@ def _computed(
             "rows": len(usage.rows),
             "rows_counted": rows,
             "generated_items": len(used),
-            "with_evidence": sum(1 for item in used if evidence.get(item)),
+            "with_evidence": sum(1 for item in used if evidence.scores.get(item)),
             "verdicts": gather.verdicts_of(ledger, used),
-            "false_payments": _false_payments(ledger, contract, units),
+            "false_payments": _false_payments(ledger, contract, units, evidence),
             "units": shortest(sum(units.values(), Decimal(0))),
             "revenue": shortest(revenue),
         },
         "works": {"known": len(works), "licensed": sum(work.training for work in works.values())},
-        **{kind: sorted({run[kind] for run in runs if run[kind]}) for kind in RUN_PARTS},
+        **{kind: sorted({run[kind] for run in evidence.runs if run[kind]}) for kind in RUN_PARTS},
         "training_sets": sets,
     }
     return header, lines, {work.sha256: work.id for work in works.values()}
 
 
-def _false_payments(ledger: Ledger, contract: Contract, units: Mapping[str, Decimal]) -> dict[str, Any] | None:
+def _false_payments(
+    ledger: Ledger, contract: Contract, units: Mapping[str, Decimal], evidence: gather.Evidence
+) -> dict[str, Any] | None:
     """What part of the money that scores divide would go to images that were never trained on, had they been among the candidates.
 
     It changes nothing of what is paid. None where nothing is attributed, or no run kept the scores of held-out images.
     """
     if "output" not in contract.pots:
         return None
-    candidates = gather.candidates_of(ledger, contract)
-    share = share_of(gather.UNSEEN, units, candidates)
+    share = share_of(gather.UNSEEN, units, evidence.candidates)
     if share is None:
         return None
-    used = [item for item in candidates if units[item]]
+    used = [item for item in evidence.candidates if units[item]]
     sizes = gather.set_sizes_of(ledger, used)
     return {"share": f"{share:f}", "generated_items": len(used), "candidates": sizes}
 

@@ -303,16 +303,18 @@ def test_prefect_deployments_name_flows_with_their_parameters():
     from flows.audit import audit
     from flows.calibrate import calibrate
     from flows.royalties import royalties
+    from flows.verify import verify
 
     deployments = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
-    nightly, _, _, calibration, monthly = deployments
+    nightly, _, _, calibration, daily, monthly = deployments
     flows = {"nightly": audit, "on-demand": audit, "fleet": audit, "calibration": calibrate, "monthly": royalties}
+    flows |= {"daily": verify}
     for deployment in deployments:
         flow: Any = flows[deployment["name"]]
         assert deployment["entrypoint"] == f"{flow.fn.__module__}.{flow.fn.__name__}"
         assert set(deployment["parameters"]) <= set(inspect.signature(flow.fn).parameters)
         taken = flow.validate_parameters(deployment["parameters"])
-        if deployment is not monthly:
+        if deployment not in (daily, monthly):
             assert taken["settings"].unlearning.learning_rate == 1e-4
             flat = flow.parameters.properties["settings"]["anyOf"][0][
                 "properties"
@@ -322,7 +324,7 @@ def test_prefect_deployments_name_flows_with_their_parameters():
     assert calibration["parameters"].items() <= nightly["parameters"].items()
     assert nightly["schedules"][0]["cron"]
     assert monthly["schedules"][0]["cron"].split()[2] == "5"  # of each month
-    assert monthly["parameters"]["ledger"] == nightly["parameters"]["ledger"]
+    assert monthly["parameters"]["ledger"] == daily["parameters"]["ledger"] == nightly["parameters"]["ledger"]
     assert "schedules" not in calibration
 
 

@@ -76,13 +76,14 @@ def test_what_does_not_apply_says_so_and_is_not_wrong(mucs):
 @pytest.fixture
 def no_prefect():
     """An address with a password, at which no Prefect server answers."""
-    from prefect.context import refresh_global_settings_context
+    from prefect import context
 
+    kept = context.GLOBAL_SETTINGS_CONTEXT  # may have the server of other tests
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_API_URL", "http://ann:geheimnis@127.0.0.1:9/api")
-        refresh_global_settings_context()
+        context.refresh_global_settings_context()
         yield
-    refresh_global_settings_context()
+    context.GLOBAL_SETTINGS_CONTEXT = kept
 
 
 def test_what_is_wrong_is_named_with_what_to_do(mucs, registry, s3, no_prefect, monkeypatch, tmp_path):

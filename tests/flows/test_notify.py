@@ -1,7 +1,9 @@
 """Others are told what happens: signed, again where they did not hear, and once where they did."""
 
+import email.policy
 import os
 import signal
+import socketserver
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from flows.notify import TYPES, collect, deliver
+from flows.notify import receiver as opened
 from mucs.ledger.run import say_run
 from mucs.outbox import FAILED, HELD, PAUSES, TAKEN, Outbox
 from mucs.royalties.export import state
@@ -110,9 +113,9 @@ def until(condition):
 
 
 def test_what_happens_is_told_and_what_was_before_is_not(told, receiver, client):
-    log, outbox, secret = open_log(str(told / "log")), Outbox(told / "outbox"), read_secret(WORD)
+    log, outbox = open_log(str(told / "log")), Outbox(told / "outbox")
     collect(log, outbox)
-    assert deliver(outbox, receiver.url, TYPES, secret, client) == 0
+    assert deliver(outbox, opened(receiver.url, client, lambda: read_secret(WORD)), TYPES) == 0
     assert receiver.heard == []
     statement = happen(told)
     collect(log, outbox)
@@ -120,7 +123,7 @@ def test_what_happens_is_told_and_what_was_before_is_not(told, receiver, client)
     outbox.put(FAILED, {"position": 4, "fault": "entry 2 was altered"})
     for _ in range(2):  # the second time there is nothing to tell
         collect(log, outbox)
-        assert deliver(outbox, receiver.url, TYPES, secret, client) == 0
+        assert deliver(outbox, opened(receiver.url, client, lambda: read_secret(WORD)), TYPES) == 0
     run, issued, failed = receiver.read()
     assert run["type"] == "run.published"
     assert log.entry(run["data"]["position"]).sha256 == run["data"]["entry"]
@@ -135,13 +138,13 @@ def test_what_happens_is_told_and_what_was_before_is_not(told, receiver, client)
 
 @pytest.mark.parametrize("receiver", [(500, 302)], indirect=True)
 def test_what_was_not_heard_is_told_again_later_and_later(told, receiver, client, monkeypatch):
-    outbox, secret = Outbox(told / "outbox"), read_secret(WORD)
+    outbox = Outbox(told / "outbox")
     outbox.receive(receiver.url, TYPES)
     outbox.put(FAILED, {"fault": "x"})
     now = time.time()
     for wait, tries in ((0, 1), (PAUSES[0] - 1, 1), (PAUSES[0] + 1, 2), (PAUSES[0] + PAUSES[1] + 2, 3), (10**9, 3)):
         monkeypatch.setattr(time, "time", lambda wait=wait: now + wait)
-        deliver(outbox, receiver.url, TYPES, secret, client)
+        deliver(outbox, opened(receiver.url, client, lambda: read_secret(WORD)), TYPES)
         assert len(receiver.heard) == tries  # a redirection is no answer, and is not followed
     assert outbox.waiting(receiver.url) == 0
     assert len({headers["webhook-id"] for headers, _ in receiver.heard}) == 1
@@ -149,15 +152,58 @@ def test_what_was_not_heard_is_told_again_later_and_later(told, receiver, client
 
 @pytest.mark.parametrize("receiver", [(500,) * 20, (410,)], indirect=True)
 def test_it_is_given_up_in_the_end_or_when_the_receiver_wants_no_more(told, receiver, client, monkeypatch):
-    outbox, secret, now = Outbox(told / "outbox"), read_secret(WORD), time.time()
+    outbox, now = Outbox(told / "outbox"), time.time()
     tries = 1 if receiver.statuses == [410] else len(PAUSES) + 1
     outbox.receive(receiver.url, TYPES)
     outbox.put(FAILED, {"fault": "x"})
     for day in range(20):
         monkeypatch.setattr(time, "time", lambda day=day: now + 86_401 * day)
-        deliver(outbox, receiver.url, TYPES, secret, client)
+        deliver(outbox, opened(receiver.url, client, lambda: read_secret(WORD)), TYPES)
     assert len(receiver.heard) == tries
     assert outbox.waiting(receiver.url) == 0
+
+
+class Mailbox(socketserver.ThreadingTCPServer):
+    """Takes e-mail, by as much of SMTP as it needs."""
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self):
+        self.letters, mailbox = [], self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                self.wfile.write(b"220 here\r\n")
+                while line := self.rfile.readline():
+                    if line.upper().startswith(b"DATA"):
+                        self.wfile.write(b"354 go on\r\n")
+                        mailbox.letters.append(b"".join(iter(self.rfile.readline, b".\r\n")))
+                    self.wfile.write(b"221 bye\r\n" if line.upper().startswith(b"QUIT") else b"250 well\r\n")
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.address = f"mailto://127.0.0.1:{self.server_address[1]}?from=audit@example.org&to=ops@example.org"
+
+
+def test_people_are_told_by_mail_and_again_where_nobody_took_it(told, client, monkeypatch):
+    outbox, mailbox = Outbox(told / "outbox"), Mailbox()
+    to = opened(mailbox.address.replace("mailto://", "mailto://ann:word@"), client, lambda: read_secret(None))
+    assert "word" not in to.name
+    to = opened(mailbox.address, client, lambda: read_secret(None))
+    outbox.receive(to.name, TYPES)
+    outbox.put("job.failed", {"job": "audit/nightly", "said": "S3 does not answer"})
+    assert deliver(outbox, to, TYPES) == 0
+    (letter,) = [email.message_from_bytes(each, policy=email.policy.default) for each in mailbox.letters]
+    assert (letter["subject"], letter["to"]) == ("mucs: audit/nightly failed", "ops@example.org")
+    assert "said: S3 does not answer" in letter.get_body(("plain", "html")).get_content()
+    mailbox.shutdown()
+    mailbox.server_close()
+    outbox.put(FAILED, {"fault": "x"})
+    assert deliver(outbox, to, TYPES) == 1
+    assert outbox.waiting(to.name) == 1
+    now = time.time() + PAUSES[0] + 1
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert deliver(outbox, to, TYPES) == 1
 
 
 def test_what_was_taken_and_never_told_is_due_again(told, monkeypatch):
@@ -227,7 +273,8 @@ BAD = {
     "https://": "is no address",
     "http://example.org/x": "must be encrypted",
     "https://user:word@example.org/": "no name or password",
-    "ftp://127.0.0.1/": "must be encrypted",
+    "ftp://127.0.0.1/": "begins with 'ftp'",
+    "mailto://": "begins with 'mailto'",
     "https://example.org:99999/": "is no address",
     "https://exam ple.org/": "is no address",
 }

@@ -20,7 +20,9 @@ import yaml
 
 from flows.ray_cluster import descendants
 from tasks.serve import die_with_parent
+from tasks.webhook import VARIABLE
 from tests.flows.test_audit import SETTINGS, asked
+from tests.flows.test_notify import WORD, Receiver
 
 ROOT = Path(__file__).parents[2]
 SECONDS_AHEAD = 20
@@ -28,7 +30,7 @@ TIMEOUT = 400
 
 
 def steps() -> list[list[str]]:
-    """The README's commands, without their comments."""
+    """The README's commands, without their comments: two of variables, the server, a pool, the deployments, a worker, and who tells of failures."""
     block = re.search(r"## On a schedule.*?```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     return [shlex.split(line, comments=True) for line in block.strip().splitlines()]
 
@@ -52,10 +54,11 @@ class Operator:
         }
         self.processes: list[subprocess.Popen] = []
 
-    def export(self, words: list[str]) -> None:
+    def export(self, words: list[str], own: dict[str, str]) -> None:
+        """Set variables, but for those that are this test's own."""
         given = dict(word.split("=", 1) for word in words[1:])
-        assert given["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"  # Prefect's own port, of which a machine has one
-        self.environment |= given | {"PREFECT_API_URL": self.api}
+        assert set(own) <= set(given)
+        self.environment |= given | own
 
     def start(self, words: list[str]) -> subprocess.Popen:
         """Start what goes on until it is stopped."""
@@ -95,6 +98,17 @@ class Operator:
             "flow_runs", deployments={"name": {"any_": [deployment]}}, flow_runs=runs, sort="START_TIME_DESC"
         )
 
+    def kill(self, *beginnings: str) -> None:
+        """As when a machine loses power: what runs on it, by how the commands begin; all without any."""
+        home = f"PREFECT_HOME={self.folder / 'prefect'}\0"
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (process / "cmdline").read_text().replace("\0", " ")
+                if home in (process / "environ").read_text() and (
+                    not beginnings or any(each in command for each in beginnings)
+                ):
+                    os.kill(int(process.name), signal.SIGKILL)
+
     def stop(self) -> None:
         for process in reversed(self.processes):
             process.terminate()
@@ -112,48 +126,48 @@ def operator(tmp_path):
     operating.stop()
 
 
-def deployments(name: str, registry: Path, folder: Path, at: datetime.datetime, changes: dict) -> dict:
-    """The project's prefect.yaml with places of this machine for one of the audits, due at a moment, then each minute."""
+def deployments(name: str, at: datetime.datetime, changes: dict) -> dict:
+    """The project's prefect.yaml with one of the audits due at a moment, then each minute, and the tests' settings."""
     project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     for deployment in project["deployments"]:
         deployment["schedules"] = []
     chosen = next(d for d in project["deployments"] if d["name"] == name)
     chosen["schedules"] = [{"interval": 60, "anchor_date": at.isoformat(), "timezone": "UTC"}]
-    places = {
-        "registry": str(registry),
-        "revision": "v1",
-        "log": f"s3://evidence/{name}",
-        "licences": ["CC-BY-4.0"],
-        "ledger": str(folder / "ledger"),
-        "reports": str(folder / "reports"),
-        "settings": SETTINGS.record(),
-    }
-    chosen["parameters"] = chosen["parameters"] | places | changes
+    own = {"revision": "v1", "licences": ["CC-BY-4.0"], "settings": SETTINGS.record()}
+    chosen["parameters"] = chosen["parameters"] | own | changes
     return project
 
 
 def set_up(operator: Operator, registry: Path, name: str = "nightly", **changes: object) -> None:
-    """The README's steps, one by one, with some parameters of an audit's deployment changed."""
-    export, server, pool, deploy, worker = steps()
-    operator.export(export)
+    """The README's steps up to the deployments, one by one, with some parameters of an audit's deployment changed."""
+    of_prefect, places, server, pool, deploy, _, _ = steps()
+    folder = operator.folder
+    operator.export(of_prefect, {"PREFECT_API_URL": operator.api})  # at a port of its own
+    own = {"MUCS_REGISTRY": registry, "MUCS_LOG": f"s3://evidence/{name}"}
+    own |= {variable: folder / variable.lower() for variable in ("MUCS_LEDGER", "MUCS_REPORTS", "MUCS_HEAD")}
+    operator.export(
+        places, {variable: str(place) for variable, place in own.items()} | {"MUCS_OUTBOX": str(folder / "outbox")}
+    )
     operator.start(server)
     operator.wait("the server", lambda: httpx.get(f"{operator.api}/health").status_code == 200)
     operator.run(pool)
     due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=SECONDS_AHEAD)
-    (operator.folder / "prefect.yaml").write_text(
-        yaml.safe_dump(deployments(name, registry, operator.folder, due, changes))
-    )
+    (folder / "prefect.yaml").write_text(yaml.safe_dump(deployments(name, due, changes)))
     operator.run(deploy)
-    operator.start(worker)
+
+
+def start_worker(operator: Operator) -> None:
+    operator.start(steps()[5])
 
 
 def test_a_scheduled_audit_runs_and_tells(operator, registry):
     set_up(operator, registry)
+    start_worker(operator)
     first = operator.wait("a scheduled run to complete", lambda: operator.ended("nightly"))[-1]
     assert first["auto_scheduled"]
     (on_demand,) = operator.ask("deployments", deployments={"name": {"any_": ["on-demand"]}})
     assert (on_demand["work_pool_name"], on_demand["work_queue_name"]) == ("audits", "on-demand")
-    assert asked(operator.folder / "ledger", "SELECT count(*) FROM edges") == [(36,)]
+    assert asked(operator.folder / "mucs_ledger", "SELECT count(*) FROM edges") == [(36,)]
 
     def told():
         logs = operator.ask("logs", logs={"flow_run_id": {"any_": [first["id"]]}})
@@ -181,32 +195,57 @@ def test_a_scheduled_audit_runs_on_a_ray_cluster(operator, registry):
         )
         try:
             set_up(operator, registry, "fleet", engine={"ray": f"127.0.0.1:{port}"})
+            start_worker(operator)
             (run, *_) = operator.wait("a scheduled run to complete", lambda: operator.ended("fleet"))
             runs = operator.ask("task_runs", task_runs={"flow_run_id": {"any_": [run["id"]]}})
         finally:
             for process in [head.pid, *descendants(head.pid)]:
                 os.kill(process, signal.SIGKILL)
-    assert asked(operator.folder / "ledger", "SELECT count(*) FROM edges") == [(36,)]
+    assert asked(operator.folder / "mucs_ledger", "SELECT count(*) FROM edges") == [(36,)]
     assert {f"attribute g{k}" for k in range(3)} <= {run["name"] for run in runs if run["state_type"] == "COMPLETED"}
-
-
-def kill_everything(home: Path) -> None:
-    """As when the machine loses power: the server, the worker, and the run that it started."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"PREFECT_HOME={home}\0" in (process / "environ").read_text():
-                os.kill(int(process.name), signal.SIGKILL)
 
 
 @pytest.mark.slow
 def test_the_next_run_goes_on_where_one_was_when_its_machine_went_down(operator, registry):
     set_up(operator, registry, settings=SETTINGS.record() | {"max_steps": 200})
+    start_worker(operator)
     operator.wait("a run to attribute", lambda: list(operator.folder.glob("cache/work/items/*.safetensors")))
     (cut,) = operator.ended("nightly", "RUNNING")
-    kill_everything(operator.folder / "prefect")
-    _, server, _, _, worker = steps()
-    operator.start(server)
-    operator.start(worker)
+    operator.kill()
+    operator.start(steps()[2])
+    start_worker(operator)
     done = operator.wait("the next run to complete", lambda: operator.ended("nightly"))[-1]
     assert done["id"] != cut["id"]
-    assert asked(operator.folder / "ledger", "SELECT count(*) FROM runs") == [(1,)]
+    assert asked(operator.folder / "mucs_ledger", "SELECT count(*) FROM runs") == [(1,)]
+
+
+@pytest.mark.slow
+def test_somebody_is_told_when_a_run_does_not_begin_and_when_its_machine_goes_down(operator, registry):
+    """The worker is not there, then comes, and is killed with its run; the next one goes on."""
+    receiver = Receiver()
+    set_up(operator, registry, settings=SETTINGS.record() | {"max_steps": 200})
+    operator.environment |= {VARIABLE: WORD}
+    *tell, expected = steps()[6]
+    operator.start([word if "://" not in word else receiver.url for word in (*tell, expected)])
+
+    def told(kind):
+        return [each["data"] for each in receiver.read() if each["type"] == kind]
+
+    late = operator.wait("the alert of a run that is late", lambda: told("job.late"))
+    assert late[0]["job"] == "audit/nightly"
+    start_worker(operator)
+    operator.wait("a run to attribute", lambda: list(operator.folder.glob("cache/work/items/*.safetensors")))
+    (cut,) = operator.ended("nightly", "RUNNING")
+    operator.kill("prefect worker", "prefect.engine", "prefect.flow_engine", "prefect flow-run execute")
+    killed = time.monotonic()
+    (failed,) = operator.wait("the alert of a run whose machine went down", lambda: told("job.failed"))
+    assert time.monotonic() - killed < 90
+    assert failed["page"].endswith(f"/runs/flow-run/{cut['id']}")
+    assert "its machine or its worker is down" in failed["said"]
+    assert [run["id"] for run in operator.ended("nightly", "CRASHED")] == [cut["id"]]
+    start_worker(operator)
+    operator.wait("the next run to complete", lambda: operator.ended("nightly"))
+    assert asked(operator.folder / "mucs_ledger", "SELECT count(*) FROM runs") == [(1,)]
+    operator.wait("what is published to be told", lambda: told("run.published"))
+    assert len(told("job.failed")) == 1
+    receiver.close()

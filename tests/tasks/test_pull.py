@@ -101,7 +101,7 @@ elif name == "adding":
 else:
     run = register.command
     def command(folder, *words):
-        if words[0] == name:
+        if name in words:
             if name in ("checkout", "tag"):
                 (folder / ".git/index.lock").touch()
                 (folder / "train.dvc").write_text("outs:\\n- md")
