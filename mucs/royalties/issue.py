@@ -77,9 +77,10 @@ def issue(ledger: Ledger, contract: Contract, period: Period, usage: Usage, as_o
         if isinstance(found, Statement):
             there.append(found)
             return None
-        content = found.content(ledger, now)
         pseudonyms = Pseudonyms(ledger.followed.store)
-        changed = found.changes(ledger, content["header"], pseudonyms.of)
+        with ledger.standing():
+            content = found.content(ledger, now)
+            changed = found.changes(ledger, content["header"], pseudonyms.of)
         text = canonical(with_pseudonyms(content, changed, pseudonyms))
         # as it will be read, so that files have the same bytes whenever they are written
         there.append(Statement(hashlib.sha256(text).hexdigest(), json.loads(canonical(content)), True, text.decode()))
@@ -199,12 +200,13 @@ def _find_or_compute(
         raise InputError(
             f"as_of cannot be {as_of!r}, which lies ahead; give a time that is past, or leave it out for now."
         )
-    carried = _accounts(ledger, contract)
-    header, lines, ids = _computed(ledger, contract, period, usage, known)
-    versions = ledger.rows(
-        "SELECT sha256, content, said FROM statements WHERE contract = ? AND period_start = ? ORDER BY version DESC LIMIT 1",
-        [contract.id, period.start],
-    )
+    with ledger.standing():
+        carried = _accounts(ledger, contract)
+        header, lines, ids = _computed(ledger, contract, period, usage, known)
+        versions = ledger.rows(
+            "SELECT sha256, content, said FROM statements WHERE contract = ? AND period_start = ? ORDER BY version DESC LIMIT 1",
+            [contract.id, period.start],
+        )
     last = (versions[0]["sha256"], json.loads(versions[0]["content"])) if versions else None
     found = _Computed(contract, period, known, header, lines, ids, last, carried)
     if last and (_follows(last[1]["header"]), last[1]["lines"]) == (_follows(header), found.shown()):

@@ -143,7 +143,11 @@ def test_an_item_whose_workers_all_die_fails_and_leaves_the_others(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "engine", [Engine(processes=True, workers=1), Engine(ray="local", workers=1)], ids=["processes", "ray"]
+    "engine",
+    [
+        pytest.param(Engine(processes=True, workers=1), id="processes"),
+        pytest.param(Engine(ray="local", workers=1), id="ray", marks=pytest.mark.slow),
+    ],
 )
 def test_an_engine_that_dies_ends_the_job_and_fails_no_item(engine):
     on_ray = engine.ray is not None

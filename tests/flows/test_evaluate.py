@@ -57,6 +57,7 @@ def test_a_checkpoint_of_ones_own_is_judged_and_the_work_is_kept(mucs, world, tm
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "retrained").iterdir()} == kept
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_rights_holders_are_left_out_one_at_a_time_and_the_work_is_kept(mucs, world, studies, tmp_path):
     tiny = {

@@ -49,7 +49,9 @@ def running(mark: str) -> list[str]:
 
 @pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "status"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGKILL, -9)]
+)
 def test_a_demo_that_is_stopped_or_killed_leaves_nothing_running(tmp_path, number, status):
     mark = f"{os.getpid()}-{number}"
     demo = start("demo", "--folder", str(tmp_path / "demo"), mark=mark, home=tmp_path / "home", ignore_interrupt=True)

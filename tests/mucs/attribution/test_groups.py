@@ -216,6 +216,7 @@ torch.save([[one.groups, one.scores] for one in found], sys.argv[4])
 """
 
 
+@pytest.mark.slow
 def test_a_call_that_is_killed_goes_on_and_ends_with_the_same(world, given, found, tmp_path):
     _, images, generated, held_out, _ = given
     case = [(items[:].images, items[:].conditioning["class_labels"]) for items in (images, generated, held_out)]

@@ -153,6 +153,7 @@ print("done", *sorted(path.name for path in Path(sys.argv[1]).iterdir()))
 """
 
 
+@pytest.mark.slow
 def test_a_queue_that_is_killed_goes_on_with_the_next_job(tmp_path):
     command = [sys.executable, "-u", "-c", SCRIPT, tmp_path / "queue"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -257,7 +257,7 @@ def not_resting(ledger, holder):
     return found
 
 
-@pytest.mark.parametrize(("holder", "others"), [("Ada", "Ben"), ("Ben", "Ada")])
+@pytest.mark.parametrize(("holder", "others"), [("Ada", "Ben"), pytest.param("Ben", "Ada", marks=pytest.mark.slow)])
 def test_a_rights_holder_reaches_nothing_of_anybody_else(served, things, holder, others):
     client, headers = served
     ledger = things["ledger"]
