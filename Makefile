@@ -27,5 +27,5 @@ clean:
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[families,service,explorer,fleet,lake,evaluation,demo,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[families,service,explorer,fleet,lake,exports,evaluation,demo,dev]'
 	touch $@

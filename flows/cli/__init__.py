@@ -19,6 +19,7 @@ from flows.cli import (
     evaluate,
     evidence,
     explore,
+    export,
     jobs,
     log,
     notify,
@@ -57,7 +58,7 @@ for command in (
     *(records.rights, records.derive, records.withdraw, records.forget),
     *(royalties.royalties, royalties.dispute),
     *(log.head, log.sync, log.rebuild),
-    *(explore.explore, token.token, notify.notify),
+    *(explore.explore, export.export, token.token, notify.notify),
     *(evidence.prove, evidence.verify, evidence.replay, evidence.keygen),
     *(registry.registry, serve.serve, doctor.doctor),
 ):

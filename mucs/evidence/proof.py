@@ -25,18 +25,34 @@ def make_proof(
 
     edges: all of the run's, by generated row and rank. generated, training: the manifest rows of the edge's ends.
     """
+    (proof,) = make_proofs(edges, {index: training}, generated, run)
+    return proof
+
+
+def make_proofs(
+    edges: pa.Table, ends: Mapping[int, Mapping[str, Any]], generated: Mapping[str, Any], run: str
+) -> list[dict[str, Any]]:
+    """The proofs of several edges of one generated item, as `make_proof` gives them.
+
+    ends: by the index of each edge, the manifest row of its training item.
+    """
     hashes = leaf_hashes(edges)
-    (edge,) = edges.slice(index, 1).to_pylist()
-    return {
-        "run": run,
-        "root": merkle.root(hashes).hex(),
-        "edges": len(hashes),
-        "index": index,
-        "path": [step.hex() for step in merkle.path(hashes, index)],
-        "edge": {name: edge[name] for name in ("rank", *NUMBERS)},
-        "generated": dict(generated),
-        "training": dict(training),
-    }
+    root, proofs = merkle.root(hashes).hex(), []
+    for index, training in ends.items():
+        (edge,) = edges.slice(index, 1).to_pylist()
+        proofs.append(
+            {
+                "run": run,
+                "root": root,
+                "edges": len(hashes),
+                "index": index,
+                "path": [step.hex() for step in merkle.path(hashes, index)],
+                "edge": {name: edge[name] for name in ("rank", *NUMBERS)},
+                "generated": dict(generated),
+                "training": dict(training),
+            }
+        )
+    return proofs
 
 
 def holds(proof: Mapping[str, Any], root: str) -> bool:

@@ -1,4 +1,4 @@
-"""Prove: find an edge of the ledger, and write its proof."""
+"""Prove: find edges of the ledger, and write their proofs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from mucs import InputError
-from mucs.evidence.proof import make_proof
+from mucs.evidence.proof import make_proof, make_proofs
 from mucs.ledger.ledger import Ledger
 
 
@@ -29,3 +29,28 @@ def prove(ledger: Ledger, generated: str, training: str, as_of: str = "infinity"
     pairs = zip(edges["generated_row_sha256"].to_pylist(), edges["training_row_sha256"].to_pylist(), strict=True)
     index = list(pairs).index((edge["generated_row_sha256"], edge["training_row_sha256"]))
     return make_proof(edges, index, json.loads(edge["generated"]), json.loads(edge["training"]), edge["run"])
+
+
+ENDS = """SELECT e.rank, r.run_id, g.row_sha256 AS of_generated, t.row_sha256 AS of_training, g.manifest_row AS generated, t.manifest_row AS training
+FROM edges e JOIN runs r USING (run_id) JOIN generated_items g USING (generated_id) JOIN training_items t USING (training_id)
+WHERE r.sha256 = ? AND g.id = ? AND g.sha256 = ? AND e.rank <= ? ORDER BY e.rank"""
+
+
+def prove_best(ledger: Ledger, run: str, generated: str, image: str, top: int) -> list[dict[str, Any]]:
+    """The proofs of the best edges of a generated item in a run, best first.
+
+    Args:
+        ledger: Open.
+        run: The run's SHA-256.
+        generated: The item's id.
+        image: SHA-256 of its image.
+        top: How many edges.
+    """
+    found = ledger.rows(ENDS, [run, generated, image, top])
+    if not found:
+        return []
+    edges = ledger.edges(found[0]["run_id"])
+    pairs = zip(edges["generated_row_sha256"].to_pylist(), edges["training_row_sha256"].to_pylist(), strict=True)
+    wanted = {(row["of_generated"], row["of_training"]): row for row in found}
+    ends = {index: json.loads(wanted[pair]["training"]) for index, pair in enumerate(pairs) if pair in wanted}
+    return make_proofs(edges, ends, json.loads(found[0]["generated"]), run)

@@ -1,0 +1,1 @@
+"""Exports: what the ledger knows, in the formats of others."""
