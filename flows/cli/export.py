@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import getpass
+import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from flows.cli.shared import AS_OF, LEDGER, LOG, PLACE, Whole
 from mucs import InputError
+
+if TYPE_CHECKING:
+    from mucs.ledger import Ledger
 
 
 @click.group()
@@ -53,10 +59,9 @@ def c2pa(
 
     It names rights holders, and whoever has it can keep it. The log is told that it was given out.
     """
-    from mucs.exports.c2pa import definition, entry, sign, state_of
+    from mucs.exports.c2pa import definition, image_of, sign, state_of
     from mucs.exports.credential import read_credential
     from mucs.files import replacing
-    from mucs.ledger import Said
     from tasks.ledgers import writing
 
     if output and embed:
@@ -69,8 +74,8 @@ def c2pa(
         said = definition(opened, image, top, use, as_of)
         credential = read_credential(key, certificate)
         marked = sign(said, image, credential, embed is not None)
-        opened.by = {"who": getpass.getuser(), "role": "command"}
-        opened.say(lambda _: Said("access", entry(marked, said)))
+        given = marked.manifest if marked.image is None else marked.image
+        tell(opened, "c2pa", f"/generated/{image_of(said)}", as_of, given)
     try:
         with replacing(place) as part:
             part.write_bytes(marked.manifest if marked.image is None else marked.image)
@@ -84,3 +89,76 @@ def c2pa(
         click.echo(
             f"Whoever is to trust it must know {credential.anchor}; give --certificate for one that readers know already."
         )
+
+
+def tell(ledger: Ledger, what: str, address: str, as_of: str, given: bytes) -> None:
+    """Tell the log that something was given out."""
+    from mucs.ledger import Said
+
+    position, _ = ledger.at()
+    body = {"what": what, "address": address, "as_of": None if as_of == "infinity" else as_of, "position": position}
+    ledger.by = {"who": getpass.getuser(), "role": "command"}
+    ledger.say(lambda _: Said("access", body | {"sha256": hashlib.sha256(given).hexdigest()}))
+
+
+def summarising(kind: str, help: str) -> None:
+    """Add a command that writes a summary of a training set."""
+
+    @export.command(kind, help=help)
+    @click.option(
+        "--answers", type=PLACE, help="What only you can say, in YAML; a missing file is made, to be filled in."
+    )
+    @click.option("--training-set", metavar="SHA256", help="Which one, if the ledger has several.")
+    @click.option("--day", metavar="DAY", help="The day on which rights are looked at; today without it.")
+    @click.option(
+        "--output", type=PLACE, default=Path(f"{kind}.md"), show_default=True, help="The summary; JSON goes beside it."
+    )
+    @AS_OF
+    @LEDGER
+    @LOG
+    def command(
+        answers: Path | None,
+        training_set: str | None,
+        day: str | None,
+        output: Path,
+        as_of: str,
+        ledger: str,
+        log: str | None,
+    ) -> None:
+        from mucs.exports.summary import as_json, as_markdown, blank, facts, missing, read_answers, summary
+        from mucs.files import replacing
+        from mucs.ledger.questions import Parameter
+        from mucs.written import read_day
+        from tasks.ledgers import writing
+
+        try:
+            on = str(read_day(day) if day else datetime.datetime.now(datetime.UTC).date())
+        except ValueError:
+            raise InputError(f"--day cannot be {day!r}; write a day as 2026-10-31.") from None
+        known_at = Parameter("as_of", "time", None, "").value(as_of)
+        is_new = answers is not None and not answers.exists()
+        said_by = read_answers(answers, kind) if answers and not is_new else {}
+        with writing(ledger, log) as opened:
+            opened.sync()
+            said = summary(kind, facts(opened, training_set, on, known_at), said_by, on, opened.at())
+            texts = {output: as_markdown(said).encode(), output.with_suffix(".json"): as_json(said)}
+            tell(opened, kind, f"/artifacts/{said['training_set']}", as_of, texts[output])
+        if answers and is_new:
+            texts[answers] = blank(kind).encode()
+        for place, text in texts.items():
+            try:
+                with replacing(place) as part:
+                    part.write_bytes(text)
+            except OSError:
+                raise InputError(f"{place} cannot be written; give another place.") from None
+        open_points = missing(said)
+        click.echo(f"{output}: {len(said['points']) - len(open_points)} of {len(said['points'])} points are answered.")
+        if open_points:
+            click.echo(
+                f"Missing: {', '.join(open_points)}."
+                + (f" Fill in {answers}, and run it again." if answers else " Give --answers.")
+            )
+
+
+summarising("eu-summary", "Write the summary of training content that Article 53(1)(d) of the AI Act asks for.")
+summarising("ab2013", "Write the documentation of training data that California's Civil Code 3111 asks for.")

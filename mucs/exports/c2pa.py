@@ -6,7 +6,6 @@ training images as its inputs (`inputTo`), and an assertion of ours with their s
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from dataclasses import dataclass
@@ -170,18 +169,9 @@ def sign(said: dict[str, Any], image: Path, credential: Credential, embed: bool 
     return Marked(bytes(manifest), out.getvalue() if embed else None)
 
 
-def entry(marked: Marked, said: dict[str, Any]) -> dict[str, Any]:
-    """What the log is told of a manifest that was issued: of which image, and the SHA-256 of what was given out."""
-    sha256 = said["assertions"][1]["data"]["image_sha256"]
-    given = marked.manifest if marked.image is None else marked.image
-    address = f"/generated/{sha256}"
-    return {
-        "what": "c2pa",
-        "address": address,
-        "as_of": None,
-        "position": None,
-        "sha256": hashlib.sha256(given).hexdigest(),
-    }
+def image_of(said: dict[str, Any]) -> str:
+    """The SHA-256 of the image that a manifest is of, as the ledger knows it."""
+    return str(said["assertions"][1]["data"]["image_sha256"])
 
 
 def state_of(image: Path, manifest: bytes | None = None, anchor: bytes | None = None) -> str:
