@@ -36,12 +36,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 # a test that uses one of these takes seconds: a server, or the command with all that it imports
 HEAVY = {"s3", "prefect_server", "mucs"}
+LONG = {"test_corpus.py", "test_statement.py"}  # begun first, so that at the end no process waits for another
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if HEAVY & set(item.fixturenames):
             item.add_marker("heavy")
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 SIZE = 8

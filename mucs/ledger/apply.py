@@ -288,22 +288,22 @@ class Applying:
         found = self.connection.execute(f"SELECT DISTINCT {holder} {rows}").fetchall()
         names = self.pseudonyms.names(row[0] for row in found)
         columns = {"pseudonym": list(names), "name": list(names.values())}
-        self.connection.register("holders", pa.table(columns, pa.schema([(c, pa.string()) for c in columns])))
-        self._items(
-            "training",
-            manifest,
-            entry.at,
-            ["said->>'id'", "said->>'sha256'", "rights_holder", "said->>'licence'", "(said->>'date')[:10]::DATE"],
-            f"""(SELECT file_row_number, said, row_sha256, name AS rights_holder
-                FROM read_parquet($manifest, file_row_number = true) JOIN holders ON pseudonym = ({holder}))""",
-            "row_sha256, rights_holder",
-        )
-        self.connection.execute(
-            f"INSERT INTO {FILE}.members SELECT $set, training_id FROM read_parquet($manifest)"
-            f" JOIN holders ON pseudonym = ({holder})"
-            f" JOIN {FILE}.training_items t USING (row_sha256) WHERE t.rights_holder = name ORDER BY training_id",
-            {"set": training_set, "manifest": str(manifest)},
-        )
+        with self._relation("holders", pa.table(columns, pa.schema([(c, pa.string()) for c in columns]))):
+            self._items(
+                "training",
+                manifest,
+                entry.at,
+                ["said->>'id'", "said->>'sha256'", "rights_holder", "said->>'licence'", "(said->>'date')[:10]::DATE"],
+                f"""(SELECT file_row_number, said, row_sha256, name AS rights_holder
+                    FROM read_parquet($manifest, file_row_number = true) JOIN holders ON pseudonym = ({holder}))""",
+                "row_sha256, rights_holder",
+            )
+            self.connection.execute(
+                f"INSERT INTO {FILE}.members SELECT $set, training_id FROM read_parquet($manifest)"
+                f" JOIN holders ON pseudonym = ({holder})"
+                f" JOIN {FILE}.training_items t USING (row_sha256) WHERE t.rights_holder = name ORDER BY training_id",
+                {"set": training_set, "manifest": str(manifest)},
+            )
 
     def _items(
         self,
