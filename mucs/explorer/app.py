@@ -35,6 +35,7 @@ from mucs.explorer.pages.home import Verified
 from mucs.explorer.pictures import picture
 from mucs.explorer.render import HERE, as_json
 from mucs.explorer.snapshot import Snapshots
+from mucs.explorer.state import health, metrics, ready
 from mucs.explorer.telling import Telling
 from mucs.explorer.unchanged import PRIVATE, tag
 from mucs.explorer.upload import NotTaken, Uploads
@@ -162,6 +163,9 @@ def make_app(
         app.add_route(form.path, taking(form, snapshots, telling), methods=["POST"], include_in_schema=False)
     app.add_route("/pictures/{name}", picture(snapshots, thumbnails), include_in_schema=False)
     app.add_route("/static/{name}", _static, include_in_schema=False)
+    app.add_route("/health", health, include_in_schema=False)
+    app.add_route("/ready", ready(snapshots), include_in_schema=False)
+    app.add_route("/metrics", metrics(snapshots, verified), include_in_schema=False)
     for router in (api.router(snapshots, answers, telling), attributions_router(sent, uploads)):
         app.include_router(router)
         for known in router.routes:

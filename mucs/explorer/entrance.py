@@ -16,6 +16,7 @@ from mucs.explorer.fault import fault, for_programs
 from mucs.explorer.gate import Receive, Send
 from mucs.explorer.render import templates
 from mucs.explorer.roles import ASKING, HOLDER, Person, needed
+from mucs.explorer.state import OPEN
 
 FORGED = "This was not sent by a page that this server made for you; open the page again, and send it from there."
 App = Callable[[Any, Receive, Send], Awaitable[None]]
@@ -40,7 +41,7 @@ class Entrance:
             return await self.pages(scope, receive, send)
         request = Request(scope, receive)
         path = scope["path"]
-        if path.startswith("/static/"):
+        if path.startswith("/static/") or path in OPEN:
             return await self.pages(scope, receive, send)
         if path == "/login" and self.access.local is None:
             return await (await self._login(request))(scope, receive, send)

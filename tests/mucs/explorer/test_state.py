@@ -1,0 +1,85 @@
+"""What programs ask of the server itself."""
+
+import shutil
+import time
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from mucs.evidence.thumbnails import Thumbnails
+from mucs.explorer.access import Access
+from mucs.explorer.app import make_app
+from mucs.explorer.snapshot import Snapshots
+from mucs.explorer.telling import Telling
+from mucs.ledger import Ledger
+from mucs.outbox import FAILED, HELD, Outbox
+from tests.factories import log_of
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    return Outbox(tmp_path / "outbox")
+
+
+@pytest.fixture
+def client(own, outbox):
+    snapshots = Snapshots(str(own), lambda: Ledger.open(own))
+    telling = Telling(lambda: Ledger.write(own, log_of(own)), snapshots, takings=False)
+    app = make_app(
+        *(snapshots, Thumbnails(log_of(own)), lambda *_: [], Access(local="Olive"), telling),
+        verified=lambda until: outbox.verified("log", until),
+    )
+    with TestClient(app, base_url="http://127.0.0.1:8787") as made:
+        yield made
+    snapshots.close()
+
+
+def figures(client):
+    """The figures, by name and labels."""
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_figures_are_those_of_the_ledger(client, own, outbox):
+    found = figures(client)
+    with Ledger.open(own) as ledger:
+        assert found["mucs_log_position",] == ledger.at()[0]
+        assert found["mucs_runs",] == ledger.one("SELECT count(*) FROM runs")
+        assert found["mucs_disputes_open",] == 1
+        verdicts = ledger.rows(
+            "SELECT verdict, count(*) AS n FROM speaking JOIN verdicts USING (run_id, generated_id) GROUP BY ALL"
+        )
+        assert {(row["verdict"].replace(" ", "_"), row["n"]) for row in verdicts} <= {
+            (name[1], value) for name, value in found.items() if name[0] == "mucs_generated_items"
+        }
+        assert sum(value for name, value in found.items() if name[0] == "mucs_generated_items") == ledger.one(
+            "SELECT count(*) FROM generated_items"
+        )
+    assert 0 < found["mucs_run_age_seconds",] < 3600
+    assert ("mucs_verify_held",) not in found
+    outbox.put(HELD, {"log": "log"})
+    assert figures(client)["mucs_verify_held",] == 1
+    outbox.put(FAILED, {"log": "log", "fault": "x"})
+    found = figures(client)
+    assert found["mucs_verify_held",] == 0
+    assert 0 <= found["mucs_verify_age_seconds",] < 60
+
+
+def test_it_goes_but_is_not_ready_while_the_ledger_is_away(client, own):
+    assert client.get("/ready").json() == {"ready": True}
+    shutil.move(own, own.with_name("away"))
+    end = time.monotonic() + 15
+    while client.get("/ready").status_code == 200:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert client.get("/ready").headers["retry-after"] == "1"
+    assert client.get("/health").json() == {"goes": True}
+    assert figures(client) == {("mucs_ledger_readable",): 0}
