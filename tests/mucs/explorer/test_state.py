@@ -1,7 +1,9 @@
 """What programs ask of the server itself."""
 
+import json
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,6 +19,7 @@ from mucs.outbox import FAILED, HELD, Outbox
 from tests.factories import log_of
 
 pytestmark = pytest.mark.heavy
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -83,3 +86,14 @@ def test_it_goes_but_is_not_ready_while_the_ledger_is_away(client, own):
     assert client.get("/ready").headers["retry-after"] == "1"
     assert client.get("/health").json() == {"goes": True}
     assert figures(client) == {("mucs_ledger_readable",): 0}
+
+
+def test_the_dashboard_asks_for_figures_that_there_are(client, outbox):
+    outbox.put(HELD, {"log": "log"})
+    asked = {
+        target["expr"]
+        for panel in json.loads((ROOT / "deploy/grafana.json").read_text())["panels"]
+        for target in panel["targets"]
+    }
+    assert len(asked) == 6
+    assert asked <= {name for name, *_ in figures(client)}
