@@ -52,6 +52,7 @@ class Watch:
     ) -> None:
         self.outbox, self.expected, self.clock = outbox, expected, clock
         self._answered = clock()
+        self._seen: set[str] = set()  # deployments that are expected, and were there
 
     def look(self) -> None:
         """Look once.
@@ -105,7 +106,18 @@ class Watch:
         now: datetime.datetime,
     ) -> None:
         """Tell of a deployment that was not completed for too long, once until it is completed again."""
-        last = completed(prefect, name)
+        try:
+            last = completed(prefect, name)
+        except InputError as error:
+            if name not in self._seen:
+                raise
+            self.outbox.put(
+                MISSING,
+                {"job": name, "hours": hours, "said": str(error)},
+                id=f"{MISSING}-{name}-{first.isoformat()}-gone",
+            )
+            return
+        self._seen.add(name)
         since = max(last.end_time, first) if last and last.end_time else first
         if now - since > datetime.timedelta(hours=hours):
             said = {"job": name, "hours": hours, "completed": str(last.end_time) if last else None}
