@@ -113,7 +113,7 @@ def test_every_page_of_the_explorer_has_an_address_here(told):
     app, snapshots = explorer(told / "ledger")
     snapshots.close()
     paths = {route.path for route in app.app.pages.routes if "GET" in (getattr(route, "methods", None) or ())}
-    others = ("/v1/", "/pictures/", "/static/", "/{rest:path}")
+    others = ("/v1/", "/pictures/", "/static/", "/health", "/ready", "/metrics", "/{rest:path}")
     assert {path for path in paths if not path.startswith(others)} == PAGES.keys()
 
 
