@@ -105,7 +105,7 @@ def test_it_starts_goes_on_and_ends(service, tmp_path):
     until("another worker", lambda: (s := states(run)["worker"])[0] == "RUNNING" and f"pid {pid}," not in s[1])
 
     shutil.copytree(ROOT / "tests/golden/log-3-unseen", tmp_path / "log")  # a ledger comes, and the explorer with it
-    given = ("--yes", "--log", tmp_path / "log", "--ledger", folder / "ledger")
+    given = ("--log", tmp_path / "log", "--ledger", folder / "ledger")
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", "rebuild", *given], env=environment, capture_output=True, text=True
     )
