@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from mucs import InputError, __version__
-from mucs.evidence.proof import SHA256
 from mucs.exports.credential import Credential
 from mucs.files import file_sha256
 from mucs.ledger import Ledger
@@ -71,14 +70,14 @@ def definition(
     if format is None:
         raise InputError(f"{image} is of no format that a manifest is made for; give one of {', '.join(FORMATS)}.")
     sha256 = file_sha256(image)
-    found = ledger.ask("why", generated=sha256, top=top, as_of=as_of) if _is_there(ledger, sha256) else []
+    is_known = ledger.one("SELECT 1 FROM generated_items WHERE sha256 = ?", sha256) is not None
+    found = ledger.ask("why", generated=sha256, top=top, as_of=as_of) if is_known else []
     if len({row["generated"] for row in found}) != 1:
         what = (
             f"has {len({row['generated'] for row in found})} generated items with" if found else "has no attribution of"
         )
         raise InputError(f"The ledger {what} the image {image} (SHA-256 {sha256[:12]}…); see `mucs ask attributed`.")
     run, generated = found[0]["run"], found[0]["generated"]
-    run = ledger.one("SELECT sha256 FROM runs WHERE starts_with(sha256, ?)", run)
     (inputs,) = ledger.rows(INPUTS, [run, generated, sha256])
     proofs = prove_best(ledger, run, generated, sha256, top)
     causes = [
@@ -89,7 +88,7 @@ def definition(
             "rights_holder": row["holder_today"],
             "licence": row["licence_today"],
             "score": row["score"],
-            "standard_error": _number(row["standard_error"]),
+            "standard_error": row["standard_error"],
             "proof": {name: proof[name] for name in proof if name not in ("run", "root", "generated")},
         }
         for row, proof in zip(found, proofs, strict=True)
@@ -104,7 +103,7 @@ def definition(
         "image_sha256": sha256,
         "verdict": found[0]["verdict"],
         "converged": inputs["converged"],
-        "tie_p_value": _number(inputs["tie_p_value"]),
+        "tie_p_value": inputs["tie_p_value"],
         "causes": causes,
     }
     ingredients = [
@@ -198,13 +197,6 @@ def state_of(image: Path, manifest: bytes | None = None, anchor: bytes | None = 
         ) from None
 
 
-def _is_there(ledger: Ledger, sha256: str) -> bool:
-    return (
-        bool(SHA256.fullmatch(sha256))
-        and ledger.one("SELECT 1 FROM generated_items WHERE sha256 = ?", sha256) is not None
-    )
-
-
 def _ingredient(label: str, title: str, sha256: str, description: str, kind: str) -> dict[str, Any]:
     return {
         "title": title,
@@ -222,11 +214,6 @@ def _words(cause: dict[str, Any]) -> str:
         f"rank {cause['rank']} behind it, score {cause['score']:.4f}{error}; rights holder: {cause['rights_holder']};"
         f" licence: {cause['licence']}"
     )
-
-
-def _number(value: float | None) -> float | None:
-    """A number, or None for one that is not known."""
-    return None if value is None or value != value else value
 
 
 def _library() -> Any:

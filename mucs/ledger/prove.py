@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pyarrow as pa
+
 from mucs import InputError
 from mucs.evidence.proof import make_proof, make_proofs
 from mucs.ledger.ledger import Ledger
@@ -26,8 +28,7 @@ def prove(ledger: Ledger, generated: str, training: str, as_of: str = "infinity"
         )
     (edge,) = found
     edges = ledger.edges(edge["run_id"])
-    pairs = zip(edges["generated_row_sha256"].to_pylist(), edges["training_row_sha256"].to_pylist(), strict=True)
-    index = list(pairs).index((edge["generated_row_sha256"], edge["training_row_sha256"]))
+    index = _pairs(edges).index((edge["generated_row_sha256"], edge["training_row_sha256"]))
     return make_proof(edges, index, json.loads(edge["generated"]), json.loads(edge["training"]), edge["run"])
 
 
@@ -50,7 +51,11 @@ def prove_best(ledger: Ledger, run: str, generated: str, image: str, top: int) -
     if not found:
         return []
     edges = ledger.edges(found[0]["run_id"])
-    pairs = zip(edges["generated_row_sha256"].to_pylist(), edges["training_row_sha256"].to_pylist(), strict=True)
     wanted = {(row["of_generated"], row["of_training"]): row for row in found}
-    ends = {index: json.loads(wanted[pair]["training"]) for index, pair in enumerate(pairs) if pair in wanted}
+    ends = {index: json.loads(wanted[pair]["training"]) for index, pair in enumerate(_pairs(edges)) if pair in wanted}
     return make_proofs(edges, ends, json.loads(found[0]["generated"]), run)
+
+
+def _pairs(edges: pa.Table) -> list[tuple[str, str]]:
+    """The rows of both ends of each edge of a run, in the order of its tree."""
+    return list(zip(edges["generated_row_sha256"].to_pylist(), edges["training_row_sha256"].to_pylist(), strict=True))

@@ -78,7 +78,7 @@ def say_statement(folder, usage, contract=CONTRACT) -> str:
         return issue(ledger, terms, month, used).sha256
 
 
-def explorer(path, on_demand=None, access=None):
+def explorer(path, on_demand=None, access=None, verified=lambda _: None):
     """The application over a ledger, and what to close."""
     snapshots = Snapshots(str(path), lambda: Ledger.open(path))
     telling = Telling(lambda: Ledger.write(path, log_of(path)), snapshots, takings=access is not None)
@@ -87,7 +87,8 @@ def explorer(path, on_demand=None, access=None):
         return analyst.select(str(path), sql, rows, seconds)
 
     thumbnails = Thumbnails(log_of(path))
-    return make_app(snapshots, thumbnails, select, access or Access(local="Olive"), telling, on_demand), snapshots
+    who = access or Access(local="Olive")
+    return make_app(snapshots, thumbnails, select, who, telling, on_demand, verified=verified), snapshots
 
 
 @pytest.fixture(scope="session")

@@ -9,14 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from mucs.evidence.thumbnails import Thumbnails
-from mucs.explorer.access import Access
-from mucs.explorer.app import make_app
-from mucs.explorer.snapshot import Snapshots
-from mucs.explorer.telling import Telling
 from mucs.ledger import Ledger
 from mucs.outbox import FAILED, HELD, Outbox
-from tests.factories import log_of
+from tests.mucs.explorer.conftest import explorer
 
 pytestmark = pytest.mark.heavy
 ROOT = Path(__file__).parents[3]
@@ -29,12 +24,7 @@ def outbox(tmp_path):
 
 @pytest.fixture
 def client(own, outbox):
-    snapshots = Snapshots(str(own), lambda: Ledger.open(own))
-    telling = Telling(lambda: Ledger.write(own, log_of(own)), snapshots, takings=False)
-    app = make_app(
-        *(snapshots, Thumbnails(log_of(own)), lambda *_: [], Access(local="Olive"), telling),
-        verified=lambda until: outbox.verified("log", until),
-    )
+    app, snapshots = explorer(own, verified=lambda until: outbox.verified("log", until))
     with TestClient(app, base_url="http://127.0.0.1:8787") as made:
         yield made
     snapshots.close()
