@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import io
+import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -168,6 +169,13 @@ def thumbnails_file(path: Path, images: Iterable[str]) -> Path:
         rows.append({"image_sha256": image, "webp": body.getvalue()})
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path, **PARQUET)
     return path
+
+
+def free_port() -> int:
+    """A port that nobody serves at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def contents(folder: Path) -> dict[str, bytes]:

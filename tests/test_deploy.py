@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,17 +13,12 @@ import httpx
 import pytest
 
 from tasks.serve import die_with_parent
+from tests.factories import free_port
 
 ROOT = Path(__file__).parents[1]
 WAIT = 240
 PROGRAMS = {"deployments", "explorer", "notify", "postgres", "server", "worker"}
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def processes(folder: Path) -> dict[int, str]:

@@ -5,7 +5,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from flows.engine import Engine
 from flows.ray_cluster import descendants
 from flows.units import reason, run_units
 from mucs import InputError
+from tests.factories import free_port
 from tests.flows.test_audit import CONTROLLED, evidence, run_audit, words
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -88,9 +88,7 @@ def test_a_fleet_of_two_nodes_gives_the_same_bytes_though_one_is_killed(on_threa
         "MUCS_CACHE": str(tmp_path / "cache"),
         "PREFECT_API_URL": PREFECT_API_URL.value(),
     }
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     head = ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false"]
     nodes = []
     with tempfile.TemporaryDirectory(prefix="mucs-ray-") as folder:  # a short path, as Ray's sockets need

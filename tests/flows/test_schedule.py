@@ -7,7 +7,6 @@ import re
 import secrets
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import yaml
 from flows.ray_cluster import descendants
 from tasks.serve import die_with_parent
 from tasks.webhook import VARIABLE
+from tests.factories import free_port
 from tests.flows.test_audit import SETTINGS, asked
 from tests.flows.test_notify import WORD, Receiver
 
@@ -40,9 +40,7 @@ class Operator:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.api = f"http://127.0.0.1:{port}/api"
         mine = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         self.environment = mine | {
@@ -182,9 +180,7 @@ def test_a_scheduled_audit_runs_and_tells(operator, registry):
 
 @pytest.mark.slow
 def test_a_scheduled_audit_runs_on_a_ray_cluster(operator, registry):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     operator.environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     with tempfile.TemporaryDirectory(prefix="mucs-ray-") as folder:  # a short path, as Ray's sockets need
         head = operator.start(
