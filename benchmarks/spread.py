@@ -24,7 +24,8 @@ from torch import Tensor
 from flows.demo import SETTINGS
 from mucs.attribution import Unlearning
 from mucs.attribution.unlearning import mirrored_unlearning
-from mucs.evaluation.metrics import shared, spearman
+from mucs.evaluation.metrics import shared
+from mucs.ranks import spearman
 
 WAYS = {
     "large batches: 32, rate 1e-4": replace(REFERENCE, batch_size=32),

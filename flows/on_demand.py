@@ -6,7 +6,9 @@ What is waiting and running is known to Prefect, and what is done to the ledger;
 from __future__ import annotations
 
 import builtins
+import concurrent.futures
 import contextlib
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mucs.images.request import Request
-from mucs.ledger.asked import Asked, Busy, Intake, Unavailable, answered
+from mucs.ledger.asked import Asked, Busy, Intake, Unavailable, answered, provisional
 from mucs.ledger.lake import Lake
 from mucs.text import first_line, for_terminal
 from tasks.ledgers import reading
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.client.schemas.objects import FlowRun
 
+    from flows.provisional import Apart
     from tasks.validate import ImageSpec
 
 DEPLOYMENT = "audit/on-demand"
@@ -31,6 +34,7 @@ QUEUE = 100  # requests that wait or are worked on
 SECONDS_A_REQUEST = 20  # until Prefect knows of some that were done
 MEASURED = 5  # latest runs, from which the seconds are taken
 SECONDS_BETWEEN = 0.5  # looks at what has changed
+SECONDS_TO_WAIT = 1.0  # for what the index says of a picture; it may come later
 GOING_ON = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 PROGRESS = "progress"  # the key of the artifact in which a run says how far it is
 
@@ -47,6 +51,8 @@ class OnDemand:
 
     def __init__(self, deployment: str = DEPLOYMENT, queue: int = QUEUE, ledger: str | None = None) -> None:
         self.deployment, self.queue, self.ledger = deployment, queue, ledger
+        self._index_lock = threading.Lock()
+        self._apart: Apart | None = None
 
     def intake(self) -> Intake:
         """Which pictures are taken now, and how long an answer takes.
@@ -95,7 +101,36 @@ class OnDemand:
                 tags=[request.address],
                 idempotency_key=f"{request.address}.{tries}",
             )
-            return self._asked(prefect, request.address, run)
+            asked = self._asked(prefect, request.address, run)
+        self._estimate(batch)
+        return asked
+
+    def load_index(self) -> None:
+        """Load the model that an index asks, where the ledger has one, so that the first picture does not wait for it."""
+        self._index()
+
+    def provisional(self, address: str) -> list[dict[str, Any]]:
+        """What the index said of a request's picture, as the question `provisional` has it; none where it said nothing."""
+        if self._apart is None:
+            return []
+        with reading(self._given["ledger"]) as ledger:
+            return provisional(ledger, address)
+
+    def _estimate(self, batch: str) -> None:
+        """Have the index, where there is one, answer for a picture that waits, and wait a second for that."""
+        if index := self._index():
+            concurrent.futures.wait([index.ask(batch)], SECONDS_TO_WAIT)
+
+    def _index(self) -> Apart | None:
+        """What answers by the index, once the ledger has one."""
+        with self._index_lock:
+            if self._apart is None and Lake.at(self._given["ledger"]).exists():
+                with reading(self._given["ledger"]) as ledger:
+                    if ledger.one("SELECT count(*) FROM indexes"):
+                        from flows.provisional import Apart
+
+                        self._apart = Apart(self._given)
+            return self._apart
 
     def state(self, address: str) -> Asked | None:
         """What has become of a request.

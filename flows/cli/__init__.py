@@ -20,6 +20,7 @@ from flows.cli import (
     evidence,
     explore,
     export,
+    index,
     jobs,
     log,
     notify,
@@ -53,7 +54,7 @@ def cli() -> None:
 
 
 for command in (
-    *(jobs.demo, jobs.audit, jobs.calibrate, jobs.worker, evaluate.evaluate),
+    *(jobs.demo, jobs.audit, jobs.calibrate, jobs.worker, index.index, index.ask_image, evaluate.evaluate),
     *(questions.why, questions.used, questions.questions, questions.ask, questions.sql),
     *(records.rights, records.derive, records.withdraw, records.forget),
     *(royalties.royalties, royalties.dispute),

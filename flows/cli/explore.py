@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import getpass
 import ipaddress
@@ -22,6 +23,7 @@ from flows.cli.shared import LEDGER, OUTBOX, Place, Whole
 from mucs import InputError
 
 if TYPE_CHECKING:
+    from flows.on_demand import OnDemand
     from mucs.explorer.access import Access
 
 
@@ -113,6 +115,7 @@ def explore(
 
             logging.getLogger("mucs").setLevel(logging.WARNING)
             on_demand = OnDemand(ledger=where)
+            threading.Thread(target=load_index, args=(on_demand,), daemon=True).start()
 
         class Server(uvicorn.Server):
             def handle_exit(self, *given: Any) -> None:
@@ -139,6 +142,12 @@ def explore(
             Server(config).run([listener])
         finally:
             snapshots.close()
+
+
+def load_index(on_demand: OnDemand) -> None:
+    """Load what answers provisionally, if that can be done now; if not, the first picture has it loaded."""
+    with contextlib.suppress(InputError):
+        on_demand.load_index()
 
 
 def entrance(host: str, tokens: Path | None, proxies: Sequence[str], groups: Sequence[str]) -> Access:

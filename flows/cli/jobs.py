@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -125,27 +125,26 @@ def read_settings(assignments: tuple[str, ...]) -> Settings:
     return Settings.from_record(given)
 
 
-def inputs(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of the commands that work on a registry."""
-    for option in reversed(INPUTS):
-        command = option(command)
-    return command
+Command = Callable[..., None]
 
 
-INPUTS = [
+def options(chosen: Sequence[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    """Options of a command, in order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(chosen):
+            command = option(command)
+        return command
+
+    return add
+
+
+MODEL = [
     click.option("--registry", required=True, help="Path or address of a Git repository whose DVC remote is on S3."),
     click.option("--revision", default="main", show_default=True, help="Tag, branch or commit."),
     click.option("--checkpoint", default="checkpoint", show_default=True, help="Its folder in the registry."),
     click.option("--train", "training_set", default="train", show_default=True, help="The training set's folder."),
-    click.option("--held-out", default="held_out", show_default=True, help="The held-out set's folder; '' for none."),
     LOG,
-    click.option(
-        "--licence",
-        "licences",
-        multiple=True,
-        required=True,
-        help="A licence that a training item may have; give it once for each.",
-    ),
     click.option(
         "--set",
         "assignments",
@@ -154,6 +153,17 @@ INPUTS = [
         help="A setting of the method, such as learning_rate=1e-4.",
     ),
     click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto."),
+]
+INPUTS = [
+    *MODEL,
+    click.option("--held-out", default="held_out", show_default=True, help="The held-out set's folder; '' for none."),
+    click.option(
+        "--licence",
+        "licences",
+        multiple=True,
+        required=True,
+        help="A licence that a training item may have; give it once for each.",
+    ),
     click.option(
         "--ray",
         metavar="ADDRESS",
@@ -171,6 +181,7 @@ INPUTS = [
         " Without it, in the cache, or beside the log for a Ray cluster.",
     ),
 ]
+inputs = options(INPUTS)  # of the commands that work on a registry
 
 
 def job(

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mucs.evaluation.metrics import shared, spearman
+from mucs.evaluation.metrics import shared
+from mucs.ranks import spearman
 
 
 def overlap(scores: Tensor, count: int) -> Tensor:

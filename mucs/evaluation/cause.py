@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mucs.attribution.chance import matched
 from mucs.evaluation.case import Case
-from mucs.evaluation.metrics import Estimate, bootstrap, exceeds, spearman
+from mucs.evaluation.metrics import Estimate, bootstrap, exceeds
+from mucs.ranks import spearman
 
 PAIRS = 10  # of seen and unseen items, for each generated one
 UNRELATED = 0.5  # share of items that look least like the generated one

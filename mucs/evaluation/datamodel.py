@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mucs.attribution.seeds import stream
 from mucs.evaluation.answers import Answers
-from mucs.evaluation.metrics import RESAMPLES, Estimate, spearman
+from mucs.evaluation.metrics import RESAMPLES, Estimate
 from mucs.evaluation.retraining import Job, part
+from mucs.ranks import spearman
 
 
 def halves(items: int, count: int) -> Tensor:

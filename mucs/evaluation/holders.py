@@ -17,8 +17,9 @@ from mucs.attribution.draws import different
 from mucs.attribution.seeds import stream
 from mucs.evaluation.answers import Answers, squared_error
 from mucs.evaluation.case import Case
-from mucs.evaluation.metrics import RESAMPLES, Estimate, first, ndcg, spearman
+from mucs.evaluation.metrics import RESAMPLES, Estimate, first, ndcg
 from mucs.evaluation.retraining import Job, part
+from mucs.ranks import spearman
 
 Groups = Mapping[str, tuple[int, ...]]  # indices of training items, rising, by the name of the group
 FORGOTTEN, SIZE = "group forgotten", "size"

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from mucs.evidence.chain import Entry
 
 # the member of a body that is the SHA-256 of the object with all that the entry is about
-CONTENT = {"validation": "result", "rights": "sha256", "usage": "usage", "statement": "sha256"}
+CONTENT = {
+    "validation": "result",
+    "rights": "sha256",
+    "usage": "usage",
+    "statement": "sha256",
+    "index": "index",
+    "provisional": "edges",
+}
 
 
 def objects_by_run(entries: Iterable[Entry]) -> dict[str, Mapping[str, str]]:

@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 from mucs.explorer.address import address
 from mucs.explorer.snapshot import Snapshots
+from mucs.explorer.view import plain
 from mucs.images.request import Request
-from mucs.ledger.asked import Asked, Intake, Unavailable, answered
+from mucs.ledger.asked import Asked, Intake, Unavailable, answered, provisional
 from mucs.ledger.names import Unknown
+from mucs.report import words
 
 NOBODY = (
     "No picture can be sent here, as nobody is there to attribute it; start a Prefect server and `mucs worker`, set"
@@ -42,6 +44,9 @@ class OnDemand(Protocol):
 
     def state(self, address: str) -> Asked | None:
         """What has become of a request; None if nobody asked for it."""
+
+    def provisional(self, address: str) -> list[dict[str, Any]]:
+        """What the index said of a request's picture, which a snapshot may not know yet; none where it said nothing."""
 
 
 class Attributions:
@@ -90,6 +95,12 @@ class Attributions:
             return not_shown(found)
         raise Unknown(f"No picture was sent that has the address {request[:12]}…; send it at /attribute.")
 
+    def provisional(self, request: str) -> list[dict[str, Any]]:
+        """What the index said of a request's picture before it was measured; none where it said nothing."""
+        with self._snapshots.current().ledger() as ledger:
+            found = provisional(ledger, request)
+        return found or (self._on_demand.provisional(request) if self._on_demand else [])
+
     def _shown(self, request: str) -> Asked | None:
         with self._snapshots.current().ledger() as ledger:
             return answered(ledger, request)
@@ -115,6 +126,27 @@ def record(found: Asked) -> dict[str, Any]:
         "page": address("attributions", found.address),
         "answer": address("v1", "generated", name) if name else None,
         "answer_page": address("generated", name) if name else None,
+    }
+
+
+def told(found: Asked, provisional: list[dict[str, Any]]) -> dict[str, Any]:
+    """What has become of a request, as `record` has it, and what the index said of its picture: `provisional`, null where it said nothing."""
+    return record(found) | {"provisional": as_provisional(provisional)}
+
+
+def as_provisional(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What an index said, as JSON."""
+    if not rows:
+        return None
+    names: tuple[str, ...] = ("rank", "training", "training_sha256", "predicted", "low", "high", "among_best", "likeness")
+    names = (*names, "measured_rank", "measured_score")
+    return {
+        "status": "provisional",
+        "about": words.PROVISIONAL,
+        "index": rows[0]["index_sha256"],
+        "fitted_to": rows[0]["pictures"],
+        "spearman": rows[0]["spearman"],
+        "edges": [{name: plain(row[name]) for name in names} for row in rows],
     }
 
 

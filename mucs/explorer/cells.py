@@ -19,7 +19,7 @@ from mucs.text import for_terminal
 SHOWN, UNFOLDED = 60, 2000  # characters of a text at first, and when it is unfolded
 DIGEST = re.compile(r"[0-9a-f]{16}|[0-9a-f]{64}")
 LEAST = 2  # decimals of an exact share as a percentage, as sentences have them
-SHARES = re.compile(r"share|overlap|first|first_ten|share_.*|.*_share")
+SHARES = re.compile(r"share|overlap|first|first_ten|share_.*|.*_share|among_best")
 ITEMS = {"generated": "generated", "training": "training"}
 PAGES = {
     **dict.fromkeys(("rights_holder", "holder_today", "holder"), "holders"),

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 from fastapi import APIRouter, Path, Request, Response
 
-from mucs.explorer.attributions import Attributions, record
+from mucs.explorer.attributions import Attributions, record, told
 from mucs.explorer.render import as_json
 from mucs.explorer.streams import Streams
 from mucs.explorer.upload import PICTURE, TYPES, Uploads
@@ -48,9 +48,14 @@ BODY = {
     **command(f"curl -F picture=@drawing.png -F class=3 {PLACE}"),
 }
 ADDRESS = Path(description="The SHA-256 by which a picture that was sent is found, as the answer to sending it says.")
-WAITS = record(Asked("5d0c" * 16, "waiting", before=2))
-RUNS = record(Asked("5d0c" * 16, "running", step="scoring", done=399, of=2543))
-DONE = record(Asked("5d0c" * 16, "done", run="3f79" * 16, generated="sent-8c1d2e3f4a5b6c7d"))
+ESTIMATE = {
+    **dict.fromkeys(("measured_rank", "measured_score", "run")),
+    **{"rank": 1, "training": "2665", "training_sha256": "3f79" * 16, "likeness": 0.87, "predicted": 0.59},
+    **{"low": 0.43, "high": 1.0, "among_best": 0.98, "pictures": 32, "spearman": 0.64, "index_sha256": "9f2c" * 16},
+}
+WAITS = told(Asked("5d0c" * 16, "waiting", before=2), [ESTIMATE])
+RUNS = told(Asked("5d0c" * 16, "running", step="scoring", done=399, of=2543), [ESTIMATE])
+DONE = told(Asked("5d0c" * 16, "done", run="3f79" * 16, generated="sent-8c1d2e3f4a5b6c7d"), [])
 
 
 def router(attributions: Attributions, uploads: Uploads) -> APIRouter:
@@ -84,7 +89,8 @@ def router(attributions: Attributions, uploads: Uploads) -> APIRouter:
         """Send a picture as a form (multipart/form-data) with the file as `picture`, and with `class`, `prompt` and `seed` as the model needs them; or the file alone, with these in the query. The same picture with the same words is answered from the ledger."""
         async with uploads.read(request) as sent:
             found = await anyio.to_thread.run_sync(attributions.submit, sent)
-        return answer(found, 200 if found.state == "done" else 202)
+        status = 200 if found.state == "done" else 202
+        return await anyio.to_thread.run_sync(answer, attributions, found, status)
 
     @made.get(
         "/{address}",
@@ -99,8 +105,8 @@ def router(attributions: Attributions, uploads: Uploads) -> APIRouter:
         },
     )
     def state(address: str = ADDRESS) -> Response:
-        """How far it is: `before` are the pictures that come first, and `done` of `of` is how much of the step is done."""
-        return answer(attributions.state(address), 200)
+        """How far it is: `before` are the pictures that come first, and `done` of `of` is how much of the step is done. `provisional` is what an index estimated of it, where there is one: no evidence, and never paid."""
+        return answer(attributions, attributions.state(address), 200)
 
     @made.get(
         "/{address}/events",
@@ -110,7 +116,11 @@ def router(attributions: Attributions, uploads: Uploads) -> APIRouter:
         responses={
             200: {
                 "description": "Server-sent events.",
-                "content": {EVENTS: {"example": f"event: change\ndata: {as_json(RUNS).decode()}\n\n"}},
+                "content": {
+                    EVENTS: {
+                        "example": f"event: change\ndata: {as_json(record(Asked('5d0c' * 16, 'running', step='scoring', done=399, of=2543))).decode()}\n\n"
+                    }
+                },
             },
             **faults({404: "Nobody sent it.", 429: "Too many follow.", 503: "That cannot be told just now."}),
         },
@@ -122,11 +132,11 @@ def router(attributions: Attributions, uploads: Uploads) -> APIRouter:
     return made
 
 
-def answer(found: Asked, status: int) -> Response:
+def answer(attributions: Attributions, found: Asked, status: int) -> Response:
     """What has become of a request, and where it is told again."""
-    told = record(found)
-    headers = {"location": told["self"], "cache-control": "no-store"}
-    return Response(as_json(told), status, headers, JSON)
+    body = told(found, attributions.provisional(found.address))
+    headers = {"location": body["self"], "cache-control": "no-store"}
+    return Response(as_json(body), status, headers, JSON)
 
 
 def described(words: str, example: dict[str, Any]) -> dict[str, Any]:

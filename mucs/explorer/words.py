@@ -33,6 +33,10 @@ COLUMNS = {  # terms by the columns that they explain
         "right_type": "pot",
         "generated": "generated item",
         "training": "training item",
+        "predicted": "predicted",
+        "low": "predicted",
+        "high": "predicted",
+        "among_best": "among the best",
     },
 }
 HEADINGS = {
@@ -57,6 +61,7 @@ HEADINGS = {
         "holder_today": "holder today",
         "training_sha256": "image",
     },
+    **{"among_best": "among the best", "measured_rank": "measured rank", "measured_score": "measured score"},
     **{"opened_at": "opened", "changed_at": "last step", "position": "entry"},
 }
 STANDINGS = {

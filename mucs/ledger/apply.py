@@ -37,6 +37,14 @@ RIGHTS = pa.schema(
         ("valid_to", pa.string()),
     ]
 )
+PROVISIONAL = pa.schema(
+    [
+        ("position", pa.int64()),
+        ("rank", pa.int32()),
+        *((name, pa.string()) for name in ("row_sha256", "training", "sha256")),
+        *((name, pa.float64()) for name in ("likeness", "predicted", "low", "high", "among_best")),
+    ]
+)
 LINE = (
     "right_type",
     "holder",
@@ -101,6 +109,8 @@ class Applying:
             "dispute": self._dispute,
             "erasure": self._erasure,
             "access": self._access,
+            "index": self._index,
+            "provisional": self._provisional,
         }
         self.pseudonyms = Pseudonyms(log.store)
         self._waiting: list[list[Any]] = []  # entries whose own rows are to be added
@@ -506,6 +516,25 @@ class Applying:
 
     def _erasure(self, entry: Entry) -> None:
         """A name that nobody knows any more: ledgers are made anew, for files that have it must go (`Ledger.sync`)."""
+
+    # what is provisional
+
+    def _index(self, entry: Entry) -> None:
+        body, of = entry.body, entry.body["of"]
+        self._add_row(
+            "indexes",
+            *(entry.position, body["index"], of["checkpoint"], of["training_set"], of["settings"], of["method_sha256"]),
+            *(body["pictures"], body["spearman"], entry.at),
+        )
+
+    def _provisional(self, entry: Entry) -> None:
+        body, asked = entry.body, entry.body["generated"]
+        self._add_row(
+            "provisional_answers",
+            *(entry.position, body["index"], asked["row_sha256"], asked["id"], asked["sha256"], entry.at),
+        )
+        rows = [{"position": entry.position, **row} for row in load_json(self.log.object(body["edges"]))]
+        self._insert_table("provisional_edges", pa.Table.from_pylist(rows, PROVISIONAL))
 
     # who did so through the explorer
 

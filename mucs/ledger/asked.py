@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from mucs import InputError
 from mucs.ledger.ledger import Ledger
@@ -72,6 +72,14 @@ class Asked:
     def is_over(self) -> bool:
         """Whether nothing more becomes of it."""
         return self.state in ("done", "failed")
+
+
+MOST = 50  # training items that are told provisionally
+
+
+def provisional(ledger: Ledger, address: str) -> list[dict[str, Any]]:
+    """What the index said of a request's picture before it was measured, as the question `provisional` has it; none where it said nothing."""
+    return ledger.ask("provisional", generated=address, top=MOST)
 
 
 def answered(ledger: Ledger, address: str) -> Asked | None:

@@ -187,6 +187,46 @@ CREATE TABLE accesses (
     recorded_at   TIMESTAMPTZ NOT NULL
 );
 
+-- What is provisional: estimates of an index, told before anything was measured. They are no evidence and are never paid, and nothing
+-- but the question `provisional` reads them.
+
+-- The indexes that were fitted; of several of one checkpoint, training set, settings and method, the last one is used.
+CREATE TABLE indexes (
+    position        BIGINT  NOT NULL,          -- of the chain's entry
+    sha256          VARCHAR NOT NULL,          -- of the index
+    checkpoint      VARCHAR NOT NULL,          -- SHA-256 of what it speaks for, as in the three that follow
+    training_set    VARCHAR NOT NULL,
+    settings_sha256 VARCHAR NOT NULL,
+    method_sha256   VARCHAR NOT NULL,
+    pictures        INTEGER NOT NULL,          -- with measured scores, that it was fitted to; 0 for one that goes by likeness alone
+    spearman        DOUBLE,                    -- how well it ranks pictures that were left out; null for one that goes by likeness
+    recorded_at     TIMESTAMPTZ NOT NULL
+);
+
+-- The pictures that an index was asked about.
+CREATE TABLE provisional_answers (
+    position     BIGINT  NOT NULL,
+    index_sha256 VARCHAR NOT NULL,
+    row_sha256   VARCHAR NOT NULL,             -- of the picture's manifest row, by which its generated item is found once it is attributed
+    generated    VARCHAR NOT NULL,             -- its id
+    sha256       VARCHAR NOT NULL,             -- and that of the image
+    recorded_at  TIMESTAMPTZ NOT NULL
+);
+
+-- And what it said: the training items that are likely behind the picture.
+CREATE TABLE provisional_edges (
+    position   BIGINT  NOT NULL,
+    rank       INTEGER NOT NULL,
+    row_sha256 VARCHAR NOT NULL,               -- of the training item's manifest row
+    training   VARCHAR NOT NULL,               -- its id
+    sha256     VARCHAR NOT NULL,               -- and that of the image
+    likeness   DECIMAL(18, 6) NOT NULL,        -- of vectors, in [-1, 1]
+    predicted  DECIMAL(18, 6),                 -- the score that it is likely to have; null, as what follows, by likeness alone
+    low        DECIMAL(18, 6),                 -- nine of ten pictures that were left out measured between low and high at this rank
+    high       DECIMAL(18, 6),
+    among_best DECIMAL(18, 6)                  -- the share of them for which the item at this rank was among the best measured
+);
+
 -- Royalties. What is stated is kept as the canonical JSON that its SHA-256 is over; these tables and the views spell it out.
 
 -- The usage of generated items in a period, as it was reported.

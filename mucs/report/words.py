@@ -46,6 +46,11 @@ TERMS = {
     " edges in proportion to their positive scores.",
     "false payments": "What images that the model was never trained on would get if they were among the candidates. They cannot have caused"
     " anything, so it should be nothing, and far less than their share of the candidates.",
+    "provisional": "Estimated by an index, before anything was measured. It is no evidence, and is never paid.",
+    "predicted": "The score that a training item is likely to have, by an index that was fitted to measured scores. Of pictures that the index had"
+    " not seen, nine of ten measured between low and high at this rank.",
+    "among the best": "Of the pictures that an index had not seen, the share for which the training item that it put at this rank was among the"
+    " best 25 that were measured (or the best tenth, where there are fewer than 250).",
     "exposure": "How much of what was generated rests on a rights holder's works.",
     "standing": "How the rights in an image stand on a day: granted, opted out, lapsed, or not yet.",
     "run": "One attribution of a batch of generated items: inputs, settings, code and results, named by the SHA-256 of its record.",
@@ -76,6 +81,10 @@ BRIEFLY = {
     "not compared": "nothing to compare with",
     "not converged": "not measured to the end",
 }
+PROVISIONAL = (
+    "An index estimated this before anything was measured. It is no evidence, and is never paid. It was fitted to measured scores, and how far it was"
+    " off for pictures that it had not seen stands beside each line."
+)
 UNJUDGED = {"not compared": "had nothing to be compared with", "not converged": "could not be measured to the end"}
 WEAK = "Many images that the model never made would pass this test too, so by itself it proves nothing."
 ESTIMATE = "Attribution is an estimate of what a training image contributed to a generated one, and no proof of it."

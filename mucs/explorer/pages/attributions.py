@@ -6,10 +6,15 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from mucs import InputError
-from mucs.explorer.attributions import NOBODY, Attributions, record
+from mucs.explorer.attributions import NOBODY, Attributions, told
 from mucs.explorer.page import Asked, Page
+from mucs.explorer.pages.items import PROVISIONAL, SHOWN
 from mucs.explorer.upload import TYPES
+from mucs.explorer.view import View
 from mucs.images.request import MOST_BYTES
+from mucs.ledger.questions import question
+
+COLUMNS = ["rank", "training", "predicted", "low", "high", "among_best"]
 
 
 def form(attributions: Attributions) -> Callable[[Asked], Page]:
@@ -32,9 +37,11 @@ def one(attributions: Attributions) -> Callable[[Asked, str], Page]:
     """The page of a picture that was sent. Args: attributions: knows what has become of it."""
 
     def page(asked: Asked, address: str) -> Page:
-        told = record(attributions.state(address))
-        if told["answer_page"]:
-            return Page("", "", to=told["answer_page"])
-        return Page("attribution.html", "A picture that was sent", [], told)
+        rows = attributions.provisional(address)
+        facts = told(attributions.state(address), rows)
+        if facts["answer_page"]:
+            return Page("", "", to=facts["answer_page"])
+        views = [View("provisional", PROVISIONAL, COLUMNS, rows[:SHOWN], question("provisional").sql)] if rows else []
+        return Page("attribution.html", "A picture that was sent", views, facts)
 
     return page

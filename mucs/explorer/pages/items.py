@@ -28,6 +28,8 @@ EDGES = [
 ]
 USED = ["generated", "rank", "score", "standard_error", "p_value", "decoy_p_value", "decoy_z", "converged", "run"]
 SHOWN = 10  # pictures at the top of a page
+PROVISIONAL = "Provisional: what the index estimated"
+ESTIMATED = ["rank", "training", "predicted", "low", "high", "among_best", "measured_rank", "measured_score"]
 GENERATED = """
 SELECT g.generated_id, g.id, g.sha256, g.row_sha256, g.manifest_row, g.recorded_at, s.run_id, r.sha256 AS run, r.loaded_at, v.verdict, a.*
     EXCLUDE (run_id, generated_id)
@@ -90,6 +92,9 @@ def generated(asked: Asked, item: str) -> Page:
         generated=name,
         top=asked.number("top", SHOWN),
     )
+    before = asked.view(
+        "provisional", PROVISIONAL, ESTIMATED, note=words.PROVISIONAL, generated=found["row_sha256"], top=SHOWN
+    )
     row = json.loads(found["manifest_row"])
     facts = {
         key: found[key]
@@ -113,7 +118,7 @@ def generated(asked: Asked, item: str) -> Page:
     return Page(
         "generated.html",
         f"Generated item {found['id']}",
-        [edges],
+        [edges, before] if before.rows else [edges],
         facts | {"manifest_row": row, "control": control},
         {
             "trail": asked.link("questions", "trail", item=name),

@@ -29,6 +29,15 @@ events.addEventListener("change", ({ data }) => {
   location.replace(told.answer_page);
 });
 
+// what the index estimates may come a little after the page
+async function lookForEstimate(times) {
+  if (times === 0 || at("estimate")) return;
+  const found = await fetch(at("attribution").dataset.state).then((answer) => answer.json(), () => ({}));
+  if (found.provisional && !found.answer_page) return location.reload();
+  setTimeout(lookForEstimate, 1500, times - 1);
+}
+setTimeout(lookForEstimate, 1500, 8);
+
 events.addEventListener("error", () => {
   if (events.readyState === EventSource.CLOSED) say("The connection was lost; reload this page.");
 });

@@ -22,9 +22,10 @@ from mucs.evaluation.counterfactual import Design, movement
 from mucs.evaluation.datamodel import datamodeling_score, estimated, halves
 from mucs.evaluation.holders import at_random, best_summed, ceiling, largest, named, of_items, of_sizes
 from mucs.evaluation.methods import Mucs
-from mucs.evaluation.metrics import bootstrap, exceeds, first, ndcg, ranks, shared, spearman
+from mucs.evaluation.metrics import bootstrap, exceeds, first, ndcg, shared
 from mucs.evaluation.study import variants
 from mucs.evaluation.tables import tables
+from mucs.ranks import ranks, spearman
 
 pytestmark = pytest.mark.heavy
 
