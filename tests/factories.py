@@ -6,6 +6,7 @@ import io
 import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from PIL import Image
 
 from mucs.attribution import Attribution
 from mucs.attribution.ranking import Ranking
-from mucs.canonical import digest
+from mucs.canonical import canonical, digest
 from mucs.evidence.log import Log
 from mucs.evidence.record import Attributed, Failed, run_record, stage_items
 from mucs.evidence.store import Folder
@@ -22,7 +23,7 @@ from mucs.files import file_sha256
 from mucs.images.request import Request
 from mucs.images.rows import canonical_rows, rows_and_holders
 from mucs.images.thumbnail import PARQUET, SCHEMA
-from mucs.ledger import Ledger, Run, say_run
+from mucs.ledger import Ledger, Run, Said, say_run
 from mucs.ledger.verify import verify
 
 CPU = {"type": "cpu", "name": "a processor", "torch": "2.13.0"}
@@ -199,6 +200,42 @@ def load(ledger: Path, run: Run) -> bool:
     """Say a run to a ledger's log, and apply it there."""
     with writing(ledger) as opened:
         return say_run(opened, run)
+
+
+def estimate(ledger: Path, row: dict[str, str], edges: int = 3, pictures: int = 8) -> list[dict[str, Any]]:
+    """Have an index told to a ledger's log, and what it said of a picture with a manifest row; gives the edges that it said."""
+    said = [
+        {
+            "rank": k + 1,
+            "row_sha256": row_digest(training_row(k)),
+            "training": f"t{k}",
+            "sha256": training_row(k)["sha256"],
+            "likeness": 0.9 - k / 10,
+            **(
+                {"predicted": 0.5 - k / 10, "low": 0.2 - k / 10, "high": 0.7 - k / 10, "among_best": 0.75}
+                if pictures
+                else NOTHING
+            ),
+        }
+        for k in range(edges)
+    ]
+    index, body = b"index of %d" % pictures, canonical(said)
+    of = {"checkpoint": "1" * 64, "training_set": "2" * 64, "settings": "3" * 64, "method_sha256": "4" * 64}
+    fitted = {
+        "index": hashlib.sha256(index).hexdigest(),
+        "of": of,
+        "pictures": pictures,
+        "spearman": 0.625 if pictures else None,
+    }
+    asked = {"id": row["id"], "row_sha256": digest(row), "sha256": row["sha256"]}
+    told = {"index": fitted["index"], "generated": asked, "edges": hashlib.sha256(body).hexdigest()}
+    with writing(ledger) as opened:
+        opened.say(lambda _: Said("index", fitted, [index]))
+        opened.say(lambda _: Said("provisional", told, [body]))
+    return said
+
+
+NOTHING = dict.fromkeys(("predicted", "low", "high", "among_best"))  # of an index that goes by likeness
 
 
 def fault(ledger: Path, head: str | None = None) -> str | None:

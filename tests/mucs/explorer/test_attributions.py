@@ -18,8 +18,9 @@ from mucs.explorer.access import Access
 from mucs.explorer.attributions import NOBODY, STEPS
 from mucs.explorer.tokens import Tokens
 from mucs.images.request import MOST_BYTES, Request
-from mucs.ledger.asked import Asked, Busy, Intake, Unavailable
-from tests.factories import load, staged_run
+from mucs.ledger import Ledger
+from mucs.ledger.asked import Asked, Busy, Intake, Unavailable, provisional
+from tests.factories import estimate, load, staged_run
 from tests.mucs.explorer.conftest import explorer
 
 pytestmark = pytest.mark.heavy
@@ -161,6 +162,53 @@ def test_what_was_asked_before_is_answered_at_once_whoever_is_there(client, stan
         assert is_part({"state": "done", "generated": BEFORE.row["id"]}, found.json())
         assert each.get(found.headers["location"]).json() == found.json()
         assert post(each, BEFORE.picture, **{"class": "0"}).status_code == 503  # another request
+    snapshots.close()
+
+
+@pytest.mark.parametrize("pictures", [8, 0])
+def test_what_the_index_said_is_shown_as_provisional_while_it_waits(client, stand_in, ledger, pictures):
+    request = Request(drawn(3), label="1")
+    before = post(client, request.picture, **{"class": "1"}).json()
+    assert before["provisional"] is None
+    assert 'id="estimate"' not in client.get(before["page"]).text
+    estimate(ledger, request.row, pictures=pictures)
+    with Ledger.open(ledger) as opened:  # which the snapshot does not know yet
+        stand_in.estimate = provisional(opened, request.address)
+    told = client.get(before["self"]).json()["provisional"]
+    assert (told["status"], told["fitted_to"]) == ("provisional", pictures)
+    assert told["about"].startswith(
+        "An index estimated this before anything was measured. It is no evidence, and is never paid."
+    )
+    assert [each["training"] for each in told["edges"]] == ["t0", "t1", "t2"]
+    assert [each["predicted"] for each in told["edges"]] == ([0.5, 0.4, 0.3] if pictures else [None] * 3)
+    page = client.get(before["page"]).text
+    shown = html.unescape(re.sub("<[^>]+>", "", page[page.index('id="estimate"') :]))
+    assert "Provisional. An index estimated this" in shown
+    if pictures:
+        assert "fitted to 8 measured pictures" in shown
+        assert "a rank correlation of 0.62" in shown
+        assert "about 0.50, between 0.20 and 0.70" in shown
+    else:
+        assert "Too few pictures were measured to fit the index" in shown
+        assert "likeness 0.90" in shown
+
+
+def test_a_measured_item_shows_what_was_estimated_beside_what_was_measured_and_no_share_knows_of_it(ledger):
+    with Ledger.open(ledger) as opened:
+        before = [opened.ask(name) for name in ("holders", "items")]
+    estimate(ledger, BEFORE.row)
+    with Ledger.open(ledger) as opened:
+        assert before == [opened.ask(name) for name in ("holders", "items")]
+        measured = {row["training"]: row["rank"] for row in opened.ask("why", generated=BEFORE.row["id"])}
+    app, snapshots = explorer(ledger)
+    with TestClient(app, base_url="http://127.0.0.1:8787") as client:
+        found = client.get(f"/generated/{BEFORE.row['id']}.json").json()["views"]["provisional"]
+        assert [(row["training"], row["measured_rank"]) for row in found["rows"]] == [
+            (f"t{k}", measured.get(f"t{k}")) for k in range(3)
+        ]
+        page = client.get(f"/generated/{BEFORE.row['id']}").text
+        assert "It is no evidence, and is never paid." in page
+        assert client.get(f"/questions/provisional?generated={BEFORE.row['id']}").status_code == 200
     snapshots.close()
 
 

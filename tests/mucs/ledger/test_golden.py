@@ -74,6 +74,26 @@ def test_what_held_out_items_would_get_is_known(tmp_path):
         assert verify(ledger, log).fault is None
 
 
+def test_what_an_index_said_is_known(tmp_path):
+    """A picture that an index was asked about before its run."""
+    log = golden("log-3-provisional", tmp_path)
+    entries = list(log.after())
+    assert [(entry.kind, entry.version) for entry in entries] == [("index", 3), ("provisional", 3), ("run", 3)]
+    with Ledger.rebuild(tmp_path / "ledger", log) as ledger:
+        assert (verify(ledger, log).fault, ledger.at()) == (None, (3, entries[-1].sha256))
+        found = ledger.ask("provisional", generated=entries[1].body["generated"]["id"])
+        assert [(row["training"], row["predicted"], row["low"], row["high"], row["among_best"]) for row in found] == [
+            ("t0", 0.5, 0.2, 0.7, 0.75),
+            ("t1", 0.4, 0.1, 0.6, 0.75),
+            ("t2", 0.3, 0.0, 0.5, 0.75),
+        ]
+        assert {(row["pictures"], row["spearman"]) for row in found} == {(8, 0.625)}
+        measured = {row["training"]: row["rank"] for row in ledger.ask("why", generated=found[0]["generated"])}
+        assert [row["measured_rank"] for row in found] == [measured.get(f"t{k}") for k in range(3)]
+        assert say_derivation(ledger, "1" * 64, "2" * 64)
+        assert verify(ledger, log).fault is None
+
+
 def test_who_changed_and_took_out_what_is_known(tmp_path):
     """The log of version 3 went on: its entries of kind access, and all with `by`, as the explorer said them."""
     log = golden("log-3-by", tmp_path)
