@@ -84,7 +84,9 @@ def test_it_starts_goes_on_and_ends(service, tmp_path):
     until("the deployments", lambda: (folder / "deployed").exists())
     api = environment["PREFECT_API_URL"]
     made = httpx.post(f"{api}/deployments/filter", json={}).json()
-    assert {each["name"] for each in made} == {"nightly", "on-demand", "fleet", "calibration", "daily", "monthly"}
+    assert {each["name"] for each in made} == {
+        *("nightly", "on-demand", "fleet", "calibration", "weekly", "daily", "monthly")
+    }
     (nightly,) = [each for each in made if each["name"] == "nightly"]
     assert nightly["parameters"]["registry"] == str(folder / "registry")
     assert "postgres" in (folder / "logs/postgres.log").read_text()

@@ -302,13 +302,14 @@ def test_prefect_deployments_name_flows_with_their_parameters():
 
     from flows.audit import audit
     from flows.calibrate import calibrate
+    from flows.index import index
     from flows.royalties import royalties
     from flows.verify import verify
 
     deployments = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
-    nightly, _, _, calibration, daily, monthly = deployments
+    nightly, _, _, calibration, weekly, daily, monthly = deployments
     flows = {"nightly": audit, "on-demand": audit, "fleet": audit, "calibration": calibrate, "monthly": royalties}
-    flows |= {"daily": verify}
+    flows |= {"daily": verify, "weekly": index}
     for deployment in deployments:
         flow: Any = flows[deployment["name"]]
         assert deployment["entrypoint"] == f"{flow.fn.__module__}.{flow.fn.__name__}"
@@ -322,6 +323,9 @@ def test_prefect_deployments_name_flows_with_their_parameters():
             assert Settings.from_record({name: setting["default"] for name, setting in flat.items()}) == Settings()
     # an audit finds the calibration of its own inputs and settings in its log
     assert calibration["parameters"].items() <= nightly["parameters"].items()
+    # and what is sent finds the index
+    of_index = {name: value for name, value in weekly["parameters"].items() if name != "batch"}
+    assert of_index.items() <= nightly["parameters"].items()
     assert nightly["schedules"][0]["cron"]
     assert monthly["schedules"][0]["cron"].split()[2] == "5"  # of each month
     assert monthly["parameters"]["ledger"] == daily["parameters"]["ledger"] == nightly["parameters"]["ledger"]
