@@ -119,6 +119,7 @@ def test_a_fleet_of_two_nodes_gives_the_same_bytes_though_one_is_killed(on_threa
     assert evidence("fleet") == on_threads[1]
 
 
+@pytest.mark.slow
 def test_an_item_whose_workers_all_die_fails_and_leaves_the_others(monkeypatch):
     monkeypatch.setattr("flows.engine.TRIES", 1)
 

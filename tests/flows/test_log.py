@@ -129,6 +129,7 @@ def test_a_head_that_was_signed_is_found_again_until_something_before_it_is_chan
     assert (status, f"none with the remembered head {head[:12]}" in out) == (1, True)
 
 
+@pytest.mark.slow
 def test_two_ledgers_of_one_log_tell_each_other(mucs, ledger, log, tmp_path):
     other, why = tmp_path / "other", ("why", "g0", "--json", "--ledger")
     assert mucs("sync", "--ledger", other, "--log", log)[:2] == (0, "Applied 8 entries.\n")
@@ -289,7 +290,7 @@ def told_by(log: Log) -> list[tuple]:
     return [(entry.position, entry.kind, entry.sha256, entry.entry) for entry in log.after()]
 
 
-@pytest.mark.parametrize(("schema", "on_s3"), [(6, False), (7, True)])
+@pytest.mark.parametrize(("schema", "on_s3"), [(6, False), pytest.param(7, True, marks=pytest.mark.slow)])
 def test_a_ledger_of_before_there_was_a_log_is_brought_over_word_for_word(
     mucs, s3, tmp_path, monkeypatch, schema, on_s3
 ):

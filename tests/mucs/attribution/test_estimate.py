@@ -71,6 +71,7 @@ def test_a_trial_says_how_long_an_item_takes_and_when_it_is_forgotten(world):
     assert not begun.forgotten
 
 
+@pytest.mark.slow
 def test_checkpointing_and_micro_batches_make_a_step_smaller():
     blocks = {"down_block_types": ("CrossAttnDownBlock2D",) * 2, "up_block_types": ("CrossAttnUpBlock2D",) * 2}
     with torch.device("meta"):

@@ -68,6 +68,7 @@ def run(code, *words):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_choice_of_parameters_has_the_right_gradients():
     off = json.loads(run(EVERY_CHOICE))
     assert len(off) > 400

@@ -128,7 +128,7 @@ def test_who_knows_nothing_loses_1_at_every_level(name):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("name", ["epsilon", "sample"])
+@pytest.mark.parametrize("name", ["epsilon", pytest.param("sample", marks=pytest.mark.slow)])
 def test_copies_are_found_and_forgotten_under_the_weighting(name, checkpoints):
     family = FAMILIES[name]
     model = family.read(checkpoints(name))

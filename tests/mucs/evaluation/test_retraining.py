@@ -83,6 +83,7 @@ def cut(step: int, loss: float) -> None:
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_training_that_is_cut_off_ends_with_the_same_weights(like, items, tmp_path, monkeypatch):
     monkeypatch.setattr("mucs.evaluation.training.EVERY", 100)
     recipe, state = replace(RECIPE, steps=200), tmp_path / "state"

@@ -141,6 +141,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow
 def test_an_officers_forms_are_for_everyone_and_keep_what_was_typed(page, secrets, names):
     log_in(page, secrets["officer"])
     wrong = {}
@@ -204,6 +205,7 @@ WALK = """async (most) => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("role", "most"),
     [

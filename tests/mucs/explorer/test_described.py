@@ -28,6 +28,7 @@ expected-statuses = ["2xx", "3xx", "4xx", 503]
 """
 
 
+@pytest.mark.slow
 def test_whatever_is_asked_is_answered_as_described(told, tmp_path):
     with serving(told, tmp_path / "errors") as served, httpx.Client(base_url=served.address) as client:
         names = {

@@ -212,6 +212,7 @@ def kept(folder):
     return found
 
 
+@pytest.mark.slow
 def test_2000_hostile_requests_leave_it_answering_and_nothing_changed(told, tmp_path):
     before = kept(told)
     with serving(told, tmp_path / "errors") as served, httpx.Client(base_url=served.address, timeout=60) as client:

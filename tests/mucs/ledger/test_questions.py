@@ -88,6 +88,8 @@ EMPTY = (
     "line_edges",
     "ties",
     "false_payments",
+    "index",
+    "provisional",
 )
 
 

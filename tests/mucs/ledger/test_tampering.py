@@ -12,7 +12,7 @@ from mucs.ledger.ledger import Said
 from mucs.ledger.rights import Right, say_derivation, say_rights, withdraw
 from mucs.ledger.tables import NAMES, table_digests
 from mucs.royalties.dispute import move_dispute, open_dispute
-from tests.factories import fault
+from tests.factories import estimate, fault
 from tests.mucs.ledger.test_ledger import TRAINING
 from tests.mucs.royalties.test_statement import USAGE, World
 
@@ -48,6 +48,7 @@ def path(tmp_path_factory):
             "sha256": "f" * 64,
         }
         assert world.ledger.say(lambda _: Said("access", taken))
+        estimate(world.path, {"id": "sent", "sha256": "f" * 64})
     assert fault(world.path) is None
     with Ledger.open(world.path) as ledger:
         assert [name for name in NAMES if not ledger.one(f"SELECT count(*) FROM {name}")] == []
