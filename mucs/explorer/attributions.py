@@ -138,7 +138,16 @@ def as_provisional(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     """What an index said, as JSON."""
     if not rows:
         return None
-    names: tuple[str, ...] = ("rank", "training", "training_sha256", "predicted", "low", "high", "among_best", "likeness")
+    names: tuple[str, ...] = (
+        "rank",
+        "training",
+        "training_sha256",
+        "predicted",
+        "low",
+        "high",
+        "among_best",
+        "likeness",
+    )
     names = (*names, "measured_rank", "measured_score")
     return {
         "status": "provisional",

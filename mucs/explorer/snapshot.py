@@ -22,8 +22,8 @@ import duckdb
 from mucs import InputError
 from mucs.ledger import Ledger
 from mucs.ledger.asked import Unavailable
-from mucs.ledger.catalogue import META, NAMES
-from mucs.ledger.lake import CATALOGUE, FILE, Lake, give_up, literal
+from mucs.ledger.catalogue import NAMES
+from mucs.ledger.lake import CATALOGUE, FILE, META, Lake, give_up, literal
 from mucs.text import as_clause, first_line
 
 log_of_explorer = logging.getLogger("mucs.explorer")

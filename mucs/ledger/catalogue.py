@@ -18,7 +18,7 @@ import duckdb
 
 from mucs.canonical import canonical, digest
 from mucs.evidence.chain import GENESIS
-from mucs.ledger.lake import FILE, OPTIONS, Lake, literal
+from mucs.ledger.lake import FILE, META, OPTIONS, Lake, literal
 
 HERE = Path(__file__).parent
 TABLES, VIEWS = (HERE / "schema.sql").read_text(), (HERE / "views.sql").read_text()
@@ -29,7 +29,6 @@ DEFINITIONS = "f02647047901450d7084f14f756a465c5fc6f2da97eedfebfdbf0fcc998a6d6e"
 
 Catalogue = dict[tuple[str, str], str]  # definitions by kind and name
 
-META = f"__ducklake_metadata_{FILE}"  # the tables of a lake's catalogue, which DuckLake specifies
 # by the table that has them, what has a name: its kind, schema, name and number, and what it says
 THINGS = {
     "table": "'table', schema_id, table_name, table_id",

@@ -24,6 +24,8 @@ from mucs import InputError
 
 FILE = "file"  # the name that a ledger is attached under
 CATALOGUE, DATA = "catalogue.sqlite", "data"
+META = f"__ducklake_metadata_{FILE}"  # the tables of a lake's catalogue, which DuckLake specifies
+LARGE = 64_000_000  # bytes of a ledger's files, from which more than one thread makes questions quicker
 WAIT_MS = 20_000  # that a writer waits for another
 POSTGRES = "ducklake:postgres:"
 # edges take 10 bytes so, and 18 otherwise
@@ -92,7 +94,7 @@ class Lake:
         return not self.is_local or (Path(self.catalogue) / CATALOGUE).is_file()
 
     def connect(self, credentials: Credentials | None = None) -> duckdb.DuckDBPyConnection:
-        """A database in memory that can attach it.
+        """A database in memory that can attach it, and works with one thread until `use_cores`.
 
         Raises:
             InputError: If an extension is not installed.
@@ -101,6 +103,7 @@ class Lake:
             config={
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
+                "threads": 1,
                 "allow_unsigned_extensions": "true",  # those below are signed, which takes a quarter of a second to see
                 "temp_directory": f"{tempfile.gettempdir()}/mucs-duckdb-{os.getpid()}",  # made when it is needed
             }
@@ -145,11 +148,23 @@ class Lake:
 @contextlib.contextmanager
 def in_order(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """While it goes on, rows come out of a query, and are written, in the order of the first table that it names."""
+    ((threads,),) = connection.execute("SELECT current_setting('threads')").fetchall()
     connection.execute("SET threads = 1; SET disabled_optimizers = 'join_order,build_side_probe_side'")
     try:
         yield
     finally:
-        connection.execute("RESET threads; RESET disabled_optimizers")
+        connection.execute(f"SET threads = {threads}; RESET disabled_optimizers")
+
+
+def use_cores(connection: duckdb.DuckDBPyConnection) -> None:
+    """Have queries use all cores where the attached lake is large.
+
+    On a small one a second thread finds nothing to do, and costs as much processor time as the query itself in looking for it.
+    """
+    sizes = f"SELECT coalesce(sum(file_size_bytes), 0) FROM {META}.ducklake_data_file WHERE end_snapshot IS NULL"
+    ((size,),) = connection.execute(sizes).fetchall()
+    if size >= LARGE:
+        connection.execute(f"SET threads = {len(os.sched_getaffinity(0))}")
 
 
 def give_up(connection: duckdb.DuckDBPyConnection, error: BaseException) -> None:

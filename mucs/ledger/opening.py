@@ -15,7 +15,7 @@ import duckdb
 from mucs import InputError
 from mucs.evidence.log import Log
 from mucs.ledger import catalogue
-from mucs.ledger.lake import FILE, Credentials, Lake, give_up
+from mucs.ledger.lake import FILE, Credentials, Lake, give_up, use_cores
 from mucs.text import first_line
 
 WAIT = 60.0  # seconds that a writer goes on trying beside others
@@ -133,6 +133,7 @@ def attached(lake: Lake, credentials: Credentials | None, *, read_only: bool) ->
     connection = lake.connect(credentials)
     try:
         lake.attach(connection, read_only=read_only)
+        use_cores(connection)
     except BaseException:
         connection.close()
         raise

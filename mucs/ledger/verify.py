@@ -144,7 +144,8 @@ def _table_fault(ledger: Ledger, log: Log, entries: Sequence[Entry], digests: Ma
     """
     with tempfile.TemporaryDirectory(prefix="mucs-verify-") as folder:
         path = Path(folder) / "projected.duckdb"
-        with Ledger.projected(path, log, entries) as projected:
+        threads = ledger.one("SELECT current_setting('threads')")
+        with Ledger.projected(path, log, entries, threads) as projected:
             expected = table_digests(projected.connection, REST)
             wrong = [name for name in REST if digests[name] != expected[name]]
             if not wrong:

@@ -206,6 +206,7 @@ TOLD = """new MutationObserver(() => {
 }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["value"] })"""
 
 
+@pytest.mark.slow
 @chromium.needed
 def test_a_picture_is_sent_in_chromium_followed_and_answered(folder, explorer, tmp_path):
     request, file = sent(908), tmp_path / "drawing.png"
