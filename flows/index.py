@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 
@@ -73,9 +74,12 @@ def index(
             "calibrate first: there are no decoys' scores for these inputs and settings; `mucs calibrate` makes them"
         )
     with job.engine.runner(device) as runner:
-        for task, units in ((project, [projection_name(plan)]), (embed, parts(plan))):
-            for error in run_units(runner, task, job.for_workers(plan), units, "embed").values():
-                raise error
+        shared = job.for_workers(plan)
+        failed: dict[Any, BaseException] = {}
+        failed |= run_units(runner, project, shared, [projection_name(plan)], "embed", lambda _: "a sample")
+        failed |= {} if failed else run_units(runner, embed, shared, parts(plan), "embed")
+    for error in failed.values():
+        raise error
     done = fit_index(plan, calibration, ledger, log)
     log_of_index.info("fit       to %d pictures, of %d training items", done.pictures, done.training)
     return done

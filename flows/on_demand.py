@@ -109,6 +109,12 @@ class OnDemand:
         """Load the model that an index asks, where the ledger has one, so that the first picture does not wait for it."""
         self._index()
 
+    def close(self) -> None:
+        """End what answers provisionally."""
+        with self._index_lock:
+            if self._apart is not None:
+                self._apart.close()
+
     def provisional(self, address: str) -> list[dict[str, Any]]:
         """What the index said of a request's picture, as the question `provisional` has it; none where it said nothing."""
         if self._apart is None:

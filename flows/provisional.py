@@ -81,6 +81,16 @@ class Apart:
         """Have it answer for a batch of one."""
         return self._submit(_ask, batch)
 
+    def close(self) -> None:
+        """End it, whatever it does."""
+        with self._lock:
+            if self._pool is None:
+                return
+            for process in (self._pool._processes or {}).values():
+                process.kill()
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
     def _submit(self, do: Callable[..., Any], *words: str) -> Future[Any]:
         with self._lock:
             try:

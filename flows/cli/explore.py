@@ -142,6 +142,8 @@ def explore(
             Server(config).run([listener])
         finally:
             snapshots.close()
+            if on_demand:
+                on_demand.close()
 
 
 def load_index(on_demand: OnDemand) -> None:

@@ -175,3 +175,6 @@ def test_a_process_apart_answers_and_is_there_again_when_it_was_killed(whole, in
         apart.ask(batch).result(120)
     with pytest.raises(InputError, match="missing"):
         apart.ask(batch).result(120)
+    (process,) = apart._pool._processes.values()
+    apart.close()
+    assert not process.is_alive()
