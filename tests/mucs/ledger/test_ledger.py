@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from mucs.evidence.edges import NUMBERS, UNSEEN_SCHEMA
 from mucs.evidence.log import Log
 from mucs.files import file_sha256
 from mucs.images.rows import canonical_rows, rows_and_holders
-from mucs.ledger import Ledger, Run, catalogue, prove
+from mucs.ledger import Ledger, Run, catalogue, lake, prove
 from mucs.ledger.lake import Lake
 from mucs.ledger.run import without_thumbnail
 from tests.factories import fault, load, log_of, row_digest, staged_run, thumbnails_file
@@ -160,6 +161,20 @@ def test_a_run_loads_once(path, tmp_path):
         assert ledger.select("SELECT count(*) AS n FROM edges") == [{"n": 8}]
         assert [e.kind for e in ledger.entries()] == ["run"]
     assert fault(path) is None
+
+
+def test_a_large_ledger_is_asked_on_all_cores_and_a_small_one_with_one_thread(path, tmp_path, monkeypatch):
+    load(path, staged_run(tmp_path, generated=9, training=60, edges=60))
+    asked = "SELECT current_setting('threads')"
+    with Ledger.open(path) as ledger:
+        assert ledger.one(asked) == 1
+    monkeypatch.setattr(lake, "LARGE", 1)
+    cores = len(os.sched_getaffinity(0))
+    with Ledger.open(path) as ledger:
+        assert ledger.one(asked) == cores
+        with lake.in_order(ledger.connection):
+            assert ledger.one(asked) == 1
+        assert ledger.one(asked) == cores
 
 
 def test_of_several_thumbnails_of_an_image_the_first_counts_and_what_has_one_is_not_asked_for_again(path, tmp_path):
