@@ -91,9 +91,10 @@ def held_out(items: Tensor, queries: Tensor, scores: Tensor, ridge: float) -> Te
 def choose(items: Tensor, queries: Tensor, scores: Tensor) -> tuple[float, Tensor]:
     """The ridge by which pictures that were left out are ranked best, and what it predicts for these: (Q, N)."""
     best, chosen, kept = -2.0, RIDGES[0], torch.empty(0)
+    some = slice(None, None, -(-len(items) // BLOCK))  # of very many items, which agree as all do
     for ridge in RIDGES:
         predicted = held_out(items, queries, scores, ridge)
-        agreed = float(torch.stack([spearman(a, b) for a, b in zip(predicted, scores, strict=True)]).mean())
+        agreed = float(spearman(predicted[:, some], scores[:, some]).mean())
         if agreed > best:
             best, chosen, kept = agreed, ridge, predicted
     return chosen, kept
