@@ -129,6 +129,7 @@ def test_an_audit_leaves_evidence_edges_and_a_page(audited):
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.slow
 def test_shards_give_the_edges_of_their_files(audited, world, s3, tmp_path):
     shards = {
         name: write_shards(tmp_path / name, getattr(world, name), 2) for name in ("train", "held_out", "generated")
@@ -221,6 +222,7 @@ def test_a_gate_whose_result_was_kept_ends_as_reused(registry, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_other_settings_are_another_run(audited, registry):
     folder, first = audited
     other = run_audit(registry, folder, "once", settings=Settings.from_record(FAST | {"max_steps": 2}), held_out=None)
@@ -234,6 +236,7 @@ def test_other_settings_are_another_run(audited, registry):
     assert asked(folder / "ledger", f"SELECT count(*) FROM edges {of_it} AND p_value IS NULL") == [(72,)]
 
 
+@pytest.mark.slow
 def test_a_run_twice_gives_identical_bytes(audited, registry, tmp_path):
     _, first = audited
     second = run_audit(registry, tmp_path, "twice", settings=CONTROLLED)
@@ -271,6 +274,7 @@ def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bytes(audite
     assert evidence("killed").items() <= evidence("once").items()
 
 
+@pytest.mark.slow
 def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, registry, tmp_path, mucs):
     folder, first = audited
     inputs = {"registry": str(registry), "revision": "v1", "log": "s3://evidence/calibrated"}
@@ -353,6 +357,7 @@ def test_what_a_withdrawn_run_attributed_is_attributed_again_from_nothing(audite
     assert mucs("verify", "--ledger", ledger)[0] == 0
 
 
+@pytest.mark.slow
 def test_what_another_version_of_the_method_attributed_is_attributed_again_if_asked_for(
     registry, tmp_path, monkeypatch
 ):

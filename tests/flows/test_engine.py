@@ -51,6 +51,7 @@ def test_every_engine_gives_the_same_bytes(on_threads, registry, tmp_path, engin
     assert evidence(prefix) == on_threads[1]
 
 
+@pytest.mark.slow
 def test_an_item_that_fails_leaves_the_others_and_the_next_audit_takes_it_up(registry, tmp_path, mucs, monkeypatch):
     monkeypatch.setenv("MUCS_CACHE", str(tmp_path / "cache"))
     (tmp_path / "before").mkdir()

@@ -34,6 +34,7 @@ def studies(tmp_path, monkeypatch):
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server", "studies")
 def test_a_checkpoint_of_ones_own_is_judged_and_the_work_is_kept(mucs, world, tmp_path):
     given = ("--checkpoint", world.checkpoint, "--train", world.train, "--held-out", world.held_out)
@@ -95,6 +96,7 @@ def test_rights_holders_are_left_out_one_at_a_time_and_the_work_is_kept(mucs, wo
     assert (tmp_path / "out" / "holders" / "random-groups.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_what_is_paid_to_images_that_were_never_trained_on_is_told_by_score_and_bound(mucs, world, studies, tmp_path):
     tiny = {

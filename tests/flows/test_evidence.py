@@ -256,6 +256,7 @@ def test_a_replay_is_bit_identical_whole_or_in_part_and_writes_nothing(mucs, sig
     assert "names no run" in refused(mucs("replay", "nothing", "--ledger", ledger))
 
 
+@pytest.mark.slow
 def test_a_replay_says_what_differs_and_where(mucs, signed, tmp_path, monkeypatch):
     folder, run, _ = signed
     ledger = shutil.copytree(folder / "ledger", tmp_path / "ledger")

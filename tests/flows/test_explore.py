@@ -31,6 +31,7 @@ def served(tmp_path_factory):
         assert server.wait(30) == 143
 
 
+@pytest.mark.slow
 def test_the_first_page_tells_whether_all_of_it_last_held(tmp_path):
     place, outbox = tmp_path / "ledger", tmp_path / "outbox"
     load(place, staged_run(tmp_path))
@@ -95,6 +96,7 @@ def test_what_is_no_ledger_and_a_port_that_is_taken_are_a_sentence(served, tmp_p
         assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
 
 
+@pytest.mark.slow
 def test_it_is_opened_to_a_network_only_with_a_word_on_who_may_come_in(served, tmp_path):
     load(tmp_path / "ledger", staged_run(tmp_path))
     explore = [sys.executable, "-m", "flows.cli", "explore", str(tmp_path), "--port", "0"]

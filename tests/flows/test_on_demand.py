@@ -128,6 +128,7 @@ def test_without_a_deployment_or_a_server_it_is_unavailable(folder):
             known.state(sent(900).address)
 
 
+@pytest.mark.slow
 def test_a_picture_is_attributed_once_by_a_warm_worker_that_is_killed_meanwhile(folder, worker):
     first, second = sent(901), sent(902)
     found = []
@@ -166,6 +167,7 @@ def test_a_picture_is_attributed_once_by_a_warm_worker_that_is_killed_meanwhile(
         OnDemand().submit(first)
 
 
+@pytest.mark.slow
 def test_what_fails_says_why_and_may_be_sent_again(folder, worker):
     """Its batch is gone from the log when a worker comes to it."""
     worker()

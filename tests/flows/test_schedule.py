@@ -158,6 +158,7 @@ def start_worker(operator: Operator) -> None:
     operator.start(steps()[5])
 
 
+@pytest.mark.slow
 def test_a_scheduled_audit_runs_and_tells(operator, registry):
     set_up(operator, registry)
     start_worker(operator)

@@ -38,6 +38,7 @@ def test_the_run_commits_to_what_was_sent_and_says_where_it_is(sent):
     assert done.report.read_text().count("data:image/webp;base64,") == 1 + 5
 
 
+@pytest.mark.slow
 def test_its_edges_are_those_of_the_same_picture_in_a_batch_of_the_registry(sent, registry, tmp_path):
     folder, request, _, _ = sent
     run_audit(registry, tmp_path, "nightly")
@@ -56,6 +57,7 @@ def test_a_second_audit_of_it_is_a_no_op_that_brings_back_a_lost_page(sent, regi
     assert first.report.read_text() == page
 
 
+@pytest.mark.slow
 def test_it_is_verified_and_computed_again_from_the_log(sent, mucs, tmp_path, monkeypatch):
     folder, _, path, done = sent
     monkeypatch.setenv("MUCS_CACHE", str(tmp_path / "cache"))

@@ -295,6 +295,7 @@ LINKS = """() => [...document.querySelectorAll("[href], [src], [action]")].flatM
     each => ["href", "src", "action"].map(name => each.getAttribute(name)).filter(Boolean))"""
 
 
+@pytest.mark.slow
 @chromium.needed
 def test_no_text_acts_on_any_page(attacked):
     wrong, waiting, known, seen = {}, ["/"], {"/"}, Counter()

@@ -740,6 +740,7 @@ def test_a_statement_that_lost_the_race_is_computed_again_on_what_came_between(t
     agree(one, other)
 
 
+@pytest.mark.slow
 def test_two_ledgers_of_one_log_state_months_record_rights_and_open_disputes_at_once(two):
     together = threading.Barrier(2)
 
