@@ -256,6 +256,7 @@ def words(registry, folder: Path, prefix: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bytes(audited, registry, tmp_path):
     _, first = audited
     command = [sys.executable, "-m", "flows.cli", *words(registry, tmp_path, "killed")]
@@ -335,6 +336,7 @@ def test_only_new_items_are_attributed(registry, world, tmp_path, s3):
     assert first.report.read_text() == page
 
 
+@pytest.mark.slow
 def test_what_a_withdrawn_run_attributed_is_attributed_again_from_nothing(audited, registry, tmp_path, mucs, caplog):
     folder, first = audited
     ledger = tmp_path / "ledger"

@@ -37,6 +37,7 @@ def on_threads(registry, prefect_server, tmp_path_factory):
     return done.run, evidence("threads")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "engine",
     [

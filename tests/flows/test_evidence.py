@@ -154,6 +154,7 @@ def test_a_signed_run_is_checked_with_its_files_and_the_public_key_alone(mucs, s
     assert "cannot be read as JSON" in refused(mucs("verify", "--envelope", "gone", "--key", "key.pub"))
 
 
+@pytest.mark.slow
 def test_the_log_is_read_from_s3_and_the_first_change_is_named(mucs, signed, own, monkeypatch):
     folder, _, _ = signed
     ledger, log, _ = own

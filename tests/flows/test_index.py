@@ -163,6 +163,7 @@ def test_an_index_of_other_settings_answers_nothing(whole, indexed, world):
         Answering(other).ask(f"object:{open_log(whole['log']).keep(shard)}")
 
 
+@pytest.mark.slow
 def test_a_process_apart_answers_and_is_there_again_when_it_was_killed(whole, indexed):
     apart = Apart(whole)
     batch = f"object:{'0' * 64}"

@@ -47,6 +47,7 @@ def running(mark: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize(

@@ -117,7 +117,8 @@ def test_every_page_of_the_explorer_has_an_address_here(told):
     assert {path for path in paths if not path.startswith(others)} == PAGES.keys()
 
 
-@pytest.mark.parametrize("page", ["desk", pytest.param("phone", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", SIZES, indirect=True)
 def test_every_page_is_for_everyone(page, names):
     wrong, width = {}, page.viewport_size["width"]
     for path in [*PAGES.values(), *MORE]:
