@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,13 @@ from mucs.canonical import canonical
 from mucs.images.rows import rows_and_holders
 from mucs.ledger import Said
 from tasks.device import choose_device, deterministic
-from tasks.fit_index import subject
-from tasks.ledgers import open_log, writing
+from tasks.fit_index import current, read_index, subject
+from tasks.ledgers import writing
 from tasks.plan import Plan
 from tasks.prepared import prepared
 
 if TYPE_CHECKING:
-    from mucs.index import Index, Provisional
+    from mucs.index import Provisional
 
 MOST = 50  # training items that are told of a picture
 DECIMALS = 6
@@ -43,13 +43,11 @@ def ask_index(plan: Plan, ledger: str, log: str) -> str:
     row_sha256: str = plan.images("batch").row_sha256[0].as_py()
     with writing(ledger, log) as opened:
         opened.sync()
-        asked = {name.removesuffix("_sha256"): sha256 for name, sha256 in of.items()}
-        known = opened.ask("index", **asked)
-        if not known:
+        sha256 = current(opened, of)
+        if sha256 is None:
             raise InputError(
                 "There is no index of this checkpoint, training set and settings, by this version of the method; make one with `mucs index`."
             )
-        sha256 = known[0]["sha256"]
         answered = "SELECT count(*) FROM provisional_answers WHERE row_sha256 = ? AND index_sha256 = ?"
         if opened.one(answered, row_sha256, sha256):
             return row_sha256
@@ -63,19 +61,10 @@ def ask_index(plan: Plan, ledger: str, log: str) -> str:
         said = {
             "index": sha256,
             "generated": {"id": picture["id"], "row_sha256": row_sha256, "sha256": picture["sha256"]},
-            "edges": open_log(log).keep(edges),
+            "edges": hashlib.sha256(edges).hexdigest(),
         }
         opened.say(lambda _: None if opened.one(answered, row_sha256, sha256) else Said("provisional", said, [edges]))
     return row_sha256
-
-
-@functools.lru_cache(2)
-def read_index(log: str, sha256: str) -> Index:
-    """An index that a log keeps, read once in a process."""
-    from mucs.index import Index
-
-    with open_log(log).file(sha256) as path:
-        return Index.read(path)
 
 
 def edges_of(plan: Plan, found: Sequence[Provisional]) -> list[dict[str, Any]]:

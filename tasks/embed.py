@@ -53,7 +53,6 @@ def parts(plan: Plan) -> list[Part]:
 
 def place(plan: Plan, which: Which) -> str:
     """Where a set's vectors are kept: by what they are made of."""
-    from mucs.attribution.version import METHOD_SHA256
     from mucs.index.version import INDEX_SHA256
 
     model, training, own = (
@@ -61,7 +60,7 @@ def place(plan: Plan, which: Which) -> str:
         content_sha256(plan.images("training")),
         content_sha256(plan.images(which)),
     )
-    made_of = [model, training, own, repr(plan.settings.encoding), INDEX_SHA256, METHOD_SHA256]
+    made_of = [model, training, own, repr(plan.settings.encoding), INDEX_SHA256, plan.method_sha256]
     return f"vectors/{digest(made_of)}"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,13 +90,13 @@ def fit_index(plan: Plan, calibration: Path | None, ledger: str, log: str) -> In
         opened.sync()
         queries, scores, names = pictures(plan, calibration, opened)
         made, predicted = build(projection(plan), fetch_vectors(plan, "training"), queries, scores, names, of)
-        old_sha256, old = current(opened, of) or (None, None)
+        old = current(opened, of)
         told = dataclasses.asdict(made.measured) if made.measured else None
         fitted, training = len(made.queries), len(made.items)
-        if old_sha256 and old and not is_better(old, predicted, queries, scores, names):
-            return Indexed(old_sha256, False, fitted, told, training)
+        if old and not is_better(read_index(log, old), predicted, queries, scores, names):
+            return Indexed(old, False, fitted, told, training)
         body = made.to_bytes()
-        sha256 = open_log(log).keep(body)
+        sha256 = hashlib.sha256(body).hexdigest()
         said = {
             "index": sha256,
             "of": of,
@@ -105,16 +107,19 @@ def fit_index(plan: Plan, calibration: Path | None, ledger: str, log: str) -> In
     return Indexed(sha256, True, fitted, told, training)
 
 
-def current(ledger: Ledger, of: dict[str, str]) -> tuple[str, Index] | None:
-    """The index that is used for a subject, and its SHA-256; None if there is none."""
+def current(ledger: Ledger, of: dict[str, str]) -> str | None:
+    """SHA-256 of the index that is used for a subject; None if there is none."""
+    found = ledger.ask("index", **{name.removesuffix("_sha256"): sha256 for name, sha256 in of.items()})
+    return found[0]["sha256"] if found else None
+
+
+@functools.lru_cache(2)
+def read_index(log: str, sha256: str) -> Index:
+    """An index that a log keeps, read once in a process."""
     from mucs.index import Index
 
-    asked = {name.removesuffix("_sha256"): sha256 for name, sha256 in of.items()}
-    found = ledger.ask("index", **asked)
-    if not found:
-        return None
-    with open_log(ledger.follows).file(found[0]["sha256"]) as path:
-        return found[0]["sha256"], Index.read(path)
+    with open_log(log).file(sha256) as path:
+        return Index.read(path)
 
 
 def pictures(plan: Plan, calibration: Path | None, ledger: Ledger) -> tuple[Tensor, Tensor, list[str]]:

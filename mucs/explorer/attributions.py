@@ -134,28 +134,23 @@ def told(found: Asked, provisional: list[dict[str, Any]]) -> dict[str, Any]:
     return record(found) | {"provisional": as_provisional(provisional)}
 
 
+ESTIMATED = (
+    *("rank", "training", "training_sha256", "predicted", "low", "high", "among_best", "likeness"),
+    *("measured_rank", "measured_score"),
+)
+
+
 def as_provisional(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     """What an index said, as JSON."""
     if not rows:
         return None
-    names: tuple[str, ...] = (
-        "rank",
-        "training",
-        "training_sha256",
-        "predicted",
-        "low",
-        "high",
-        "among_best",
-        "likeness",
-    )
-    names = (*names, "measured_rank", "measured_score")
     return {
         "status": "provisional",
         "about": words.PROVISIONAL,
         "index": rows[0]["index_sha256"],
         "fitted_to": rows[0]["pictures"],
         "spearman": rows[0]["spearman"],
-        "edges": [{name: plain(row[name]) for name in names} for row in rows],
+        "edges": [{name: plain(row[name]) for name in ESTIMATED} for row in rows],
     }
 
 
