@@ -46,7 +46,10 @@ def fixed(screening: Screening) -> Play:
 
     def play(values: Tensor) -> tuple[Tensor, int]:
         count, full = values.shape
-        rounds = successive_halving(screening, count, full, lambda which, seen: values[which, seen.start : seen.stop])
+        everyone = torch.arange(count)
+        rounds = successive_halving(
+            screening, everyone, full, lambda which, seen: values[which, seen.start : seen.stop]
+        )
         return rounds[-1].candidates, halving_pairs(screening, count, full)
 
     return play

@@ -25,6 +25,7 @@ from tasks.attribute import Unit, attribute, units
 from tasks.bucket import check_retention
 from tasks.calibrate import find_calibration
 from tasks.collect import Outcome, collect
+from tasks.indexes import find_index
 from tasks.ledgers import reading, writing
 from tasks.load import load, sync
 from tasks.narrate import narrate
@@ -145,6 +146,9 @@ def audit(
             "calibrate first: there is no calibration for these inputs and settings, and so no p-value against decoys;"
             " `mucs calibrate` makes it, and an audit after it adds them without unlearning anything again"
         )
+    if job.settings.screening and job.settings.screening.candidates:
+        job.settings.screening.check(len(plan.images("training")))
+        plan = dataclasses.replace(plan, index=find_index(plan, ledger))
     rows, replaces = missing_rows(job, plan, calibration, ledger, reports, again_if_older)
     held = len(images) - len(rows)
     if not rows:

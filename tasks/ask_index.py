@@ -11,7 +11,7 @@ from mucs.canonical import canonical
 from mucs.images.rows import rows_and_holders
 from mucs.ledger import Said
 from tasks.device import choose_device, deterministic
-from tasks.fit_index import current, read_index, subject
+from tasks.indexes import current, read_index, subject
 from tasks.ledgers import writing
 from tasks.plan import Plan
 from tasks.prepared import prepared

@@ -14,6 +14,7 @@ from mucs import InputError
 from mucs.canonical import digest
 from mucs.evidence.store import Store
 from tasks.device import choose_device, deterministic
+from tasks.indexes import expecting
 from tasks.measure import fetch_losses
 from tasks.plan import OF_A_RUN, Plan
 from tasks.prepare import CONTENT, content_sha256
@@ -89,6 +90,7 @@ class Measured:
         from safetensors.torch import load
 
         from mucs.attribution import Attribution
+        from mucs.attribution.missed import Missed
         from mucs.attribution.ranking import Ranking
 
         try:
@@ -96,7 +98,12 @@ class Measured:
             about = json.loads(bytes(values.pop(ABOUT).tolist()))
             values |= {n: tuple(v) if isinstance(v, list) else v for n, v in about["numbers"].items()}
             unseen = {name.removeprefix(UNSEEN): values.pop(name) for name in [*values] if name.startswith(UNSEEN)}
-            found = Attribution(**values, unseen=Ranking(**unseen) if unseen else None)
+            of_rest = values.pop("missed")
+            found = Attribution(
+                **values,
+                unseen=Ranking(**unseen) if unseen else None,
+                missed=None if of_rest is None else Missed.from_record(of_rest),
+            )
             return cls(found, about["device"], tuple(about["nondeterministic"]))
         except (SafetensorError, KeyError, TypeError) as error:
             raise ValueError(str(error)) from None
@@ -141,6 +148,7 @@ def asked_of_items(plan: Plan) -> dict[str, Any]:
     """What the results of all items of a plan depend on."""
     inputs = [plan.checkpoint.digest, content_sha256(plan.images("training"))]
     inputs += [content_sha256(plan.images("held_out"))] if plan.held_out else []
+    inputs += [plan.index] if plan.index else []
     settings = {name: value for name, value in plan.settings.record().items() if name not in OF_A_RUN}
     return {"inputs": inputs, "settings": settings, "method": plan.method_sha256}
 
@@ -192,6 +200,7 @@ def attribute(plan: Plan, unit: Unit) -> str:
             held_out=given.held_out,
             prefix=settings.calibration_noises,
             repeats=settings.repeats,
+            index=expecting(plan, given.model),
             measure_recall=unit.measures_recall,
             seed=settings.seed,
             store=given.losses,

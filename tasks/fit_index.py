@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,25 +13,23 @@ import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from mucs.canonical import digest
 from mucs.images.rows import rows_and_holders
 from mucs.ledger import Ledger, Said
 from tasks.embed import fetch_vectors, projection
-from tasks.ledgers import open_log, writing
+from tasks.indexes import current, read_index, scored_with, subject
+from tasks.ledgers import writing
 from tasks.plan import Plan
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mucs.index import Index
-
 MOST = 256  # generated items whose scores are fitted to, the latest
 # generated items of which every training item has an edge, the latest first
 EXACT = """
-SELECT g.row_sha256, a.run_id, a.generated_id
+SELECT g.row_sha256, a.run_id, a.generated_id, r.record->'settings' AS settings
 FROM speaking s JOIN attributions a USING (run_id, generated_id) JOIN generated_items g USING (generated_id) JOIN runs r USING (run_id)
 JOIN artifacts c ON c.artifact_id = r.checkpoint_id JOIN artifacts t ON t.artifact_id = r.training_set_id
-WHERE a.survivors = a.candidates AND a.converged AND c.sha256 = $checkpoint AND t.sha256 = $training_set AND r.settings_sha256 = $settings
+WHERE a.survivors = a.candidates AND a.converged AND c.sha256 = $checkpoint AND t.sha256 = $training_set
     AND r.method_sha256 = $method_sha256
 ORDER BY a.run_id DESC, a.generated_id DESC
 """
@@ -58,16 +56,6 @@ class Indexed:
     pictures: int
     measured: dict[str, Any] | None
     training: int
-
-
-def subject(plan: Plan) -> dict[str, str]:
-    """What an index of a plan speaks for: SHA-256 by name."""
-    return {
-        "checkpoint": plan.checkpoint.digest,
-        "training_set": plan.training.digest,
-        "settings": digest(plan.settings.record()),
-        "method_sha256": plan.method_sha256,
-    }
 
 
 @task(task_run_name="fit index", cache_policy=NO_CACHE)
@@ -107,21 +95,6 @@ def fit_index(plan: Plan, calibration: Path | None, ledger: str, log: str) -> In
     return Indexed(sha256, True, fitted, told, training)
 
 
-def current(ledger: Ledger, of: dict[str, str]) -> str | None:
-    """SHA-256 of the index that is used for a subject; None if there is none."""
-    found = ledger.ask("index", **{name.removesuffix("_sha256"): sha256 for name, sha256 in of.items()})
-    return found[0]["sha256"] if found else None
-
-
-@functools.lru_cache(2)
-def read_index(log: str, sha256: str) -> Index:
-    """An index that a log keeps, read once in a process."""
-    from mucs.index import Index
-
-    with open_log(log).file(sha256) as path:
-        return Index.read(path)
-
-
 def pictures(plan: Plan, calibration: Path | None, ledger: Ledger) -> tuple[Tensor, Tensor, list[str]]:
     """The pictures of which every training item's score is known: decoys, and generated items of the plan's batch that were not screened.
 
@@ -144,7 +117,13 @@ def pictures(plan: Plan, calibration: Path | None, ledger: Ledger) -> tuple[Tens
     if plan.batch:
         of_batch, vectors = plan.images("batch").row_sha256.to_pylist(), fetch_vectors(plan, "batch")
         wanted = {row: k for k, row in enumerate(of_batch)}
-        exact = [row for row in ledger.rows(EXACT, subject(plan)) if row["row_sha256"] in wanted][:MOST]
+        of = subject(plan)
+        alike = of.pop("settings")
+        exact = [
+            row
+            for row in ledger.rows(EXACT, of)
+            if row["row_sha256"] in wanted and scored_with(json.loads(row["settings"])) == alike
+        ][:MOST]
         said = rows_and_holders(training.rows)["row_sha256"].to_pylist() if exact else []
         place = {row: k for k, row in enumerate(said)}
         for row in exact:

@@ -63,8 +63,11 @@ def shards(plan: Plan, training: int, held_out: int) -> list[Shard]:
             ("decoys_held_out", held_out, first),
         ]
     else:
-        first = min(settings.screening.stages[0][0], full) if settings.screening else full
-        needed = [("training", training, first), ("held_out", held_out, full)]
+        stages = settings.screening.stages if settings.screening else ()
+        first = min(stages[0][0], full) if stages else full
+        # which candidates an index names is known when an item is at hand
+        named = settings.screening is not None and settings.screening.candidates > 0
+        needed = [("training", 0 if named else training, first), ("held_out", held_out, full)]
     return [
         Shard(which, start, min(start + size, count), entries)
         for which, count, entries in needed

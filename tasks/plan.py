@@ -52,6 +52,7 @@ class Plan:
         cache: The folder for what is pulled and prepared; None for each machine's own.
         work: The work store: a folder or `s3://bucket/prefix`.
         log: The log's place, where the batch may have been sent; None where it was not.
+        index: SHA-256 of the index in the log that names candidates; None without one.
         replaces: Runs that were withdrawn, whose items are measured again: nothing that was kept for them is used.
         version, method_sha256: Of the code that made the plan; no other works on it.
     """
@@ -66,6 +67,7 @@ class Plan:
     cache: Path | None
     work: str
     log: str | None = None
+    index: str | None = None
     replaces: tuple[str, ...] = ()
     version: str = mucs.__version__
     method_sha256: str = METHOD_SHA256

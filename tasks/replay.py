@@ -27,6 +27,7 @@ from tasks import s3
 from tasks.attribute import attribute, units
 from tasks.collect import Outcome, collect
 from tasks.device import choose_device, cores
+from tasks.indexes import read_index
 from tasks.ledgers import open_log, reading
 from tasks.plan import Plan, code_version
 from tasks.prepare import NAMES, opened
@@ -153,6 +154,15 @@ def check_bank(run: dict[str, Any], log: Log) -> None:
         raise Gone(f"the noise bank {where} is gone or altered")
 
 
+def check_index(plan: Plan) -> None:
+    """Gone if the index that named candidates is not in the log as it was."""
+    if plan.index and plan.log:
+        try:
+            read_index(plan.log, plan.index)
+        except InputError:
+            raise Gone(f"the index {object_name(plan.index)} is gone or altered") from None
+
+
 def choose(run: dict[str, Any], batch: ImageSet, sample: int | None, seed: int) -> list[int]:
     """The rows of a run's generated items, or of some of them: always the same for one seed, whatever their order."""
     made = {item["row_sha256"] for item in run["record"]["results"]["attributions"]}
@@ -181,7 +191,10 @@ def attribute_again(
         device=device,
         cache=folder,
         work=str(folder / "work"),
+        log=log.place,
+        index=run["record"].get("index"),
     )
+    check_index(plan)
     calibration = fetch_calibration(run, log, folder)
     if loaded(plan).bank.digest != run["record"]["noise_bank"]:
         raise Gone("the noise bank that these settings draw is not the one that the run recorded")

@@ -57,6 +57,7 @@ def stage_run(
         registry=registry,
         inputs={kind: _named(each) if each else None for kind, each in inputs.items()},
         calibration=outcome.calibration,
+        index=plan.index,
         noise_bank=outcome.bank_sha256,
         settings=plan.settings.record(),
         generated=outcome.rows,

@@ -69,6 +69,7 @@ def attribution(training: int, edges: int, seed: int = 0, **changed: object) -> 
         prefix=0,
         survivors=(edges,),
         recall=None,
+        missed=None,
         seen_auc=(0.7, 0.6, 0.8),
         held_out_ks=float("nan"),
         discoveries=1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,21 +18,32 @@ from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.likeness import likeness
 from mucs.attribution.losses import Done, LossStore, LossTable, Scoring
+from mucs.attribution.missed import Expected, Missed, bands, missed, sample_size
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.ranking import Ranking
-from mucs.attribution.screening import Screening, best, halving_pairs, plan, recall, successive_halving
+from mucs.attribution.screening import (
+    Round,
+    Screening,
+    best,
+    halving_pairs,
+    left_out,
+    plan,
+    recall,
+    successive_halving,
+)
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import standard_error
 from mucs.attribution.unlearning import Progress, Unlearned, mirrored_unlearning
 
 PAIRS = 20  # matched pairs of seen and unseen look-alikes
+Expecting = Callable[[Items], Expected]  # of all training items, for one generated item
 
 
 @dataclass(frozen=True)
 class Attribution(Ranking):
     """One generated item's answer: the ranking of the training items, and what else was measured.
 
-    K of them survive screening (all N if exact); the ranking's `items` are indices into the training images.
+    K of them are measured on the whole bank (all N if exact); the ranking's `items` are indices into the training images.
     unseen: the same ranking of the held-out items (H,), all of them on the whole bank, screened or not: what they would be, had they
     been candidates. Its p-values are of each against the other held-out items. None without held-out items.
     held_out_scores: (H,), of the first repeat, in the order of the held-out images.
@@ -40,6 +52,7 @@ class Attribution(Ranking):
     generated item is tied to any training item more closely than an image that the model never made; in [1/(D+1), 1], None without
     a calibration of 3 decoys or more. Only survivors of screening can be the closest, so with screening it errs towards 1.
     survivors: how many items were left after each screening stage. recall: of screening, by K, where it was measured.
+    missed: what lies with the training items that were not measured, where an index named the candidates.
     seen_auc: probability that a training item outscores a held-out item that looks as much like the generated one,
     and its 95 % interval. held_out_ks: distance from uniform of held-out p-values against each other.
     discoveries, decoy_discoveries: how many items survive Benjamini–Hochberg at 5 % among all N, for each null.
@@ -52,6 +65,7 @@ class Attribution(Ranking):
     prefix: int
     survivors: tuple[int, ...]
     recall: dict[str, float] | None
+    missed: Missed | None
     seen_auc: tuple[float, float, float] | None
     held_out_ks: float | None
     discoveries: int | None
@@ -93,6 +107,7 @@ def attribute(
     calibration: Calibration | None = None,
     prefix: int = 0,
     repeats: int = 1,
+    index: Expecting | None = None,
     measure_recall: bool = False,
     seed: int = 0,
     store: LossStore | None = None,
@@ -106,13 +121,14 @@ def attribute(
         generated_images: (G, C, H, W) in [-1, 1], or Items.
         bank: The noise bank.
         settings: How an item is unlearned.
-        screening: Successive halving; without, every training item is scored on the full bank. Held-out items always are.
+        screening: Who is measured in full; without, every training item is. Held-out items always are.
         scoring: How losses are measured and compared.
         held_out: Images of the same kind that the model was not trained on, as `images`.
         calibration: The decoys' scores, to hold the items' own against.
         prefix: Over how many of the bank's first entries to keep scores as well, for a calibration that is still to come
             (`Attribution.against`).
         repeats: How many times to unlearn, each with draws of its own.
+        index: What it expects names the candidates, where screening has such.
         measure_recall: Score everything as well, and say what screening lost.
         seed: Of all random streams.
         store: Original losses to read and fill, so that several calls share them.
@@ -122,7 +138,7 @@ def attribute(
         One attribution for each generated image.
 
     Raises:
-        InputError: If images, conditioning, bank or calibration do not fit the model.
+        InputError: If images, conditioning, bank or calibration do not fit the model, or candidates are asked for without an index.
     """
     items, generated = as_items(images), as_items(generated_images)
     unseen = None if held_out is None else as_items(held_out)
@@ -131,13 +147,19 @@ def attribute(
         raise InputError(f"{repeats!r} repeats are asked for; ask for a whole number from 1 on.")
     if not isinstance(prefix, int) or prefix < 0:
         raise InputError(f"The prefix is {prefix!r}; give a whole number of bank entries, 0 for none.")
+    if screening:
+        screening.check(len(items))
+    if (screening is not None and screening.candidates > 0) != (index is not None):
+        raise InputError("An index and the number of candidates that it is to name go together; give both, or neither.")
     store = store or LossStore()
     candidates = store.table(model, items, bank, scoring)
     held_out_table = None if unseen is None else store.table(model, unseen, bank, scoring)
     if calibration is not None:
         calibration.check(model, items, unseen, bank, settings, scoring, seed)
         prefix = calibration.entries
-    method = _Method(candidates, held_out_table, settings, screening, min(prefix, len(bank)), seed, repeats, progress)
+    method = _Method(
+        candidates, held_out_table, settings, screening, index, min(prefix, len(bank)), seed, repeats, progress
+    )
     found = [method.attribute(generated[k : k + 1], measure_recall) for k in range(len(generated))]
     return found if calibration is None else [one.against(calibration) for one in found]
 
@@ -194,6 +216,7 @@ class _Method:
     held_out: LossTable | None
     settings: Unlearning
     screening: Screening | None
+    index: Expecting | None
     prefix: int
     seed: int
     repeats: int
@@ -204,14 +227,7 @@ class _Method:
         alike = self.likeness(generated)
         unlearned = self.unlearn(generated, 0, alike)
         done = self.pairs_done(measure_recall)
-        count, full = len(self.candidates.items), len(self.candidates.bank)
-        rounds = successive_halving(
-            self.screening,
-            count,
-            full,
-            lambda which, entries: self.compare(self.candidates, unlearned, which, entries, done),
-        )
-        items, values = rounds[-1].candidates, rounds[-1].values
+        survivors, items, values, not_measured = self.in_full(generated, unlearned, done)
         ranked = _Scored(self.candidates, items, values)
         exact = self.recall(unlearned, items, ranked.first, done) if measure_recall else None
         unseen = None
@@ -227,8 +243,9 @@ class _Method:
             **vars(ranked.ranking(self.prefix, chance_says.pop("p_values", None))),
             unseen=None if unseen is None else unseen.ranking(self.prefix, chance.others_p_values(unseen.first)),
             prefix=self.prefix,
-            survivors=tuple(len(each.candidates) for each in rounds[1:]),
+            survivors=survivors,
             recall=exact,
+            missed=not_measured,
             decoy_discoveries=None,
             tie_p_value=None,
             steps=unlearned.steps,
@@ -241,15 +258,65 @@ class _Method:
             **chance_says,
         )
 
+    def in_full(
+        self, generated: Items, unlearned: Unlearned, done: Done | None
+    ) -> tuple[tuple[int, ...], Tensor, Tensor, Missed | None]:
+        """Who is measured on the whole bank.
+
+        Returns:
+            How many items each stage of screening left; those that are measured (K,), what the bank's entries say of them (K, M); and what
+            lies with the others, where an index named the candidates.
+        """
+        expected, first = None, torch.arange(len(self.candidates.items))
+        if self.index is not None and self.screening is not None:
+            expected = self.index(generated)
+            first = best(expected.scores, self.screening.candidates).sort().values
+        rounds = successive_halving(
+            self.screening,
+            first,
+            len(self.candidates.bank),
+            lambda which, entries: self.compare(self.candidates, unlearned, which, entries, done),
+        )
+        survivors = tuple(len(each.candidates) for each in rounds[1:])
+        if expected is None:
+            return survivors, rounds[-1].candidates, rounds[-1].values, None
+        return survivors, *self.widened(generated, unlearned, rounds, expected, done)
+
+    def widened(
+        self, generated: Items, unlearned: Unlearned, rounds: list[Round], expected: Expected, done: Done | None
+    ) -> tuple[Tensor, Tensor, Missed]:
+        """The survivors, and with them as many of the others as it takes to miss little; all on the whole bank, with a sample of what is left."""
+        assert self.screening is not None
+        items, values = rounds[-1].candidates, rounds[-1].values
+        rest = bands(left_out(rounds, expected.scores), len(items), stream(self.seed, "missed", generated.digest))
+        drawn = torch.cat([items[:0], *(band.sampled for band in rest)])
+        of_drawn = self.compare(self.candidates, unlearned, drawn, None, done)
+        sampled = [*torch.split(of_drawn, [len(band.sampled) for band in rest])]
+        while True:
+            told = missed(
+                values.mean(dim=1),
+                expected.means[items],
+                [(some.mean(dim=1), expected.means[b.sampled], len(b)) for b, some in zip(rest, sampled, strict=True)],
+            )
+            if not rest or told.excess.estimate <= self.screening.most_missed:
+                break
+            band, some = rest.pop(0), sampled.pop(0)
+            others = self.compare(self.candidates, unlearned, band.others, None, done)
+            items, values = torch.cat([items, band.sampled, band.others]), torch.cat([values, some, others])
+        items, values = torch.cat([items, *(band.sampled for band in rest)]), torch.cat([values, *sampled])
+        order = items.argsort()
+        return items[order], values[order], told
+
     def pairs_done(self, measure_recall: bool) -> Done | None:
         """What is told of each pair that is scored, so that `progress` hears how many of them all are."""
         if self.progress is None:
             return None
         count, full = len(self.candidates.items), len(self.candidates.bank)
         survivors = plan(self.screening, count, full)[-1][0]
-        of = halving_pairs(self.screening, count, full) + (self.repeats - 1) * survivors * full
+        drawn = 0 if self.index is None else sample_size(count - survivors, survivors)
+        of = halving_pairs(self.screening, count, full) + drawn * full + (self.repeats - 1) * (survivors + drawn) * full
         if measure_recall:
-            of += (count - survivors) * full
+            of += (count - survivors - drawn) * full
         if self.held_out is not None:
             held_out = len(self.held_out.items)
             of += (self.repeats * held_out + min(PAIRS, count, held_out)) * full
@@ -259,7 +326,7 @@ class _Method:
         def done(pairs: int) -> None:
             nonlocal so_far
             so_far += pairs
-            progress("scoring", so_far, of)
+            progress("scoring", so_far, max(of, so_far))  # more are measured where too much was missed
 
         return done
 

@@ -26,6 +26,7 @@ from mucs.attribution.encode import PRECISIONS
 from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items
 from mucs.attribution.losses import pair_losses
+from mucs.attribution.missed import sample_size
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.null_loss import NullLoss
 from mucs.attribution.objective import Objective
@@ -120,11 +121,12 @@ def estimate(
         InputError: If the setting `trainable` chooses no parameter of the network.
     """
     full, unlearning = settings.num_noises, settings.unlearning
-    first = plan(settings.screening, training, full)[0][1]
-    screened, survivors = (
-        halving_pairs(settings.screening, training, full),
-        plan(settings.screening, training, full)[-1][0],
-    )
+    shared = training * plan(settings.screening, training, full)[0][1]  # what all generated items ask for
+    survivors = plan(settings.screening, training, full)[-1][0]
+    screened = halving_pairs(settings.screening, training, full)
+    if settings.screening and settings.screening.candidates:
+        drawn = sample_size(training - survivors, survivors)
+        screened, survivors, shared = screened + drawn * full, survivors + drawn, 0
     beside = settings.repeats * held_out * full + (min(PAIRS, training, held_out) * full if held_out else 0)
     probes = 2 + (unlearning.max_steps // PROBE_EVERY if unlearning.stop == "probe" else 0)
     network = sum(p.numel() for p in model.network.parameters())
@@ -132,7 +134,7 @@ def estimate(
         model.network.get_parameter(name).numel() for name in trainable_names(model.network, unlearning.trainable)
     )
     copies = unlearning.copies
-    once = min(training * full, training * first + generated * (screened - training * first)) + held_out * full
+    once = min(training * full, shared + generated * (screened - shared)) + held_out * full
     pixels = model.pixels_per_latent == 1
     number = 1 if pixels else PRECISIONS[settings.encoding.precision].itemsize
     one_prompt = sum(

@@ -18,6 +18,7 @@ MOST = 2**53  # whole numbers from here on cannot be told apart in JSON
 LEAST = {"num_noises": 1, "recall_sample": 0, "repeats": 1, "calibration_noises": 1, "decoys": 1}
 # names in a record, by part and field, where they are not the field's own
 RENAMED = {
+    ("screening", "stages"): "screening",
     ("unlearning", "batch_size"): "unlearning_batch_size",
     ("unlearning", "shared_noise"): "unlearning_shared_noise",
     ("unlearning", "precision"): "unlearning_precision",
@@ -28,7 +29,7 @@ RENAMED = {
 # left out of a record where they are as in all runs before there were such settings, whose digests so stay what they are
 LATER = (
     *("micro_batch_size", "gradient_checkpointing", "unlearning_precision", "efficient_attention", "eps"),
-    *("encoding_batch_size", "latent_precision", "converged_at", "antithetic"),
+    *("encoding_batch_size", "latent_precision", "converged_at", "antithetic", "candidates", "most_missed"),
 )
 
 
@@ -48,7 +49,7 @@ class Settings:
         unlearning: How an item is unlearned.
         scoring: How losses are measured and compared.
         encoding: How images and prompts are encoded.
-        screening: Successive halving; None scores every training item on the full bank.
+        screening: Who is scored on the full bank; None for every training item.
 
     Raises:
         InputError: If a setting is out of range.
@@ -93,26 +94,28 @@ class Settings:
         """
         if not isinstance(record, Mapping):
             raise InputError(f"The settings are {record!r}; give an object of their values by name.")
-        parts: dict[str, dict[str, Any]] = {"": {}, "unlearning": {}, "scoring": {}, "encoding": {}}
+        parts: dict[str, dict[str, Any]] = {"": {}, "unlearning": {}, "scoring": {}, "encoding": {}, "screening": {}}
         for name, value in record.items():
             if name not in DEFAULTS:
                 raise InputError(f"{name!r} is not a setting; use one of: {', '.join(DEFAULTS)}.")
             part, of_part = PLACES[name]
             parts[part][of_part] = _of_kind(name, value)
-        stages = parts[""].pop("screening", None)
+        screening = Screening(**parts["screening"])
         return cls(
             **parts[""],
             unlearning=Unlearning(**parts["unlearning"]),
             scoring=Scoring(**parts["scoring"]),
             encoding=Encoding(**parts["encoding"]),
-            screening=Screening(stages) if stages else None,
+            screening=None if screening == Screening() else screening,
         )
 
 
 def _flat(settings: Settings) -> dict[str, Any]:
     """Every setting as JSON, by its name in a record."""
-    values = {name: getattr(getattr(settings, part) if part else settings, of) for name, (part, of) in PLACES.items()}
-    values["screening"] = [list(stage) for stage in settings.screening.stages] if settings.screening else []
+    parts = {part: getattr(settings, part) if part else settings for part, _ in PLACES.values()}
+    parts["screening"] = settings.screening or Screening()
+    values = {name: getattr(parts[part], of) for name, (part, of) in PLACES.items()}
+    values["screening"] = [list(stage) for stage in values["screening"]]
     if not isinstance(values["trainable"], str):
         values["trainable"] = list(values["trainable"])
     return values
@@ -148,8 +151,14 @@ def _is_stage(value: Any) -> bool:
 # where each name of a record belongs: its part of the settings, "" for none, and the field there
 PLACES = {
     RENAMED.get((part, each.name), each.name): (part, each.name)
-    for part, kind in (("", Settings), ("unlearning", Unlearning), ("scoring", Scoring), ("encoding", Encoding))
+    for part, kind in (
+        ("", Settings),
+        ("unlearning", Unlearning),
+        ("scoring", Scoring),
+        ("encoding", Encoding),
+        ("screening", Screening),
+    )
     for each in dataclasses.fields(kind)
-    if each.name not in ("unlearning", "scoring", "encoding")
+    if each.name not in ("unlearning", "scoring", "encoding", "screening")
 }
 DEFAULTS = _flat(Settings())

@@ -147,7 +147,10 @@ class Mucs:
 def _halved(entries: Tensor, screening: Screening) -> Tensor:
     """(N, M) to (N,)."""
     rounds = successive_halving(
-        screening, len(entries), entries.shape[1], lambda which, seen: entries[which, seen.start : seen.stop]
+        screening,
+        torch.arange(len(entries)),
+        entries.shape[1],
+        lambda which, seen: entries[which, seen.start : seen.stop],
     )
     alive, scores = rounds[-1].candidates, torch.empty(len(entries))
     scores[alive] = rounds[-1].values.mean(dim=1)

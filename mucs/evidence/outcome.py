@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -30,9 +31,10 @@ OUTCOME = pa.schema(  # as `attributions` of schema.sql describes it; null is wh
         pa.field("decoy_discoveries", pa.int32()),
         pa.field("tie_p_value", pa.float64()),
         pa.field("recall", pa.json_()),
+        pa.field("missed", pa.json_()),
     ]
 )
-LATER = ("held_out", "tie_p_value")  # records of version 0.1.0 do not have these
+LATER = ("held_out", "tie_p_value", "missed")  # earlier records do not have these
 
 
 def outcome(attribution: Attribution, candidates: int) -> dict[str, Any]:
@@ -45,7 +47,8 @@ def outcome(attribution: Attribution, candidates: int) -> dict[str, Any]:
     auc, low, high = attribution.seen_auc or (None, None, None)
     unseen = attribution.unseen and len(attribution.unseen.items)
     counts = {"candidates": candidates, "survivors": len(attribution.items), "held_out": unseen}
-    made = counts | {"seen_auc": auc, "seen_auc_low": low, "seen_auc_high": high}
+    missed = attribution.missed and asdict(attribution.missed)
+    made = counts | {"missed": missed, "seen_auc": auc, "seen_auc_low": low, "seen_auc_high": high}
     return {
         field.name: _or_null(made[field.name] if field.name in made else getattr(attribution, field.name), field)
         for field in OUTCOME

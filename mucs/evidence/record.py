@@ -92,6 +92,7 @@ def run_record(
     registry: str,
     inputs: Mapping[str, Mapping[str, str] | None],
     calibration: Mapping[str, Any] | None,
+    index: str | None = None,
     noise_bank: str,
     settings: Mapping[str, Any],
     generated: Sequence[Mapping[str, str]],
@@ -112,6 +113,7 @@ def run_record(
         registry: where the inputs come from.
         inputs: `path`, `commit` and `sha256` of checkpoint, training_set, held_out and batch; None for what was not given.
         calibration: `address`, `sha256`, `decoys` and so on of the one that was used.
+        index: SHA-256 of the one that named candidates; the record says nothing of it if there is none.
         noise_bank: its SHA-256.
         settings: the method's, as JSON.
         generated: manifest rows of the items that were attributed, in the order of `attributions`.
@@ -144,6 +146,8 @@ def run_record(
         },
         "validations": [{"suite": v["suite"], "success": v["success"], "sha256": digest(v)} for v in validations],
     }
+    if index:
+        record["index"] = index
     if unseen:
         record["results"]["unseen_edges_sha256"] = file_sha256(unseen)
     if failed:

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mucs import InputError
+from mucs.attribution.missed import Expected
 from mucs.index.errors import Band, Measured, band_of, bands, measured
 from mucs.index.ranker import LEAST, Ranker, choose, fit
 from mucs.index.vectors import Projection
@@ -93,6 +94,11 @@ class Index:
             self._provisional(item, rank, near, -negative)
             for rank, (near, (negative, item)) in enumerate(zip(alike.tolist(), order, strict=True), start=1)
         ]
+
+    def expected(self, vector: Tensor) -> Expected:
+        """What to expect of all training items for a picture, from its vector (F,)."""
+        scores = self.predict(self.projection(vector[None]))[0]
+        return Expected(scores, self.ranker.means if self.ranker else torch.zeros_like(scores))
 
     def predict(self, queries: Tensor) -> Tensor:
         """Predicted scores, or likeness where there is no ranker: projected vectors (Q, r) to (Q, N) float32."""

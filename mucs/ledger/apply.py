@@ -385,7 +385,8 @@ class Applying:
             name: [item.get(name) if name in LATER else item[name] for item in attributions]
             for name in ("row_sha256", *OUTCOME.names)
         }
-        columns["recall"] = [recall and json.dumps(recall) for recall in columns["recall"]]
+        for name in ("recall", "missed"):
+            columns[name] = [told and json.dumps(told) for told in columns[name]]
         names = ", ".join(f"applied.{name}" for name in OUTCOME.names)
         with _reading(edges):
             best = self.connection.execute(BEST, {"edges": str(edges)}).to_arrow_table()

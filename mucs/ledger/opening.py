@@ -21,7 +21,14 @@ from mucs.text import first_line
 WAIT = 60.0  # seconds that a writer goes on trying beside others
 WAS_QUICKER = "another writer was quicker"
 REBUILD = "make the ledger anew with `mucs rebuild`"
-CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock", WAS_QUICKER)
+CONFLICTS = (
+    "database is locked",
+    "conflict",
+    "could not serialize",
+    "deadlock",
+    "current transaction is aborted",  # as DuckLake says while another makes the catalogue
+    WAS_QUICKER,
+)
 T = TypeVar("T")
 
 

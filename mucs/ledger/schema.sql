@@ -76,7 +76,7 @@ CREATE TABLE attributions (
     probe_before      DOUBLE  NOT NULL,        -- bounded forget loss under fixed noises, before unlearning
     probe_after       DOUBLE  NOT NULL,        -- and after it
     candidates        INTEGER NOT NULL,        -- training items in the race
-    survivors         INTEGER NOT NULL,        -- those that screening left, each of which is an edge
+    survivors         INTEGER NOT NULL,        -- those that were measured on the whole noise bank, each of which is an edge
     held_out          INTEGER,                 -- held-out items that were scored beside them, all in full; null where unseen_edges has none
     seen_auc          DOUBLE,                  -- how often a training item outscores an equally similar held-out one
     seen_auc_low      DOUBLE,                  -- its 95 % interval; all of these are null without held-out items
@@ -86,6 +86,7 @@ CREATE TABLE attributions (
     decoy_discoveries INTEGER,                 -- and against decoys; null without a calibration
     tie_p_value       DOUBLE,                  -- of its largest decoy_z, against the largest that decoys have; null without a calibration
     recall            JSON,                    -- share of the exact best K that screening kept, by K; null where not measured
+    missed            JSON,                    -- shares of score and excess that lie with who was not measured; null without an index
     best_p_value      DECIMAL(18, 6)           -- smallest of its ten best edges, each taken alone: against decoys where there are such
 );
 

@@ -41,7 +41,12 @@ TERMS = {
     "not converged": "The copy of the model was not found to have forgotten the generated item, so its scores say nothing certain.",
     "converged": "The copy of the model passed the test by which it counts as having forgotten the generated item, so that the measurement"
     " came to its end. The test is its error under fixed noise; in runs made before there was a setting converged_at, it was that of one batch.",
-    "screening": "A quick first look at all training images; only those that come out best in it are measured in full.",
+    "screening": "A quick first look at all training images, or at those that an index names; only those that come out best in it are"
+    " measured in full.",
+    "missed": "What lies with the training images that were not measured, where an index named the candidates: a share, told from some that were"
+    " drawn by chance and measured, and between what it lies with 95 %.",
+    "excess": "By how much a training image scores higher for this generated image than for others on average, less what all training images"
+    " do.",
     "share": "The part of what was attributed that falls to somebody. Each generated item weighs the same and is divided among its best"
     " edges in proportion to their positive scores.",
     "false payments": "What images that the model was never trained on would get if they were among the candidates. They cannot have caused"
@@ -171,6 +176,16 @@ def compared(item: Mapping[str, Any]) -> str:
     kept, all_of_them = item["survivors"], item["candidates"]
     if kept >= all_of_them:
         return f"All {all_of_them:,} training images were measured in full."
+    missed = item.get("missed")
+    if missed:
+        excess, score = missed["excess"], missed["score"]
+        return (
+            f"An index named the training images that are likeliest behind this one. Of {all_of_them:,}, {kept:,} were measured in full,"
+            f" {missed['sampled']:,} of them drawn by chance from those that it did not name. By these, the {all_of_them - kept:,} that were"
+            f" not measured have {_percent(excess['estimate'])} ({_percent(excess['low'])} to {_percent(excess['high'])}) of what"
+            " training images score above their usual, and"
+            f" {_percent(score['estimate'])} ({_percent(score['low'])} to {_percent(score['high'])}) of all positive score."
+        )
     return f"All {all_of_them:,} training images had a quick first look (screening), and the {kept:,} that came out best were measured in full."
 
 

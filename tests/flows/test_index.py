@@ -15,7 +15,7 @@ from flows.calibrate import calibrate
 from flows.index import index
 from flows.provisional import Answering, Apart
 from mucs import InputError
-from mucs.attribution import Settings
+from mucs.attribution import Screening, Settings
 from mucs.images.request import Request
 from mucs.index import Index
 from mucs.ledger import Ledger
@@ -154,6 +154,69 @@ def test_what_was_attributed_without_screening_is_fitted_to_as_well(given, index
         "SELECT count(*) FROM attributions WHERE converged AND generated_id IN (SELECT generated_id FROM generated_items WHERE id IN ('g0', 'g1', 'g2'))",
     )
     assert done.pictures == 8 + converged[0][0]
+
+
+def named(given: dict, **changed: object) -> dict:
+    """The parameters of an audit whose candidates an index names."""
+    settings = replace(SETTINGS, screening=Screening(**{"candidates": 4} | changed))
+    return given | {"settings": settings, "batch": "generated"}
+
+
+def test_candidates_that_an_index_names_are_measured_and_what_is_missed_is_on_record(
+    mucs, given, indexed, folder, monkeypatch
+):
+    monkeypatch.setattr("mucs.attribution.missed.SAMPLED", 2)  # of the 24 training items, 10 are measured so
+    monkeypatch.setenv("MUCS_CACHE", str(folder / "cache"))
+    done = audit(**named(given), reports=folder / "reports")
+    with Ledger.open(folder / "ledger") as ledger:
+        record = ledger.rows("SELECT record FROM runs WHERE sha256 = $run", {"run": done.run})[0]["record"]
+        rows = ledger.ask("missed")
+        edges = ledger.rows(
+            "SELECT count(*) AS n FROM edges JOIN runs USING (run_id) WHERE sha256 = $run GROUP BY generated_id",
+            {"run": done.run},
+        )
+        assert verify(ledger, open_log(given["log"])).fault is None
+    (current,) = asked(folder / "ledger", "SELECT sha256 FROM indexes ORDER BY position DESC LIMIT 1")[0]
+    assert json.loads(record)["index"] == current
+    assert {row["n"] for row in edges} == {10}
+    assert sorted(row["generated"] for row in rows) == ["g0", "g1", "g2"]
+    for row in rows:
+        assert (row["training_items"], row["measured"], row["sampled"], row["run"]) == (24, 10, 6, done.run)
+        for name in ("excess", "score"):
+            assert 0 <= row[f"{name}_low"] <= row[name] <= row[f"{name}_high"] <= 1
+    page = done.report.read_text()
+    assert (
+        "An index named the training images that are likeliest behind this one. Of 24, 10 were measured in full, 6 of them"
+        in page
+    )
+    status, out, _ = mucs("replay", done.run, "--ledger", folder / "ledger", "--json")
+    assert (status, json.loads(out)["verdict"]) == (0, "identical")
+
+
+def test_where_too_much_is_missed_all_are_measured(given, indexed, folder, monkeypatch):
+    monkeypatch.setattr("mucs.attribution.missed.SAMPLED", 2)
+    done = audit(**named(given, most_missed=1e-9), reports=folder / "reports")
+    found = asked(
+        folder / "ledger",
+        f"SELECT a.survivors, a.missed->'excess'->>'estimate' FROM attributions a JOIN runs USING (run_id) WHERE sha256 = '{done.run}'",
+    )
+    assert all(10 <= survivors <= 24 and float(estimate) <= 1e-9 for survivors, estimate in found)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"screening": Screening(candidates=25)}, "25 candidates are asked of 24 training items"),
+        ({"screening": Screening(candidates=4), "seed": 5}, "The setting candidates needs an index"),
+    ],
+)
+def test_candidates_that_no_index_can_name_are_refused_before_anything_is_attributed(
+    given, indexed, folder, changed, message
+):
+    before = asked(folder / "ledger", "SELECT count(*) FROM runs")
+    with pytest.raises(InputError, match=message):
+        audit(**named(given) | {"settings": replace(SETTINGS, **changed)}, reports=folder / "reports")
+    assert asked(folder / "ledger", "SELECT count(*) FROM runs") == before
 
 
 def test_an_index_of_other_settings_answers_nothing(whole, indexed, world):

@@ -114,6 +114,7 @@ def generated(asked: Asked, item: str) -> Page:
             "null_loss",
         )
     }
+    facts["missed"] = json.loads(found["missed"] or "null")
     control, held_out = _control(asked, found)
     return Page(
         "generated.html",

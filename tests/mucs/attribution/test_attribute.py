@@ -29,6 +29,7 @@ from mucs.attribution import (
 )
 from mucs.attribution.bank import stratified_order
 from mucs.attribution.calibration import Calibration
+from mucs.attribution.missed import Expected
 from mucs.attribution.skew import skews, standard_error
 from mucs.attribution.trainable import trainable_names
 from tests.conftest import read_items
@@ -140,6 +141,73 @@ def test_another_kind_of_machine_gives_the_same_within_the_tolerance(world, data
     assert gap < 1e-3
     assert replay_verdict(exact[0], exact[0]) == ("identical", 0.0)
     assert replay_verdict(exact[0], exact[1])[0] == "different"
+
+
+@pytest.fixture
+def knowing(exact, model, data, bank):
+    """An index that expects what is measured, of the first generated item."""
+    scores = torch.empty(24)
+    scores[exact[0].items] = exact[0].scores
+    return lambda generated: Expected(scores, torch.full((24,), 0.1))
+
+
+def test_what_an_index_names_is_measured_and_some_of_the_rest(model, data, bank, exact, knowing, monkeypatch):
+    monkeypatch.setattr("mucs.attribution.missed.SAMPLED", 2)
+    (found,) = run(model, data, bank, which=(0,), screening=Screening(candidates=4), index=knowing)
+    assert len(found.items) == 4 + 2 + 2 + 2  # of bands of 4, 8 and the last 8
+    assert torch.equal(found.items[:4], exact[0].items[:4])
+    place = {int(item): k for k, item in enumerate(exact[0].items)}
+    where = torch.tensor([place[int(item)] for item in found.items])
+    torch.testing.assert_close(found.scores, exact[0].scores[where], rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.p_values, exact[0].p_values[where])
+    assert found.missed.sampled == 6
+    assert found.survivors == ()
+    positive = exact[0].scores.clamp(min=0)
+    missing = 1 - float(positive[where].sum() / positive.sum())
+    assert found.missed.score.estimate == pytest.approx(missing, abs=0.1)
+    (again,) = run(model, data, bank, which=(0,), screening=Screening(candidates=4), index=knowing)
+    assert same(found, again)
+    assert again.missed == found.missed
+
+
+def test_halving_goes_on_among_the_candidates_and_what_it_drops_is_sampled_first(
+    model, data, bank, exact, knowing, monkeypatch
+):
+    monkeypatch.setattr("mucs.attribution.missed.SAMPLED", 2)
+    (found,) = run(model, data, bank, which=(0,), screening=Screening([(2, 0.5)], candidates=8), index=knowing)
+    assert (found.survivors, len(found.items), found.missed.sampled) == ((4,), 10, 6)
+    best_eight = set(exact[0].items[:8].tolist())
+    assert len(best_eight & set(found.items.tolist())) == 6  # four that survived, two of the four that did not
+
+
+def test_more_are_measured_until_little_is_missed(model, data, bank, exact, knowing, monkeypatch):
+    monkeypatch.setattr("mucs.attribution.missed.SAMPLED", 2)
+    shares = []
+    for most in (0.5, 0.1, 1e-9):
+        screening = Screening(candidates=4, most_missed=most)
+        (found,) = run(model, data, bank, which=(0,), screening=screening, index=knowing)
+        assert found.missed.excess.estimate <= most
+        shares.append(len(found.items))
+    assert shares == sorted(shares)
+    (alone,) = run(
+        model, data, bank, which=(0,), screening=Screening(candidates=24), index=knowing
+    )  # nobody is left to draw
+    assert same(alone, exact[0])
+    assert (alone.missed.sampled, alone.missed.score.high) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("screening", "indexed", "message"),
+    [
+        (Screening(candidates=25), True, "25 candidates are asked of 24 training items"),
+        (Screening(candidates=4), False, "go together"),
+        (Screening([(2, 0.5)]), True, "go together"),
+        (None, True, "go together"),
+    ],
+)
+def test_an_index_and_its_candidates_go_together(model, data, bank, knowing, screening, indexed, message):
+    with pytest.raises(InputError, match=message):
+        run(model, data, bank, which=(0,), screening=screening, index=knowing if indexed else None)
 
 
 def test_survivors_of_screening_have_their_exact_scores(model, data, bank, exact):

@@ -38,6 +38,10 @@ def test_a_record_is_read_back_and_a_later_setting_is_recorded_where_it_is_chang
     stricter = replace(CHOSEN, unlearning=replace(CHOSEN.unlearning, converged_at=0.95, antithetic=True))
     assert stricter.record() == {**CHOSEN.record(), "converged_at": 0.95, "antithetic": True}
     assert Settings.from_record(stricter.record()) == stricter
+    named = replace(CHOSEN, screening=Screening([(1, 0.5), (4, 0.25)], candidates=90, most_missed=0.2))
+    assert named.record() == {**CHOSEN.record(), "candidates": 90, "most_missed": 0.2}
+    assert Settings.from_record(json.loads(json.dumps(named.record()))) == named
+    assert Settings.from_record({"candidates": 5}) == Settings(screening=Screening(candidates=5))
 
 
 @pytest.mark.parametrize(

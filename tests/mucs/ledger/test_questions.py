@@ -87,6 +87,7 @@ EMPTY = (
     "lines",
     "line_edges",
     "ties",
+    "missed",
     "false_payments",
     "index",
     "provisional",
