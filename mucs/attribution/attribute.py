@@ -18,19 +18,10 @@ from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
 from mucs.attribution.likeness import likeness
 from mucs.attribution.losses import Done, LossStore, LossTable, Scoring
-from mucs.attribution.missed import Expected, Missed, bands, missed, sample_size
+from mucs.attribution.missed import Expected, InFull, Missed, sample_size, widened
 from mucs.attribution.model import DiffusionModel
 from mucs.attribution.ranking import Ranking
-from mucs.attribution.screening import (
-    Round,
-    Screening,
-    best,
-    halving_pairs,
-    left_out,
-    plan,
-    recall,
-    successive_halving,
-)
+from mucs.attribution.screening import Screening, best, halving_pairs, plan, recall, successive_halving
 from mucs.attribution.seeds import stream
 from mucs.attribution.skew import standard_error
 from mucs.attribution.unlearning import Progress, Unlearned, mirrored_unlearning
@@ -227,9 +218,9 @@ class _Method:
         alike = self.likeness(generated)
         unlearned = self.unlearn(generated, 0, alike)
         done = self.pairs_done(measure_recall)
-        survivors, items, values, not_measured = self.in_full(generated, unlearned, done)
-        ranked = _Scored(self.candidates, items, values)
-        exact = self.recall(unlearned, items, ranked.first, done) if measure_recall else None
+        survivors, measured = self.in_full(generated, unlearned, done)
+        ranked = _Scored(self.candidates, measured.items, measured.values)
+        exact = self.recall(unlearned, measured.items, ranked.first, done) if measure_recall else None
         unseen = None
         if self.held_out is not None:
             everyone = torch.arange(len(self.held_out.items))
@@ -245,7 +236,7 @@ class _Method:
             prefix=self.prefix,
             survivors=survivors,
             recall=exact,
-            missed=not_measured,
+            missed=measured.missed,
             decoy_discoveries=None,
             tie_p_value=None,
             steps=unlearned.steps,
@@ -258,54 +249,27 @@ class _Method:
             **chance_says,
         )
 
-    def in_full(
-        self, generated: Items, unlearned: Unlearned, done: Done | None
-    ) -> tuple[tuple[int, ...], Tensor, Tensor, Missed | None]:
-        """Who is measured on the whole bank.
+    def in_full(self, generated: Items, unlearned: Unlearned, done: Done | None) -> tuple[tuple[int, ...], InFull]:
+        """How many items each stage of screening left, and those that are measured on the whole bank."""
 
-        Returns:
-            How many items each stage of screening left; those that are measured (K,), what the bank's entries say of them (K, M); and what
-            lies with the others, where an index named the candidates.
-        """
-        expected, first = None, torch.arange(len(self.candidates.items))
+        def compare(which: Tensor, entries: range | None) -> Tensor:
+            return self.compare(self.candidates, unlearned, which, entries, done)
+
+        expected, named = None, torch.arange(len(self.candidates.items))
         if self.index is not None and self.screening is not None:
             expected = self.index(generated)
-            first = best(expected.scores, self.screening.candidates).sort().values
-        rounds = successive_halving(
-            self.screening,
-            first,
-            len(self.candidates.bank),
-            lambda which, entries: self.compare(self.candidates, unlearned, which, entries, done),
-        )
+            named = best(expected.scores, self.screening.candidates).sort().values
+        rounds = successive_halving(self.screening, named, len(self.candidates.bank), compare)
         survivors = tuple(len(each.candidates) for each in rounds[1:])
-        if expected is None:
-            return survivors, rounds[-1].candidates, rounds[-1].values, None
-        return survivors, *self.widened(generated, unlearned, rounds, expected, done)
-
-    def widened(
-        self, generated: Items, unlearned: Unlearned, rounds: list[Round], expected: Expected, done: Done | None
-    ) -> tuple[Tensor, Tensor, Missed]:
-        """The survivors, and with them as many of the others as it takes to miss little; all on the whole bank, with a sample of what is left."""
-        assert self.screening is not None
-        items, values = rounds[-1].candidates, rounds[-1].values
-        rest = bands(left_out(rounds, expected.scores), len(items), stream(self.seed, "missed", generated.digest))
-        drawn = torch.cat([items[:0], *(band.sampled for band in rest)])
-        of_drawn = self.compare(self.candidates, unlearned, drawn, None, done)
-        sampled = [*torch.split(of_drawn, [len(band.sampled) for band in rest])]
-        while True:
-            told = missed(
-                values.mean(dim=1),
-                expected.means[items],
-                [(some.mean(dim=1), expected.means[b.sampled], len(b)) for b, some in zip(rest, sampled, strict=True)],
-            )
-            if not rest or told.excess.estimate <= self.screening.most_missed:
-                break
-            band, some = rest.pop(0), sampled.pop(0)
-            others = self.compare(self.candidates, unlearned, band.others, None, done)
-            items, values = torch.cat([items, band.sampled, band.others]), torch.cat([values, some, others])
-        items, values = torch.cat([items, *(band.sampled for band in rest)]), torch.cat([values, *sampled])
-        order = items.argsort()
-        return items[order], values[order], told
+        if expected is None or self.screening is None:
+            return survivors, InFull(rounds[-1].candidates, rounds[-1].values, None)
+        return survivors, widened(
+            rounds,
+            expected,
+            self.screening.most_missed,
+            lambda which: compare(which, None),
+            stream(self.seed, "missed", generated.digest),
+        )
 
     def pairs_done(self, measure_recall: bool) -> Done | None:
         """What is told of each pair that is scored, so that `progress` hears how many of them all are."""

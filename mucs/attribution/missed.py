@@ -7,13 +7,15 @@ all items are then those of a stratified sample (Cochran 1977, chapter 5), with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from mucs.attribution.screening import Round, left_out
 
 SAMPLED = 16  # items of a band that are measured
 WITHIN = 0.95
@@ -106,6 +108,57 @@ def _places(count: int, first: int) -> Iterator[tuple[int, int]]:
     while start < count:
         yield start, min(start + size, count)
         start, size = start + size, size * 2
+
+
+@dataclass(frozen=True, eq=False)
+class InFull:
+    """The training items that are measured on the whole bank.
+
+    Attributes:
+        items: (K,) int64, rising.
+        values: (K, M) float32, what each entry says of them.
+        missed: What lies with the others; None where nobody estimated it.
+    """
+
+    items: Tensor
+    values: Tensor
+    missed: Missed | None
+
+
+def widened(
+    rounds: Sequence[Round],
+    expected: Expected,
+    most_missed: float,
+    measure: Callable[[Tensor], Tensor],
+    generator: torch.Generator,
+) -> InFull:
+    """The survivors of screening; of the others some by chance, and all of the likeliest while too much is missed without them.
+
+    Args:
+        rounds: As `successive_halving` gives them, of the candidates that an index named.
+        expected: By which it named them.
+        most_missed: Of the excess. While more is missed, those that are all measured become twice as many.
+        measure: What the whole bank says of items (k,): (k, M).
+        generator: Draws.
+    """
+    items, values = rounds[-1].candidates, rounds[-1].values
+    rest = bands(left_out(rounds, expected.scores), len(items), generator)
+    of_drawn = measure(torch.cat([items[:0], *(band.sampled for band in rest)]))
+    drawn = [*torch.split(of_drawn, [len(band.sampled) for band in rest])]
+    while True:
+        told = missed(
+            values.mean(dim=1),
+            expected.means[items],
+            [(some.mean(dim=1), expected.means[b.sampled], len(b)) for b, some in zip(rest, drawn, strict=True)],
+        )
+        if not rest or told.excess.estimate <= most_missed:
+            break
+        band, some = rest.pop(0), drawn.pop(0)
+        items = torch.cat([items, band.sampled, band.others])
+        values = torch.cat([values, some, measure(band.others)])
+    items, values = torch.cat([items, *(band.sampled for band in rest)]), torch.cat([values, *drawn])
+    order = items.argsort()
+    return InFull(items[order], values[order], told)
 
 
 def missed(scores: Tensor, means: Tensor, sampled: Sequence[tuple[Tensor, Tensor, int]]) -> Missed:
