@@ -91,6 +91,31 @@ def c2pa(
         )
 
 
+@export.command()
+@click.argument("run")
+@click.option("--output", type=PLACE, help="The folder; evidence-RUN without this. It must not be there yet.")
+@LEDGER
+@LOG
+def rocrate(run: str, output: Path | None, ledger: str, log: str | None) -> None:
+    """Write the evidence of a RUN, by the start of its SHA-256, as a folder that can be checked with nothing but Python.
+
+    It holds the log's entries and a page that names rights holders. The log is told that it was given out.
+    """
+    from mucs.exports.crate import write_crate
+    from mucs.ledger.names import run_called
+    from tasks.ledgers import open_log, writing
+
+    with writing(ledger, log) as opened:
+        opened.sync()
+        sha256 = run_called(opened.connection, run)
+        folder = output or Path(f"evidence-{sha256[:12]}")
+        given = write_crate(opened, open_log(opened.follows), sha256, folder)
+        position, head = opened.at()
+        tell(opened, "rocrate", f"/runs/{sha256}", "infinity", given)
+    click.echo(f"{folder}: run {sha256[:12]}, and the log up to entry {position}, head {head}.")
+    click.echo(f"Check it, there or anywhere: python {folder}/check_run.py HEAD")
+
+
 def tell(ledger: Ledger, what: str, address: str, as_of: str, given: bytes) -> None:
     """Tell the log that something was given out."""
     from mucs.ledger import Said
