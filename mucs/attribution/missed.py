@@ -7,6 +7,7 @@ all items are then those of a stratified sample (Cochran 1977, chapter 5), with 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -88,13 +89,13 @@ def bands(left_out: Tensor, first: int, generator: torch.Generator) -> list[Band
         first: How many the first band has.
         generator: Draws.
     """
-    made = []
-    for start, stop in _places(len(left_out), first):
-        band = left_out[start:stop]
-        drawn = torch.randperm(len(band), generator=generator)
-        sampled, others = band[drawn[:SAMPLED]], band[drawn[SAMPLED:]]
-        made.append(Band(sampled.sort().values, others.sort().values))
-    return made
+    return [_drawn(left_out[start:stop], generator) for start, stop in _places(len(left_out), first)]
+
+
+def _drawn(items: Tensor, generator: torch.Generator) -> Band:
+    """A band of these items, of which some are drawn."""
+    order = torch.randperm(len(items), generator=generator)
+    return Band(items[order[:SAMPLED]].sort().values, items[order[SAMPLED:]].sort().values)
 
 
 def sample_size(left_out: int, first: int) -> int:
@@ -134,6 +135,9 @@ def widened(
 ) -> InFull:
     """The survivors of screening; of the others some by chance, and all of the likeliest while too much is missed without them.
 
+    Where a sample decides how many are measured, what is missed is told by another one, drawn afterwards: the first would say too little, as it
+    ends when it happens to say little.
+
     Args:
         rounds: As `successive_halving` gives them, of the candidates that an index named.
         expected: By which it named them.
@@ -141,24 +145,31 @@ def widened(
         measure: What the whole bank says of items (k,): (k, M).
         generator: Draws.
     """
+    means = expected.means
+
+    def sample(rest: list[Band]) -> list[Tensor]:
+        found = measure(torch.cat([items[:0], *(band.sampled for band in rest)]))
+        return [*torch.split(found, [len(band.sampled) for band in rest])]
+
+    def told(rest: list[Band], drawn: list[Tensor]) -> Missed:
+        sampled = [(of.mean(dim=1), means[band.sampled], len(band)) for band, of in zip(rest, drawn, strict=True)]
+        return missed(values.mean(dim=1), means[items], sampled)
+
     items, values = rounds[-1].candidates, rounds[-1].values
     rest = bands(left_out(rounds, expected.scores), len(items), generator)
-    of_drawn = measure(torch.cat([items[:0], *(band.sampled for band in rest)]))
-    drawn = [*torch.split(of_drawn, [len(band.sampled) for band in rest])]
-    while True:
-        told = missed(
-            values.mean(dim=1),
-            expected.means[items],
-            [(some.mean(dim=1), expected.means[b.sampled], len(b)) for b, some in zip(rest, drawn, strict=True)],
-        )
-        if not rest or told.excess.estimate <= most_missed:
-            break
-        band, some = rest.pop(0), drawn.pop(0)
-        items = torch.cat([items, band.sampled, band.others])
-        values = torch.cat([values, some, measure(band.others)])
+    drawn = sample(rest)
+    if most_missed < 1:
+        while rest and told(rest, drawn).excess.estimate > most_missed:
+            band, of = rest.pop(0), drawn.pop(0)
+            items = torch.cat([items, band.sampled, band.others])
+            values = torch.cat([values, of, measure(band.others)])
+        items, values = torch.cat([items, *(band.sampled for band in rest)]), torch.cat([values, *drawn])
+        rest = [_drawn(band.others, generator) for band in rest if len(band.others)]
+        drawn = sample(rest)
+    said = told(rest, drawn)
     items, values = torch.cat([items, *(band.sampled for band in rest)]), torch.cat([values, *drawn])
     order = items.argsort()
-    return InFull(items[order], values[order], told)
+    return InFull(items[order], values[order], said)
 
 
 def missed(scores: Tensor, means: Tensor, sampled: Sequence[tuple[Tensor, Tensor, int]]) -> Missed:
@@ -181,23 +192,22 @@ def missed(scores: Tensor, means: Tensor, sampled: Sequence[tuple[Tensor, Tensor
 
 
 def _share(known: Tensor, sampled: Sequence[tuple[Tensor, int]]) -> Share:
-    """The share of the positive sum that lies with what was not measured."""
-    measured = float(known.clamp(min=0).sum())
+    """The share of the positive sum that lies with what was not measured; (n,) of each band, and of how many in all."""
+    measured = float(torch.cat([known, *(some for some, _ in sampled)]).clamp(min=0).sum())
     total = variance = fourth = 0.0
-    for values, count in sampled:
-        some = values.clamp(min=0)
-        measured += float(some.sum())
-        rest = count - len(some)
+    for some, count in sampled:
+        over, rest = some.clamp(min=0), count - len(some)
         if not rest:
             continue
-        total += rest * float(some.mean())
+        total += rest * float(over.mean())
         # of what is left of the band, told from what was drawn of it
-        varies = rest**2 * float(some.var()) * (1 / len(some) + 1 / rest)
+        varies = rest**2 * float(over.var()) * (1 / len(some) + 1 / rest)
         variance, fourth = variance + varies, fourth + varies**2 / (len(some) - 1)
-    if not measured + total:
+    if not total:
         return Share(0.0, 0.0, 0.0)
-    half = student((1 + WITHIN) / 2, variance**2 / fourth) * variance**0.5 if variance else 0.0
-    low, high = max(total - half, 0.0), total + half
+    # of the logarithm: few large ones make a sum, so that it is missed by more below than above
+    half = student((1 + WITHIN) / 2, variance**2 / fourth) * variance**0.5 / total if variance else 0.0
+    low, high = total * math.exp(-half), total * math.exp(half)
     return Share(total / (measured + total), low / (measured + low), high / (measured + high))
 
 

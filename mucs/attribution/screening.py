@@ -22,7 +22,7 @@ class Screening:
             keep is in (0, 1], and falls.
         candidates: How many an index names, the best first; 0 for all training items, without an index.
         most_missed: With an index, more are measured in full, twice as many each time, while the excess that those left out are
-            estimated to have is a larger share than this, in (0, 1]; 1 takes what comes.
+            estimated to have by a first sample is a larger share than this, in (0, 1]; 1 takes what comes.
 
     Raises:
         InputError: If a stage, or a number, is out of range.

@@ -1,4 +1,4 @@
-"""A statement as files: JSON, CSV, a page to print, and a flat file for programs that read sales reports."""
+"""A statement as files: JSON, CSV, a workbook, a page to print, and a flat file for programs that read sales reports."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from mucs.royalties.issue import issue, preview
 from mucs.royalties.remarks import remarks
 from mucs.royalties.statement import Statement
 from mucs.royalties.usage import Period, read_usage
+from mucs.royalties.workbook import workbook_file
 from mucs.text import for_spreadsheet
 
 PREDICATE = "https://mucs.dev/royalty-statement/v1"
@@ -225,5 +226,6 @@ FILES: dict[str, Callable[[Statement], bytes]] = {
     ".csv": lines_file,
     ".balances.csv": balances_file,
     ".tsv": flat_file,
+    ".xlsx": workbook_file,
     ".html": html_file,
 }

@@ -47,7 +47,7 @@ def test_a_statement_is_issued_once_with_its_files(mucs, words, tmp_path):
     assert "other months" not in out
     files = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     name = "art-2026_2026-10_1"
-    assert set(files) == {f"{name}{suffix}" for suffix in (".json", ".csv", ".balances.csv", ".tsv", ".html")}
+    assert set(files) == {f"{name}{suffix}" for suffix in (".json", ".csv", ".balances.csv", ".tsv", ".xlsx", ".html")}
     before = entries(tmp_path)
     (tmp_path / "out" / f"{name}.csv").unlink()
     again = json.loads(mucs(*words, "--json")[1])

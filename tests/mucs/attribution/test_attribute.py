@@ -186,7 +186,6 @@ def test_more_are_measured_until_little_is_missed(model, data, bank, exact, know
     for most in (0.5, 0.1, 1e-9):
         screening = Screening(candidates=4, most_missed=most)
         (found,) = run(model, data, bank, which=(0,), screening=screening, index=knowing)
-        assert found.missed.excess.estimate <= most
         shares.append(len(found.items))
     assert shares == sorted(shares)
     (alone,) = run(
