@@ -2,11 +2,12 @@
 
     python benchmarks/on_demand.py                  # five pictures
     python benchmarks/on_demand.py --exact          # without screening: every training image on the full noise bank
+    python benchmarks/on_demand.py --candidates 40  # those that an index names, and some of the rest
 
 A registry on an S3 server, a Prefect server, a ledger and a warm worker are set up as an operator would. A first picture makes
 sure that the model's losses are there; each other one is drawn anew, so that nothing of it is known. Seconds from the call to the
-answer, and where they went by the run's log and Prefect's states. The settings are the demo's without controls and recall sample,
-which say nothing of an item.
+answer, and where they went by the run's log and Prefect's states; and until an index, fitted to the demo's decoys, has said what is likely
+behind it. The settings are the demo's without controls and recall sample, which say nothing of an item.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flows.on_demand import OnDemand
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -41,20 +46,24 @@ def drawn(number: int) -> bytes:
     return content.getvalue()
 
 
-def set_up(folder: Path, exact: bool) -> None:
-    """The registry, the calibration in the log, and the deployment."""
+def set_up(folder: Path, exact: bool, candidates: int) -> None:
+    """The registry, the calibration and an index in the log, and the deployment."""
     from prefect import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.workers.process import ProcessWorker
 
     from flows.audit import audit
     from flows.demo import CALIBRATION, FOLDERS, SETTINGS
+    from flows.index import index
+    from mucs.attribution import Screening
     from tasks.calibrate import publish_calibration
     from tasks.register import register
     from tasks.s3 import client
 
     settings = dataclasses.replace(SETTINGS, controls=False, recall_sample=0)
-    settings = dataclasses.replace(settings, screening=None) if exact else settings
+    if exact or candidates:
+        named = Screening(candidates=candidates) if candidates else None
+        settings = dataclasses.replace(settings, screening=named)
     s3 = client()
     for bucket in {"registry", "evidence"} - {each["Name"] for each in s3.list_buckets()["Buckets"]}:
         s3.create_bucket(Bucket=bucket)
@@ -71,6 +80,7 @@ def set_up(folder: Path, exact: bool) -> None:
         "settings": settings.record(),
         "device": "cpu",
     }
+    index(**{name: value for name, value in given.items() if name not in ("reports", "settings")}, settings=settings)
     with get_client(sync_client=True) as prefect:
         template = ProcessWorker.get_default_base_job_template()
         prefect.create_work_pool(
@@ -86,15 +96,17 @@ def set_up(folder: Path, exact: bool) -> None:
         )
 
 
-def ask(number: int) -> None:
+def ask(on_demand: OnDemand, number: int) -> None:
     """Send a picture, wait for its answer, and print how long each part took."""
-    from flows.on_demand import OnDemand
     from mucs.images.request import Request
 
     request = Request(drawn(number), label=str(number % 8), seed=str(number))
-    on_demand, began = OnDemand(), time.monotonic()
+    began = time.monotonic()
     on_demand.submit(request)
     parts, now, last = {"sending": time.monotonic() - began}, "waiting", time.monotonic()
+    while not on_demand.provisional(request.address) and time.monotonic() - began < 60:
+        time.sleep(0.02)
+    provisional = time.monotonic() - began
     for change in on_demand.changes(request.address):
         step = change.step or change.state
         if step != now:
@@ -102,13 +114,17 @@ def ask(number: int) -> None:
             now, last = step, time.monotonic()
     total = time.monotonic() - began
     told = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())
-    print(f"picture {number}: {change.state} after {total:.1f} s ({told})", flush=True)
+    print(
+        f"picture {number}: told provisionally after {provisional:.2f} s, {change.state} after {total:.1f} s ({told})",
+        flush=True,
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=5, help="how many, besides the first")
     parser.add_argument("--exact", action="store_true", help="score every training image on the full noise bank")
+    parser.add_argument("--candidates", type=int, default=0, help="how many the index names")
     given = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mucs-on-demand-")))
@@ -125,13 +141,18 @@ def main() -> None:
         wait = stack.enter_context(prefect_server())
         stack.enter_context(s3_server(folder / "s3"))
         wait()
-        set_up(folder, given.exact)
+        set_up(folder, given.exact, given.candidates)
         with (folder / "worker.log").open("wb") as log:
             worker = subprocess.Popen([sys.executable, "-m", "flows.cli", "worker"], stdout=log, stderr=log)
         stack.callback(worker.wait)
         stack.callback(worker.kill)
+        from flows.on_demand import OnDemand
+
+        on_demand = OnDemand(ledger=str(folder / "ledger"))
+        stack.callback(on_demand.close)
+        on_demand.load_index()
         for number in range(given.pictures + 1):
-            ask(number)
+            ask(on_demand, number)
 
 
 if __name__ == "__main__":
