@@ -185,7 +185,7 @@ def test_the_page_leads_to_its_parts_and_the_files_beside_it_and_escapes_names(m
     parts = {address for address in tags.addresses if address.startswith("#")}
     assert (tags.open, parts <= {f"#{each}" for each in tags.ids}, len(tags.ids)) == ([], True, len(set(tags.ids)))
     beside = set(tags.addresses) - parts
-    assert beside == {f"art-2026_2026-10_1{end}" for end in (".json", ".csv", ".balances.csv")}
+    assert beside == {f"art-2026_2026-10_1{end}" for end in (".json", ".csv", ".balances.csv", ".xlsx")}
     assert all((tmp_path / "out" / name).is_file() for name in beside)
     balances = (tmp_path / "out/art-2026_2026-10_1.balances.csv").read_text()
     holders = [row["holder"] for row in csv.DictReader(balances.splitlines())]
