@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows import lineage
 from flows.engine import Engine
 from flows.inputs import Job
 from flows.settings import GivenSettings
@@ -76,7 +77,14 @@ def check_audit(
     writing(ledger, job.log).connection.close()  # the last, as a missing one is made
 
 
-@flow(name="audit", flow_run_name="{batch} at {revision}")
+@flow(
+    name="audit",
+    flow_run_name="{batch} at {revision}",
+    on_running=[lineage.started],
+    on_completion=[lineage.completed],
+    on_failure=[lineage.failed],
+    on_crashed=[lineage.failed],
+)
 def audit(
     registry: str,
     log: str,

@@ -116,6 +116,36 @@ def rocrate(run: str, output: Path | None, ledger: str, log: str | None) -> None
     click.echo(f"Check it, there or anywhere: python {folder}/check_run.py HEAD")
 
 
+@export.command()
+@click.argument("run")
+@click.option("--output", type=PLACE, help="The file; openlineage-RUN.json without this.")
+@LEDGER
+@LOG
+def openlineage(run: str, output: Path | None, ledger: str, log: str | None) -> None:
+    """Write what an OpenLineage receiver is told of a RUN, by the start of its SHA-256: an event of a run that ended, with counts of edges."""
+    from mucs.exports.openlineage import as_json, completed, name_of
+    from mucs.files import replacing
+    from mucs.ledger.names import run_called
+    from tasks.ledgers import writing
+
+    with writing(ledger, log) as opened:
+        opened.sync()
+        found = opened.run(run_called(opened.connection, run))
+        sha256, record = found["sha256"], found["record"]
+        at = opened.one("SELECT loaded_at FROM runs WHERE sha256 = ?", sha256)
+        job = f"audit.{record['inputs']['batch']['path']}"
+        event = completed(job, record, found["validations"], opened.follows, sha256, name_of(sha256), at)
+        given = f"{as_json(event)}\n".encode()
+        place = output or Path(f"openlineage-{sha256[:12]}.json")
+        try:
+            with replacing(place) as part:
+                part.write_bytes(given)
+        except OSError:
+            raise InputError(f"{place} cannot be written; give another place.") from None
+        tell(opened, "openlineage", f"/runs/{sha256}", "infinity", given)
+    click.echo(f"{place}: run {sha256[:12]}, {record['results']['edges']} edges.")
+
+
 def tell(ledger: Ledger, what: str, address: str, as_of: str, given: bytes) -> None:
     """Tell the log that something was given out."""
     from mucs.ledger import Said
