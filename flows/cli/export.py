@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import getpass
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,7 +125,6 @@ def rocrate(run: str, output: Path | None, ledger: str, log: str | None) -> None
 def openlineage(run: str, output: Path | None, ledger: str, log: str | None) -> None:
     """Write what an OpenLineage receiver is told of a RUN, by the start of its SHA-256: an event of a run that ended, with counts of edges."""
     from mucs.exports.openlineage import as_json, completed, name_of
-    from mucs.files import replacing
     from mucs.ledger.names import run_called
     from tasks.ledgers import writing
 
@@ -137,11 +137,7 @@ def openlineage(run: str, output: Path | None, ledger: str, log: str | None) -> 
         event = completed(job, record, found["validations"], opened.follows, sha256, name_of(sha256), at)
         given = f"{as_json(event)}\n".encode()
         place = output or Path(f"openlineage-{sha256[:12]}.json")
-        try:
-            with replacing(place) as part:
-                part.write_bytes(given)
-        except OSError:
-            raise InputError(f"{place} cannot be written; give another place.") from None
+        write({place: given})
         tell(opened, "openlineage", f"/runs/{sha256}", "infinity", given)
     click.echo(f"{place}: run {sha256[:12]}, {record['results']['edges']} edges.")
 
@@ -154,6 +150,61 @@ def tell(ledger: Ledger, what: str, address: str, as_of: str, given: bytes) -> N
     body = {"what": what, "address": address, "as_of": None if as_of == "infinity" else as_of, "position": position}
     ledger.by = {"who": getpass.getuser(), "role": "command"}
     ledger.say(lambda _: Said("access", body | {"sha256": hashlib.sha256(given).hexdigest()}))
+
+
+@export.command()
+@click.option("--training-set", metavar="SHA256", help="Which one, if the ledger has several.")
+@click.option("--day", metavar="DAY", help="The day on which rights are looked at; today without it.")
+@click.option(
+    "--output",
+    type=PLACE,
+    default=Path("croissant.json"),
+    show_default=True,
+    help="The metadata; a CSV goes beside it.",
+)
+@AS_OF
+@LEDGER
+@LOG
+def croissant(
+    training_set: str | None, day: str | None, output: Path, as_of: str, ledger: str, log: str | None
+) -> None:
+    """Describe a training set as Croissant metadata, with a table of its images, their rights holders and licences."""
+    from mucs.exports.croissant import describe
+    from mucs.exports.summary import training_set_called
+    from mucs.ledger.questions import Parameter
+    from tasks.ledgers import writing
+
+    on, table = day_of(day), output.with_suffix(".csv")
+    known_at = Parameter("as_of", "time", None, "").value(as_of)
+    with writing(ledger, log) as opened:
+        opened.sync()
+        sha256 = training_set_called(opened, training_set, known_at)
+        made = describe(opened, sha256, table.name, on, known_at)
+        tell(opened, "croissant", f"/artifacts/{sha256}", as_of, made.metadata)
+    write({output: made.metadata, table: made.table})
+    click.echo(f"{output}: {made.images} images, which are in {table}.")
+
+
+def day_of(day: str | None) -> str:
+    """A day that was given, or today."""
+    from mucs.written import read_day
+
+    try:
+        return str(read_day(day) if day else datetime.datetime.now(datetime.UTC).date())
+    except ValueError:
+        raise InputError(f"--day cannot be {day!r}; write a day as 2026-10-31.") from None
+
+
+def write(texts: Mapping[Path, bytes]) -> None:
+    """Write files, each whole or not at all."""
+    from mucs.files import replacing
+
+    for place, text in texts.items():
+        try:
+            with replacing(place) as part:
+                part.write_bytes(text)
+        except OSError:
+            raise InputError(f"{place} cannot be written; give another place.") from None
 
 
 def summarising(kind: str, help: str) -> None:
@@ -181,15 +232,10 @@ def summarising(kind: str, help: str) -> None:
         log: str | None,
     ) -> None:
         from mucs.exports.summary import as_json, as_markdown, blank, facts, missing, read_answers, summary
-        from mucs.files import replacing
         from mucs.ledger.questions import Parameter
-        from mucs.written import read_day
         from tasks.ledgers import writing
 
-        try:
-            on = str(read_day(day) if day else datetime.datetime.now(datetime.UTC).date())
-        except ValueError:
-            raise InputError(f"--day cannot be {day!r}; write a day as 2026-10-31.") from None
+        on = day_of(day)
         known_at = Parameter("as_of", "time", None, "").value(as_of)
         is_new = answers is not None and not answers.exists()
         said_by = read_answers(answers, kind) if answers and not is_new else {}
@@ -200,12 +246,7 @@ def summarising(kind: str, help: str) -> None:
             tell(opened, kind, f"/artifacts/{said['training_set']}", as_of, texts[output])
         if answers and is_new:
             texts[answers] = blank(kind).encode()
-        for place, text in texts.items():
-            try:
-                with replacing(place) as part:
-                    part.write_bytes(text)
-            except OSError:
-                raise InputError(f"{place} cannot be written; give another place.") from None
+        write(texts)
         open_points = missing(said)
         click.echo(f"{output}: {len(said['points']) - len(open_points)} of {len(said['points'])} points are answered.")
         if open_points:

@@ -131,6 +131,22 @@ FORMS: dict[str, tuple[str, list[Point]]] = {
 }
 
 
+def training_set_called(ledger: Ledger, name: str | None, as_of: str = "infinity") -> str:
+    """The SHA-256 of the training set that it begins so; of the only one without a name.
+
+    Raises:
+        InputError: If there is no such one, or several.
+    """
+    known = [row["sha256"] for row in ledger.rows(SETS, {"as_of": as_of})]
+    found = [str(each) for each in known if each.startswith(name or "")]
+    if len(found) != 1:
+        raise InputError(
+            f"The ledger has {len(found)} training sets{' called ' + repr(name) if name else ''}; name one of"
+            f" {', '.join(each[:12] for each in known) or 'none'} as --training-set."
+        )
+    return found[0]
+
+
 def facts(ledger: Ledger, training_set: str | None, day: str, as_of: str = "infinity") -> dict[str, Any]:
     """What the ledger knows of a training set, in sentences.
 
@@ -146,20 +162,14 @@ def facts(ledger: Ledger, training_set: str | None, day: str, as_of: str = "infi
     Raises:
         InputError: If there is no such one, or several.
     """
-    known = [row["sha256"] for row in ledger.rows(SETS, {"as_of": as_of})]
-    found = [each for each in known if each.startswith(training_set or "")]
-    if len(found) != 1:
-        raise InputError(
-            f"The ledger has {len(found)} training sets{' called ' + repr(training_set) if training_set else ''}; name one of"
-            f" {', '.join(each[:12] for each in known) or 'none'} as --training-set."
-        )
-    given = {"set": found[0], "as_of": as_of}
+    sha256 = training_set_called(ledger, training_set, as_of)
+    given = {"set": sha256, "as_of": as_of}
     (of,), (made,) = ledger.rows(FACTS, given | {"day": day}), ledger.rows(MADE, given)
     standing = {name: int(images) for name, images in of["standings"]}
     licences = [f"{name}: {images}" for name, images in of["licences"][:SHOWN]]
     more = len(of["licences"]) - SHOWN
     return {
-        "training_set": found[0],
+        "training_set": sha256,
         "amount": f"{of['images']} images, {made['files']} files of {made['bytes'] / 1e6:.1f} MB; no other modality.",
         "dates": f"By the manifest, images are dated from {of['first']} to {of['last']}.",
         "holders": f"{of['holders']} rights holders are named, each with the works, in the manifest.",
