@@ -81,5 +81,5 @@ def test_the_log_is_told_and_bad_input_is_one_sentence(mucs, written, folder, tm
         mucs("export", "croissant", "--training-set", "beef", *given)
     )
     with pytest.raises(InputError, match="cannot be written"):
-        write({tmp_path / "none" / "file": b""})
+        write({written / "file": b""})  # in a file
     assert not (tmp_path / "out.json").exists()
