@@ -185,6 +185,28 @@ def croissant(
     click.echo(f"{output}: {made.images} images, which are in {table}.")
 
 
+@export.command()
+@click.option("--checkpoint", metavar="SHA256", help="Which one, if the ledger has several.")
+@click.option("--day", metavar="DAY", help="The day on which licences are looked at; today without it.")
+@click.option("--output", type=PLACE, default=Path("spdx.json"), show_default=True, help="The bill of materials.")
+@AS_OF
+@LEDGER
+@LOG
+def spdx(checkpoint: str | None, day: str | None, output: Path, as_of: str, ledger: str, log: str | None) -> None:
+    """Write a bill of materials of a checkpoint: what it was trained on, and under which licences, in SPDX 3."""
+    from mucs.exports.spdx import bill
+    from mucs.ledger.questions import Parameter
+    from tasks.ledgers import writing
+
+    on, known_at = day_of(day), Parameter("as_of", "time", None, "").value(as_of)
+    with writing(ledger, log) as opened:
+        opened.sync()
+        sha256, made = bill(opened, checkpoint, on, known_at)
+        tell(opened, "spdx", f"/artifacts/{sha256}", as_of, made)
+    write({output: made})
+    click.echo(f"{output}: checkpoint {sha256[:12]}.")
+
+
 def day_of(day: str | None) -> str:
     """A day that was given, or today."""
     from mucs.written import read_day
