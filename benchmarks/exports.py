@@ -1,6 +1,6 @@
 """Seconds and memory of each export, by its command, on a ledger of a million edges.
 
-    python benchmarks/ledger.py --generated 200 --training 5000       # makes the ledger
+    python benchmarks/ledger.py --generated 200 --training 5000 --only load       # makes the ledger
     python benchmarks/exports.py benchmarks/work/ledger-200-5000-500/whole/ledger
 
 Each command is a process of its own, imports and all. `c2pa` needs an image that the ledger knows, and that one has none.

@@ -53,10 +53,11 @@ from mucs.royalties import Period, issue, read_contract, read_usage  # noqa: E40
 
 RUNS = 4
 DECOYS, HELD_OUT = 32, 1000
+SETTINGS = {"num_noises": 100, "score": "skew", "screening": [], "repeats": 1, "seed": 0}
 OUTCOME = {
     **{"converged": True, "steps": 60, "null_loss": 1.0, "forget_loss": 0.96, "retain_loss": 0.1},
     **{"probe_before": 0.2, "probe_after": 0.9, "seen_auc": 0.7, "seen_auc_low": 0.6, "seen_auc_high": 0.8},
-    **{"held_out_ks": 0.05, "discoveries": 10, "decoy_discoveries": 5, "recall": None},
+    **{"held_out_ks": 0.05, "discoveries": 10, "decoy_discoveries": 5, "recall": None, "device": {"type": "cpu", "name": "x", "torch": "2"}},
 }
 
 
@@ -106,15 +107,22 @@ class World:
         counts = {"candidates": self.training, "survivors": survivors}
         record: dict[str, Any] = {
             "method": "MUCS (arXiv 2605.17938)",
+            "code": {"version": "0.1.0", "method_sha256": "0" * 64},
+            "nondeterministic": [],
+            "trained": {"names": ["conv"], "count": 1},
+            "registry": "https://example.org/registry.git",
+            "generated": [{"id": row["id"], "sha256": row["sha256"]} for row in rows],
             "inputs": inputs,
-            "calibration": {"sha256": file_sha256(calibration), "decoys": DECOYS},
+            "calibration": {"sha256": file_sha256(calibration), "decoys": DECOYS, "noises": 8, "address": "0" * 64},
             "noise_bank": file_sha256(bank),
-            "settings": {"num_noises": 100},
+            "settings": SETTINGS,
             "results": {
                 "edges_sha256": built["sha256"],
                 "edges_root": built["root"],
                 "edges": built["edges"],
                 "attributions": [{"row_sha256": digest(row), **OUTCOME, **counts} for row in rows],
+                "recall": None,
+                "controls": None,
             },
             "validations": [],
             **more,
@@ -282,7 +290,7 @@ def parameters(world: World, number: int, runs: list[str], statement: str) -> di
     given |= {"row": digest(item("g", made) | {"seed": str(made)}), "statement": statement, "line": number + 1}
     given |= {"rights_holder": holder, "target": holder if number % 2 else training, "item": training}
     given |= {"run": runs[number % len(runs)], "first": runs[0], "second": runs[number % len(runs)]}
-    given |= {"checkpoint": hashlib.sha256(b"checkpoint").hexdigest(), "settings": digest({"num_noises": 100})}
+    given |= {"checkpoint": hashlib.sha256(b"checkpoint").hexdigest(), "settings": digest(SETTINGS)}
     return given | {"training_set": hashlib.sha256(b"training_set").hexdigest()}
 
 

@@ -28,7 +28,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
-from ledger import World, draw, item, log_of, size_of  # noqa: E402
+from ledger import SETTINGS, World, draw, item, log_of, size_of  # noqa: E402
 
 from mucs.canonical import digest  # noqa: E402
 from mucs.evidence.edges import EDGE_SCHEMA, NUMBERS, write_edges  # noqa: E402
@@ -169,7 +169,7 @@ def ask(ledger: Ledger, number: int, items: int, run: str) -> dict[str, float]:
         "run": run,
         "target": "holder 0001",
     }
-    known |= {"item": known["generated"], "checkpoint": sha256("checkpoint"), "settings": digest({"num_noises": 100})}
+    known |= {"item": known["generated"], "checkpoint": sha256("checkpoint"), "settings": digest(SETTINGS)}
     known |= {"training_set": sha256("training_set")}
     known |= {"items": " ".join(digest(row) for row in rows_of(number, items))}  # as an audit asks of its batch
     taken = {}
