@@ -62,7 +62,6 @@ def c2pa(
     """
     from mucs.exports.c2pa import definition, image_of, sign, state_of
     from mucs.exports.credential import read_credential
-    from mucs.files import replacing
     from tasks.ledgers import writing
 
     if output and embed:
@@ -77,11 +76,7 @@ def c2pa(
         marked = sign(said, image, credential, embed is not None)
         given = marked.manifest if marked.image is None else marked.image
         tell(opened, "c2pa", f"/generated/{image_of(said)}", as_of, given)
-    try:
-        with replacing(place) as part:
-            part.write_bytes(marked.manifest if marked.image is None else marked.image)
-    except OSError:
-        raise InputError(f"{place} cannot be written; give another place.") from None
+    write({place: given})
     named = len(said["ingredients"]) - 2
     anchor = credential.anchor.read_bytes() if credential.anchor else None
     state = state_of(embed, None, anchor) if embed else state_of(image, marked.manifest, anchor)

@@ -25,6 +25,7 @@ from openlineage.client.facet_v2 import (
 from openlineage.client.serde import Serde
 
 from mucs import __version__
+from mucs.evidence.log import object_name
 
 PRODUCER = f"https://mucs.dev/{__version__}"
 SUITES = {
@@ -97,7 +98,7 @@ def completed(
     ]
     edges = OutputDataset(
         log,
-        f"objects/{results['edges_sha256']}",
+        object_name(results["edges_sha256"]),
         facets={
             "version": dataset_version_dataset.DatasetVersionDatasetFacet(f"sha256:{results['edges_sha256']}"),
             "tags": _tags({"kind": "edges", "run": sha256, "edges_root": results["edges_root"]}),

@@ -14,8 +14,9 @@ from typing import Any
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from spdx_python_model import v3_0_1 as spdx
 
-from mucs import InputError, __version__
+from mucs import __version__
 from mucs.ledger import Ledger
+from mucs.ledger.names import only_called
 from mucs.parse import load_json
 
 PURPOSE, KIND, HASH = spdx.software_SoftwarePurpose, spdx.RelationshipType, spdx.HashAlgorithm
@@ -49,14 +50,10 @@ def bill(ledger: Ledger, checkpoint: str | None, day: str, as_of: str = "infinit
     Raises:
         InputError: If there is no such one, or several.
     """
-    rows = [row for row in ledger.rows(MODELS, {"as_of": as_of}) if row["checkpoint"].startswith(checkpoint or "")]
-    named = list(dict.fromkeys(row["checkpoint"] for row in rows))
-    if len(named) != 1:
-        raise InputError(
-            f"The ledger has {len(named)} checkpoints{' called ' + repr(checkpoint) if checkpoint else ''}; name one of"
-            f" {', '.join(each[:12] for each in named) or 'none'} as --checkpoint."
-        )
-    made = _Bill(named[0], max(row["at"] for row in rows))
+    found = ledger.rows(MODELS, {"as_of": as_of})
+    sha256 = only_called(list(dict.fromkeys(row["checkpoint"] for row in found)), checkpoint, "checkpoint")
+    rows = [row for row in found if row["checkpoint"] == sha256]
+    made = _Bill(sha256, max(row["at"] for row in rows))
     model = made.package(spdx.ai_AIPackage, "checkpoint", rows[-1], PURPOSE.model)
     sets = [made.package(spdx.dataset_DatasetPackage, "training_set", row, PURPOSE.data) for row in rows]
     for each, row in zip(sets, rows, strict=True):
@@ -68,7 +65,7 @@ def bill(ledger: Ledger, checkpoint: str | None, day: str, as_of: str = "infinit
         if licences:
             made.relate(each, KIND.hasDeclaredLicense, [made.licence(licences)], COMPLETE)
     made.relate(model, KIND.trainedOn, sets, spdx.RelationshipCompleteness.noAssertion)  # on what else, no ledger knows
-    return named[0], made.document(model)
+    return sha256, made.document(model)
 
 
 class _Bill:

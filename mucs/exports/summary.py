@@ -17,6 +17,7 @@ from mucs import InputError
 from mucs.canonical import canonical
 from mucs.files import read_at_most
 from mucs.ledger import Ledger
+from mucs.ledger.names import only_called
 from mucs.parse import compose_yaml
 from mucs.text import is_fit
 from mucs.written import nearest
@@ -137,14 +138,8 @@ def training_set_called(ledger: Ledger, name: str | None, as_of: str = "infinity
     Raises:
         InputError: If there is no such one, or several.
     """
-    known = [row["sha256"] for row in ledger.rows(SETS, {"as_of": as_of})]
-    found = [str(each) for each in known if each.startswith(name or "")]
-    if len(found) != 1:
-        raise InputError(
-            f"The ledger has {len(found)} training sets{' called ' + repr(name) if name else ''}; name one of"
-            f" {', '.join(each[:12] for each in known) or 'none'} as --training-set."
-        )
-    return found[0]
+    known = [str(row["sha256"]) for row in ledger.rows(SETS, {"as_of": as_of})]
+    return only_called(known, name, "training set")
 
 
 def facts(ledger: Ledger, training_set: str | None, day: str, as_of: str = "infinity") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import duckdb
 
@@ -61,6 +62,17 @@ def run_called(connection: duckdb.DuckDBPyConnection, name: str) -> str:
     if len(found) != 1:
         raise Unknown(f"The ledger has {len(found)} runs called {name!r}; {LIST_RUNS}.")
     return str(found[0][0])
+
+
+def only_called(known: Sequence[str], name: str | None, kind: str) -> str:
+    """The one of several SHA-256 that begins so; without a name, the only one. Raises InputError unless there is just one."""
+    found = [str(each) for each in known if each.startswith(name or "")]
+    if len(found) != 1:
+        raise InputError(
+            f"The ledger has {len(found)} {kind}s{' called ' + repr(name) if name else ''}; name one of"
+            f" {', '.join(each[:12] for each in known) or 'none'} as --{kind.replace(' ', '-')}."
+        )
+    return found[0]
 
 
 LIST_RUNS = 'see them with `mucs sql "SELECT sha256, loaded_at FROM runs"`'

@@ -20,18 +20,13 @@ from mucs.report.page import page
 from mucs.royalties.contract import read_contract
 from mucs.royalties.issue import issue, preview
 from mucs.royalties.remarks import remarks
-from mucs.royalties.statement import Statement
+from mucs.royalties.statement import BALANCE, LINE, Statement, counted
 from mucs.royalties.usage import Period, read_usage
 from mucs.royalties.workbook import workbook_file
 from mucs.text import for_spreadsheet
 
 PREDICATE = "https://mucs.dev/royalty-statement/v1"
 SHOWN_WORKS = 5  # of a line on the page
-LINE = (
-    *("right_type", "holder", "basis", "works", "items", "units", "score_mass", "score_error", "share"),
-    *("gross", "deducted", "net"),
-)
-BALANCE = ("holder", "carried_in", "net", "difference", "adjustments", "paid", "carried_out")
 
 
 @dataclass(frozen=True)
@@ -140,16 +135,12 @@ def json_file(statement: Statement) -> bytes:
 
 def lines_file(statement: Statement) -> bytes:
     """A row for each line, as CSV."""
-    return _csv(LINE, [_counted(line) for line in statement.content["lines"]])
+    return _csv(LINE, [counted(line) for line in statement.content["lines"]])
 
 
 def balances_file(statement: Statement) -> bytes:
     """A row for each account, as CSV."""
     return _csv(BALANCE, statement.content["balances"])
-
-
-def _counted(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {**line, "works": len(line["works"]), "score_error": line["score_error"] or ""}
 
 
 def _csv(columns: tuple[str, ...], rows: list[Any]) -> bytes:
@@ -178,7 +169,7 @@ def flat_file(statement: Statement) -> bytes:
         records.append(["SY", str(number), right_type, header["currency"], pot, str(paid), str(len(mine))])
     for number, line in enumerate(content["lines"], start=1):
         # unique for good, as the statement's name is
-        records.append(["SU", f"{statement.sha256}:{number}", *(str(_counted(line)[name]) for name in LINE)])
+        records.append(["SU", f"{statement.sha256}:{number}", *(str(counted(line)[name]) for name in LINE)])
     for balance in content["balances"]:
         records.append(["BA", *(balance[name] for name in BALANCE)])
     records.append(["FOOT", str(len(records) + 1), str(len(header["pots"])), str(len(content["lines"]))])

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mucs import InputError
 from mucs.ledger import Ledger
+
+# what files say of a line, and of an account
+LINE = (
+    *("right_type", "holder", "basis", "works", "items", "units", "score_mass", "score_error", "share"),
+    *("gross", "deducted", "net"),
+)
+BALANCE = ("holder", "carried_in", "net", "difference", "adjustments", "paid", "carried_out")
 
 
 @dataclass(frozen=True)
@@ -60,3 +68,8 @@ def find(ledger: Ledger, name: str) -> Statement:
             ' see them with `mucs sql "SELECT sha256, contract, period_start, version FROM statements"`.'
         )
     return Statement(found[0]["sha256"], json.loads(found[0]["content"]), False, found[0]["said"])
+
+
+def counted(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line with its works counted, as LINE has it."""
+    return {**line, "works": len(line["works"]), "score_error": line["score_error"] or ""}

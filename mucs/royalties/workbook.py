@@ -8,27 +8,12 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from mucs.royalties.statement import Statement
+from mucs.royalties.statement import BALANCE, LINE, Statement, counted
 
 if TYPE_CHECKING:
     from xlsxwriter.format import Format
     from xlsxwriter.worksheet import Worksheet
 
-LINE = (
-    "right_type",
-    "holder",
-    "basis",
-    "works",
-    "items",
-    "units",
-    "score_mass",
-    "score_error",
-    "share",
-    "gross",
-    "deducted",
-    "net",
-)
-BALANCE = ("holder", "carried_in", "net", "difference", "adjustments", "paid", "carried_out")
 WORDS = {"right_type", "holder", "basis"}
 MONEY = {"gross", "deducted", *BALANCE[1:]}
 LONGEST = 32_000  # characters of a cell, of which the format takes 32,767
@@ -65,8 +50,9 @@ def workbook_file(statement: Statement) -> bytes:
 
 def _lines(sheet: Worksheet, lines: Sequence[Mapping[str, Any]], formats: Mapping[str, Format]) -> None:
     """Net is gross less what was deducted."""
-    rows = [{**line, "works": len(line["works"]), "score_error": line["score_error"] or ""} for line in lines]
-    _table(sheet, LINE, rows, formats, {"net": "=J{row}-K{row}"}, ("gross", "deducted", "net"))
+    _table(
+        sheet, LINE, [counted(line) for line in lines], formats, {"net": "=J{row}-K{row}"}, ("gross", "deducted", "net")
+    )
 
 
 def _accounts(sheet: Worksheet, balances: Sequence[Mapping[str, Any]], formats: Mapping[str, Format]) -> None:
