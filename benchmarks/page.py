@@ -74,9 +74,8 @@ def make(folder: Path) -> None:
     """The page, as the task writes it."""
     from mucs.evidence.thumbnails import Thumbnails
     from mucs.ledger import Ledger
-    from mucs.report import audit_page
+    from mucs.report import COUNTED, audit_page
     from tasks.ledgers import open_log
-    from tasks.report import COUNTED
 
     began = time.monotonic()
     run = (folder / "run").read_text()

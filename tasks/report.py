@@ -10,10 +10,8 @@ from prefect.cache_policies import NO_CACHE
 
 from mucs.evidence.thumbnails import Thumbnails
 from mucs.files import replacing
-from mucs.report import audit_page
+from mucs.report import COUNTED, audit_page
 from tasks.ledgers import open_log, reading
-
-COUNTED = 10  # edges of each generated image that count for the shares
 
 
 def page_path(folder: Path, run: str) -> Path:

@@ -3,6 +3,7 @@
 HEAD is the head of the log that you trust, as it was published, stamped or sent to you.
 """
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -12,6 +13,7 @@ HERE = pathlib.Path(__file__).parent
 CRATE = "ro-crate-metadata.json"
 
 
+@functools.cache  # an object is held to what describes it, and to its entry
 def sha256(path: pathlib.Path) -> str:
     """The SHA-256 of a file."""
     with path.open("rb") as file:

@@ -22,11 +22,10 @@ from mucs.evidence.thumbnails import Thumbnails
 from mucs.files import file_sha256
 from mucs.ledger import Ledger
 from mucs.parse import load_json
-from mucs.report import audit_page
+from mucs.report import COUNTED, audit_page
 
 METADATA, CHECK, PAGE, README = "ro-crate-metadata.json", "check_run.py", "page.html", "README.md"
 CRATE_1_1, PROCESS = "https://w3id.org/ro/crate/1.1", "https://w3id.org/ro/wfrun/process/0.5"
-COUNTED = 10  # edges of each generated item that count for the page's shares
 PARQUET, SAFETENSORS, JSON = "application/vnd.apache.parquet", "application/octet-stream", "application/json"
 OBJECTS = {  # what an object of a run is, in words, and of which media type
     "record": ("The run's record, whose SHA-256 is the run's name", JSON),

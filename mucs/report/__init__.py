@@ -1,5 +1,5 @@
 """Pages for people: each one HTML file that needs no other."""
 
-from mucs.report.audit import audit_page
+from mucs.report.audit import COUNTED, audit_page
 
-__all__ = ["audit_page"]
+__all__ = ["COUNTED", "audit_page"]

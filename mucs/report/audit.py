@@ -17,6 +17,7 @@ from mucs.report import words
 from mucs.report.page import page
 
 TOP = 5  # training images shown behind each generated one
+COUNTED = 10  # edges of each generated image that count for the shares
 READ = 500  # edges that are read at a time
 
 EDGES = """
