@@ -2,7 +2,7 @@
 
 The training set is 16 × 16 pixels in 100 Parquet shards on the embedded S3, the model a tiny one with random weights,
 the generated batch four images or another number, screened. The audit is the command, a process of its own on two threads; memory is the
-largest of any of its processes.
+largest of any of its processes, by stage.
 """
 
 from __future__ import annotations
@@ -89,11 +89,15 @@ def build(folder: Path, training: int) -> dict[str, Path]:
 
 
 class Watch(threading.Thread):
-    """What a command and all below it take, looked at four times a second: CPU seconds of all, and the most memory of any one."""
+    """What a command and all below it take, looked at four times a second: CPU seconds of all, and the most memory of any one.
+
+    `peak` counts the pages of mapped files that happen to be in memory, `own` does not.
+    """
 
     def __init__(self, root: int) -> None:
         super().__init__(daemon=True)
-        self.root, self.peak, self.cpu, self.over = psutil.Process(root), 0, 0.0, False
+        self.root, self.cpu, self.over = psutil.Process(root), 0.0, False
+        self.peak = self.own = 0
 
     def run(self) -> None:
         while not self.over:
@@ -107,7 +111,9 @@ class Watch(threading.Thread):
             for process in (self.root, *self.root.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
                     cpu += sum(process.cpu_times()[:4])
-                    self.peak = max(self.peak, process.memory_info().rss)
+                    memory = process.memory_info()
+                    self.peak = max(self.peak, memory.rss)
+                    self.own = max(self.own, memory.rss - memory.shared)
             self.cpu = max(self.cpu, cpu)
 
 
@@ -133,13 +139,14 @@ def estimated(registry: Path, folder: Path, revision: str) -> float:
 
 
 def audit(registry: Path, folder: Path, revision: str) -> list[dict[str, Any]]:
-    """Seconds of each stage of an audit, by the clock and of CPU, and the most memory of a process."""
+    """Of each stage of an audit, seconds by the clock and of CPU, and the most memory of a process in it."""
     words, environment = command(registry, folder, revision, "cache")
     started = last = time.monotonic()
     process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
     watch = Watch(process.pid)
     watch.start()
     clock, cpu, before = dict.fromkeys(("start", *STAGES), 0.0), dict.fromkeys(("start", *STAGES), 0.0), 0.0
+    most, own = dict.fromkeys(("start", *STAGES), 0.0), dict.fromkeys(("start", *STAGES), 0.0)
     assert process.stderr
     for line in process.stderr:
         print(line, end="", file=sys.stderr)
@@ -150,14 +157,16 @@ def audit(registry: Path, folder: Path, revision: str) -> list[dict[str, Any]]:
             stage = stage if clock["start"] else "start"
             clock[stage] += now - last
             cpu[stage] += watch.cpu - before
-            last, before = now, watch.cpu
+            most[stage], own[stage] = max(most[stage], watch.peak / 1e9), max(own[stage], watch.own / 1e9)
+            last, before, watch.peak, watch.own = now, watch.cpu, 0, 0
     if process.wait():
         raise SystemExit(f"The audit ended with status {process.returncode}.")
     watch.over = True
-    gigabytes = watch.peak / 1e9
     return [
-        {"by": "the clock", "all": time.monotonic() - started, **clock, "gigabytes": gigabytes},
-        {"by": "CPU", "all": watch.cpu, **cpu, "gigabytes": gigabytes},
+        {"by": "the clock", "all": time.monotonic() - started, **clock},
+        {"by": "CPU", "all": watch.cpu, **cpu},
+        {"by": "GB", "all": max(most.values()), **most},
+        {"by": "GB, without mapped files", "all": max(own.values()), **own},
     ]
 
 
@@ -190,7 +199,7 @@ def main() -> None:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The figures as Markdown."""
-    names = ["training", "night", "by", "all", "start", *STAGES, "gigabytes"]
+    names = ["training", "night", "by", "all", "start", *STAGES]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:
         cells = [

@@ -43,8 +43,12 @@ def test_the_package_has_every_file_of_the_source(installed):
     ("words", "said"),
     [
         (("evaluate", "nonsense"), "There is no study 'nonsense'; use one of: quick, payments, openmoji"),
-        (("evaluate", "--quick"), "is missing; run the study from a clone of the project"),
-        (("demo",), "is missing; run the demo from a clone of the project"),
+        pytest.param(
+            ("evaluate", "--quick"),
+            "is missing; run the study from a clone of the project",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(("demo",), "is missing; run the demo from a clone of the project", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.usefixtures("prefect_server")

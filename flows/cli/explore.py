@@ -12,6 +12,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,30 +81,31 @@ def explore(
     PLACE is a ledger, or a folder with one in it, such as mucs-demo; without it, that of --ledger. Where PREFECT_API_URL is set,
     pictures can be sent to be attributed.
     """
-    import uvicorn
-
-    from mucs.evidence.thumbnails import Thumbnails
-    from mucs.explorer.app import make_app
-    from mucs.explorer.gate import HOSTS
-    from mucs.explorer.protocol import Protocol
     from mucs.explorer.snapshot import Snapshots
-    from mucs.explorer.telling import Telling
-    from mucs.ledger import analyst
-    from mucs.outbox import Outbox
     from tasks.ledgers import credentials, open_log, reading, writing
 
     if place and (Path(place) / "ledger").is_dir():
         place = str(Path(place) / "ledger")
     where = place or ledger
     access = entrance(host, tokens, proxies, groups)
-    with reading(where) as opened:  # refuses what is none
-        follows = opened.follows
-    thumbnails = Thumbnails(open_log(follows))
-    verified = partial(Outbox(outbox).verified, follows) if outbox else lambda _: None
-    with listening(host, port) as listener:
+    opened = reading(where)  # refuses what is none
+    follows = opened.follows
+    with listening(host, port) as listener, ThreadPoolExecutor(1) as pool:
+        taking = pool.submit(Snapshots, where, partial(reading, where), opened)  # while everything else is imported
+        import uvicorn
+
+        from mucs.evidence.thumbnails import Thumbnails
+        from mucs.explorer.app import make_app
+        from mucs.explorer.gate import HOSTS
+        from mucs.explorer.protocol import Protocol
+        from mucs.explorer.telling import Telling
+        from mucs.ledger import analyst
+        from mucs.outbox import Outbox
+
+        thumbnails = Thumbnails(open_log(follows))
+        verified = partial(Outbox(outbox).verified, follows) if outbox else lambda _: None
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}"
-        snapshots = Snapshots(where, partial(reading, where))
 
         def select(query: str, rows: int, seconds: float) -> list[dict[str, object]]:
             return analyst.select(where, query, rows, seconds, credentials(where))
@@ -116,6 +118,8 @@ def explore(
             logging.getLogger("mucs").setLevel(logging.WARNING)
             on_demand = OnDemand(ledger=where)
             threading.Thread(target=load_index, args=(on_demand,), daemon=True).start()
+
+        snapshots = taking.result()
 
         class Server(uvicorn.Server):
             def handle_exit(self, *given: Any) -> None:

@@ -3,16 +3,18 @@
 To ask a DuckLake costs 7 ms for each table that a question names. So the tables are copied into memory, and of the edges the best of
 each generated item; the others are read from the ledger's files where somebody asks for them. The program's own views and macros lie
 over that: a question gives the answer that `Ledger.ask` gives. What most questions begin with is computed once: which runs speak, and
-how rights stand today.
+how rights stand today. Edges never change, and so a snapshot takes those that an earlier one copied, and copies what came since.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,35 +24,35 @@ import duckdb
 from mucs import InputError
 from mucs.ledger import Ledger
 from mucs.ledger.asked import Unavailable
-from mucs.ledger.catalogue import NAMES
+from mucs.ledger.catalogue import NAMES, VIEWS
 from mucs.ledger.lake import CATALOGUE, FILE, META, Lake, give_up, literal
 from mucs.text import as_clause, first_line
 
 log_of_explorer = logging.getLogger("mucs.explorer")
 
-KEPT = "kept"  # the database in memory that has the copies
 RANKED = ("edges", "unseen_edges")  # tables of which the best rows of each generated item are copied
 BEST, LEAST, MOST = (
     100,
     10,
     3_000_000,
 )  # edges of each generated item in memory: at the best, at the least, and of all together
+SHARE = 0.25  # of the generated items that an earlier snapshot has: as many may come before all are copied anew
 # views that are computed once for a snapshot, and macros for now and today; to plan a question over them takes longer than to answer it
 MADE = ("usage", "balances", "adjustments", "statement_lines", "disputes", "speaking")
 NOW = """
-CREATE TABLE {kept}.rights_today AS FROM memory.main.rights_on('{day}', 'infinity');
+CREATE TABLE {kept}.rights_today AS FROM {views}.main.rights_on('{day}', 'infinity');
 CREATE MACRO {kept}.rights_on(day, as_of) AS TABLE
     FROM {kept}.main.rights_today WHERE as_of = 'infinity' AND day::DATE = DATE '{day}'
-    UNION ALL FROM memory.main.rights_on(day, as_of) WHERE NOT (as_of = 'infinity' AND day::DATE = DATE '{day}');
+    UNION ALL FROM {views}.main.rights_on(day, as_of) WHERE NOT (as_of = 'infinity' AND day::DATE = DATE '{day}');
 CREATE MACRO {kept}.speaking_as_of(as_of) AS TABLE
-    FROM {kept}.main.speaking WHERE as_of = 'infinity' UNION ALL FROM memory.main.speaking_as_of(as_of) WHERE as_of <> 'infinity'
+    FROM {kept}.main.speaking WHERE as_of = 'infinity' UNION ALL FROM {views}.main.speaking_as_of(as_of) WHERE as_of <> 'infinity'
 """
 SECONDS = 10.0  # that a question may take
 PAUSE = 1.0  # between two looks at the ledger
 NICE = 10  # of the thread that looks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
     """A ledger at one position.
 
@@ -61,6 +63,8 @@ class Snapshot:
         version: Of the lake, which is another whenever its files are others.
         taken: When it was made.
         most_rank: Up to which rank edges are in memory.
+        number: How many snapshots there were before in the same database, which name its tables.
+        earlier: The one whose edges it goes on with; None if it has all of them itself.
         connection: The database; every reader takes a cursor of its own.
     """
 
@@ -70,63 +74,138 @@ class Snapshot:
     version: int
     taken: datetime.datetime
     most_rank: int
+    number: int
+    earlier: Snapshot | None
     connection: duckdb.DuckDBPyConnection
+
+    @property
+    def kept(self) -> str:
+        """The database in memory that has the copies."""
+        return f"kept_{self.number}"
+
+    @property
+    def views(self) -> str:
+        """The database in memory that has the program's views and macros over them."""
+        return f"views_{self.number}"
 
     def ledger(self) -> Ledger:
         """The ledger as it was, for one reader; close it."""
-        cursor = self.connection.cursor()
-        cursor.execute(f"SET search_path = '{KEPT},memory'")  # what is kept first, also where a macro names it
-        return Ledger(cursor, self.place, seconds=SECONDS)
+        return _Reading(self)
 
 
-def take(ledger: Ledger, best: int | None = None) -> Snapshot:
-    """A snapshot of a ledger that is open to read, whose connection it goes on with.
+class _Reading(Ledger):
+    """A snapshot that is read, and stays until it is not."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        cursor = snapshot.connection.cursor()
+        # what is kept first, also where a macro names it
+        cursor.execute(f"SET search_path = '{snapshot.kept},{snapshot.views}'")
+        super().__init__(cursor, snapshot.place, seconds=SECONDS)
+        self.snapshot = snapshot
+
+
+def take(ledger: Ledger, best: int | None = None, before: Snapshot | None = None) -> Snapshot:
+    """A snapshot of a ledger that is open to read.
 
     Args:
         ledger: It is not to be used afterwards.
         best: How many edges of each generated item are copied; as many as there is room for without it.
+        before: The snapshot before it, if any, whose edges are taken if the ledger only went on from there.
     """
+    connection, earlier = ledger.connection, None
     try:
-        return _take(ledger, best)
+        if before is not None:
+            earlier = before.earlier or before
+            earlier = earlier if _went_on(ledger, earlier) else None
+        if before is None or earlier is None:
+            return _take(connection, ledger.place, best, 0, None)
+        connection = before.connection.cursor()
+        ledger.connection.close()
+        Lake.at(ledger.place).attach(connection, read_only=True)
+        return _take(connection, ledger.place, best, before.number + 1, earlier)
     except BaseException as error:
-        give_up(ledger.connection, error)
+        give_up(connection, error)
         raise
 
 
-def _take(ledger: Ledger, best: int | None) -> Snapshot:
-    connection = ledger.connection
-    connection.execute(f"ATTACH ':memory:' AS {KEPT} (COMPRESS)")
-    connection.begin()  # what all of it is copied from is one state of the lake
-    state = state_of(ledger)
-    for name in NAMES:
-        if name not in RANKED:
-            connection.execute(f"CREATE TABLE {KEPT}.{name} AS FROM {FILE}.main.{name}")
-    items = ledger.one(f"SELECT count(*) FROM {KEPT}.attributions")
-    rank = best or max(LEAST, min(BEST, MOST // max(1, items)))
-    others = {}
-    for name in RANKED:
-        connection.execute(f"CREATE TABLE {KEPT}.best_{name} AS FROM {FILE}.main.{name} WHERE rank <= {rank}")
-        # a load of a few edges lies in the catalogue and in no file; it has no rank beyond LEAST
-        files = [row["data_file"] for row in ledger.rows(f"FROM ducklake_list_files('{FILE}', '{name}')")]
-        named = ", ".join(f"'{literal(file)}'" for file in files)
-        others[name] = f" UNION ALL FROM read_parquet([{named}]) WHERE rank > {rank}" if files else ""
-    connection.commit()
-    for name in RANKED:
-        connection.execute(f"CREATE VIEW {KEPT}.{name} AS FROM {KEPT}.best_{name}{others[name]}")
-    for name in NAMES:
-        connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {KEPT}.main.{name}")
-    connection.execute(f"DETACH {FILE}")
-    for name in MADE:
-        connection.execute(f"CREATE TABLE {KEPT}.{name} AS FROM memory.main.{name}")
-    taken = datetime.datetime.now(datetime.UTC)
-    connection.execute(NOW.format(kept=KEPT, day=taken.date()))
-    connection.execute("SET threads = 1")  # of a question: those of several readers go on side by side
-    return Snapshot(ledger.place, *state, taken, rank, connection)
+def _went_on(ledger: Ledger, earlier: Snapshot) -> bool:
+    """Whether a ledger is of the log that a snapshot's was of, with little more."""
+    entry = f"SELECT count(*) FROM entries WHERE position = {earlier.position} AND sha256 = '{literal(earlier.head)}'"
+    if not ledger.one(entry):
+        return False
+    with earlier.ledger() as known:
+        runs, items = (
+            known.one("SELECT coalesce(max(run_id), 0) FROM runs"),
+            known.one("SELECT count(*) FROM attributions"),
+        )
+    return bool(ledger.one(f"SELECT count(*) <= {SHARE * items} FROM attributions WHERE run_id > {runs}"))
+
+
+def _take(
+    connection: duckdb.DuckDBPyConnection, place: str, best: int | None, number: int, earlier: Snapshot | None
+) -> Snapshot:
+    """A snapshot of the attached lake, which is attached no more afterwards."""
+    kept, views = f"kept_{number}", f"views_{number}"
+    ledger = Ledger(connection, place)
+    with contextlib.ExitStack() as undo:
+        undo.callback(_drop, connection, kept, views)
+        with contextlib.ExitStack() as attached:
+            attached.callback(connection.execute, f"DETACH {FILE}")
+            connection.execute(f"ATTACH ':memory:' AS {kept} (COMPRESS); ATTACH ':memory:' AS {views}")
+            connection.begin()  # what all of it is copied from is one state of the lake
+            version = _version(ledger)
+            for name in NAMES:
+                if name not in RANKED:
+                    connection.execute(f"CREATE TABLE {kept}.{name} AS FROM {FILE}.main.{name}")
+            items = ledger.one(f"SELECT count(*) FROM {kept}.attributions")
+            rank = earlier.most_rank if earlier else best or max(LEAST, min(BEST, MOST // max(1, items)))
+            edges = {name: _edges(ledger, name, kept, rank, earlier) for name in RANKED}
+            connection.commit()
+        for name in RANKED:
+            connection.execute(f"CREATE VIEW {kept}.{name} AS {edges[name]}")
+        defined = (f"CREATE VIEW {name} AS FROM {kept}.main.{name}" for name in NAMES)
+        connection.execute(f"USE {views}; {'; '.join(defined)}; {VIEWS}")
+        for name in MADE:
+            connection.execute(f"CREATE TABLE {kept}.{name} AS FROM {views}.main.{name}")
+        at, taken = ledger.at(), datetime.datetime.now(datetime.UTC)
+        connection.execute(NOW.format(kept=kept, views=views, day=taken.date()))
+        connection.execute("USE memory")
+        connection.execute("SET threads = 1")  # of a question: those of several readers go on side by side
+        snapshot = Snapshot(place, *at, version, taken, rank, number, earlier, connection)
+        weakref.finalize(snapshot, undo.pop_all().close).atexit = False
+    return snapshot
+
+
+def _edges(ledger: Ledger, name: str, kept: str, rank: int, earlier: Snapshot | None) -> str:
+    """Copy the rows of a table up to a rank, but for those that an earlier snapshot has; gives the query for all of its rows."""
+    new, known = "", ""
+    if earlier:
+        new = f" AND run_id > (SELECT coalesce(max(run_id), 0) FROM {earlier.kept}.main.runs)"
+        known = f" UNION ALL FROM {earlier.kept}.main.best_{name}"
+    ledger.connection.execute(f"CREATE TABLE {kept}.best_{name} AS FROM {FILE}.main.{name} WHERE rank <= {rank}{new}")
+    # a load of a few edges lies in the catalogue and in no file; it has no rank beyond LEAST
+    files = [row["data_file"] for row in ledger.rows(f"FROM ducklake_list_files('{FILE}', '{name}')")]
+    named = ", ".join(f"'{literal(file)}'" for file in files)
+    others = f" UNION ALL FROM read_parquet([{named}]) WHERE rank > {rank}" if files else ""
+    return f"FROM {kept}.main.best_{name}{known}{others}"
+
+
+def _drop(connection: duckdb.DuckDBPyConnection, *databases: str) -> None:
+    """Give back the memory of databases that nobody reads any more."""
+    # an error where all of it is closed already
+    with contextlib.suppress(duckdb.Error), connection.cursor() as cursor:
+        for name in databases:
+            cursor.execute(f"DETACH DATABASE IF EXISTS {name}")
+
+
+def _version(ledger: Ledger) -> int:
+    """The version of an open ledger's lake."""
+    return int(ledger.one(f"SELECT max(snapshot_id) FROM {META}.ducklake_snapshot"))
 
 
 def state_of(ledger: Ledger) -> tuple[int, str, int]:
     """Position and head of an open ledger, and the version of its lake."""
-    return *ledger.at(), int(ledger.one(f"SELECT max(snapshot_id) FROM {META}.ducklake_snapshot"))
+    return *ledger.at(), _version(ledger)
 
 
 def today() -> datetime.date:
@@ -137,15 +216,15 @@ def today() -> datetime.date:
 class Snapshots:
     """The snapshot of a ledger that others write: a new one is made when there is more, and the old one answers until then."""
 
-    def __init__(self, place: str, opened: Callable[[], Ledger]) -> None:
-        """Args: place: the ledger's. opened: opens it to read."""
+    def __init__(self, place: str, opened: Callable[[], Ledger], first: Ledger | None = None) -> None:
+        """Args: place: the ledger's. opened: opens it to read. first: it, where it is open already; not to be used afterwards."""
         self._place, self._opened = place, opened
         self._now: Snapshot | None = None
         self._fault: str | None = None
         self._seen: object = None
         self._ended = threading.Event()
         self._looking = threading.Lock()
-        self.look()
+        self._look(first)
         self._watching = threading.Thread(target=self._watch, daemon=True, name="snapshots")
         self._watching.start()
 
@@ -184,30 +263,24 @@ class Snapshots:
         with self._looking:
             self._look()
 
-    def _look(self) -> None:
+    def _look(self, first: Ledger | None = None) -> None:
         try:
-            seen = self._state(), today()
-            if seen == self._seen and self._fault is None and self._now is not None:
+            seen, now = (self._state(), today()), self._now
+            if seen == self._seen and self._fault is None and now is not None:
                 return
-            ledger = self._opened()
-            now = self._now
-            if now is not None and (*state_of(ledger), today()) == (
-                now.position,
-                now.head,
-                now.version,
-                now.taken.date(),
-            ):
+            ledger = first or self._opened()
+            if now and (*state_of(ledger), today()) == (now.position, now.head, now.version, now.taken.date()):
                 ledger.connection.close()
             else:
-                if now is not None:
+                if now:
                     ledger.connection.execute("SET threads = 1")  # this one; the other cores go on answering
-                self._now = take(ledger)
+                self._now = take(ledger, before=now)
                 log_of_explorer.info("explore   entry %d of the log", self._now.position)
             self._seen, self._fault = seen, None
         except InputError as error:
             self._fault = as_clause(error)
         except (duckdb.Error, OSError) as error:
-            self._fault = first_line(error)
+            self._now, self._fault = None, first_line(error)  # the next goes on with nothing of it
 
     def _state(self) -> object:
         """What is another wherever a local ledger is another; of one on Postgres, the entry that it is at."""

@@ -317,6 +317,7 @@ def test_a_calibration_is_made_once_and_makes_a_new_audit_worthwhile(audited, re
     assert unseen == {"edges": 3 * 8, "calibrated": 3 * 8, "ranks": 8}
 
 
+@pytest.mark.slow
 def test_only_new_items_are_attributed(registry, world, tmp_path, s3):
     from tests.conftest import read_rows, write_manifest
 

@@ -192,6 +192,9 @@ SPOILED = {
 }
 
 
+QUICKLY = {"corrupt image", "missing column", "pickle", "does not fit"}  # one of each kind
+
+
 @pytest.fixture(scope="module")
 def spoiled_registry(registry, world, tmp_path_factory) -> Path:
     """The registry with every spoiled folder in it, under its own name, tagged v1."""
@@ -206,7 +209,9 @@ def spoiled_registry(registry, world, tmp_path_factory) -> Path:
     return root / "registry"
 
 
-@pytest.mark.parametrize("name", SPOILED)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICKLY else pytest.param(name, marks=pytest.mark.slow) for name in SPOILED]
+)
 def test_a_spoiled_input_is_refused_and_the_ledger_is_untouched(mucs, spoiled_registry, ledger, name, tmp_path):
     own, published, entries = shutil.copytree(ledger, tmp_path / "ledger"), evidence("cli"), "SELECT * FROM entries"
     kind, _, sentence = SPOILED[name]
@@ -258,7 +263,7 @@ def test_a_calibration_without_held_out_images_is_refused(mucs, registry):
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
-        ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9", "does not answer"),
+        pytest.param("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9", "does not answer", marks=pytest.mark.slow),
         ("AWS_ACCESS_KEY_ID", "nobody", "denies access"),
         ("AWS_SECRET_ACCESS_KEY", "wrong", "denies access"),
     ],

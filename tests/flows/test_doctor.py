@@ -142,6 +142,7 @@ def silent(monkeypatch):
     server.server_close()
 
 
+@pytest.mark.slow
 def test_it_never_hangs(mucs, silent):
     began = time.monotonic()
     _, found = examined(mucs, "--log", "s3://evidence/doctor")
@@ -150,6 +151,7 @@ def test_it_never_hangs(mucs, silent):
     assert "gave no answer within 4 seconds" in found["s3"][1]
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_off_is_wrong(mucs, silent):
     Silent.answers.set()
     _, found = examined(mucs, "--log", "s3://evidence/doctor")

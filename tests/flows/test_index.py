@@ -146,6 +146,7 @@ def test_a_picture_is_answered_and_then_measured(mucs, given, inputs, indexed, f
             assert rebuilt.rows(f"FROM {table} ORDER BY ALL") == ledger.rows(f"FROM {table} ORDER BY ALL")
 
 
+@pytest.mark.slow
 def test_what_was_attributed_without_screening_is_fitted_to_as_well(given, indexed, folder):
     audit(**given, batch="generated", reports=folder / "reports")
     done = index(**given, batch="generated")
@@ -193,6 +194,7 @@ def test_candidates_that_an_index_names_are_measured_and_what_is_missed_is_on_re
     assert (status, json.loads(out)["verdict"]) == (0, "identical")
 
 
+@pytest.mark.slow
 def test_where_too_much_is_missed_all_are_measured(given, indexed, folder, monkeypatch):
     monkeypatch.setattr("mucs.attribution.missed.SAMPLED", 2)
     done = audit(**named(given, most_missed=1e-9), reports=folder / "reports")

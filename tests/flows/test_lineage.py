@@ -120,10 +120,15 @@ def test_an_audit_with_nothing_to_do_ends_with_nothing_and_one_that_fails_says_w
 def test_no_audit_fails_by_a_receiver_that_refuses_or_is_none(
     audited, told, receiver, registry, folder, said, monkeypatch, status
 ):
-    monkeypatch.setenv("OPENLINEAGE__TRANSPORT__RETRY__TOTAL", "0")
     receiver.status = status
-    if status is None:
-        monkeypatch.setenv("OPENLINEAGE_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("OPENLINEAGE_URL")
+    url = receiver.url if status else "http://127.0.0.1:9"
+    for name, value in {
+        "TYPE": "http",
+        "URL": url,
+        "RETRY__TOTAL": "0",
+    }.items():  # its client tries again for ten seconds
+        monkeypatch.setenv(f"OPENLINEAGE__TRANSPORT__{name}", value)
     assert run_audit(registry, folder, "lineage").run is None
     assert any("not told" in line for line in said())
     assert told == []

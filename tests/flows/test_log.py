@@ -156,6 +156,7 @@ def test_two_ledgers_of_one_log_tell_each_other(mucs, ledger, log, tmp_path):
     assert verified(mucs, "--ledger", other)["digests"] == verified(mucs, "--ledger", ledger)["digests"]
 
 
+@pytest.mark.slow
 def test_a_log_that_does_not_answer_keeps_nobody_from_reading(mucs, ledger, monkeypatch):
     before = mucs("why", "g0", "--json", "--ledger", ledger)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
@@ -163,6 +164,7 @@ def test_a_log_that_does_not_answer_keeps_nobody_from_reading(mucs, ledger, monk
     assert "does not answer" in refused(mucs("derive", "e" * 64, "f" * 64, "--ledger", ledger))
 
 
+@pytest.mark.slow
 def test_a_ledger_that_was_deleted_is_made_again_with_the_same_answers(mucs, ledger, log):
     before, digests = answers(mucs, ledger), verified(mucs, "--ledger", ledger)["digests"]
     shutil.rmtree(ledger)
@@ -243,6 +245,7 @@ def run_script(folder: Path, *words: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_a_copy_in_a_folder_holds_is_made_a_ledger_of_and_is_checked_by_the_script(mucs, story, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     place = copied(STORY, str(tmp_path / "copy"))

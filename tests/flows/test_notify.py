@@ -185,6 +185,7 @@ class Mailbox(socketserver.ThreadingTCPServer):
         self.address = f"mailto://127.0.0.1:{self.server_address[1]}?from=audit@example.org&to=ops@example.org"
 
 
+@pytest.mark.slow
 def test_people_are_told_by_mail_and_again_where_nobody_took_it(told, client, monkeypatch):
     outbox, mailbox = Outbox(told / "outbox"), Mailbox()
     to = opened(mailbox.address.replace("mailto://", "mailto://ann:word@"), client, lambda: read_secret(None))
@@ -218,6 +219,7 @@ def test_what_was_taken_and_never_told_is_due_again(told, monkeypatch):
     assert Outbox(told / "outbox").take("https://example.org") == taken
 
 
+@pytest.mark.slow
 def test_it_survives_whoever_tells_it(told, receiver):
     """Killed while the receiver is away, and started again when it is back."""
     away = receiver.url

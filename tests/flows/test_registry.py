@@ -232,6 +232,7 @@ def test_s3_that_goes_away_leaves_the_registry_as_it_was(mucs, registry, world, 
     assert state(registry) == before
 
 
+@pytest.mark.slow
 def test_killed_it_leaves_the_registry_as_it_was_and_goes_on(mucs, registry, own):
     add = ["registry", "add", "train", own / "images", "--csv", own / "images.csv", *TRAIN, "--registry", registry]
     before = state(registry)

@@ -31,6 +31,7 @@ def test_a_command_runs_with_the_server_and_gives_its_status(clean, tmp_path):
     assert "cannot be run" in done.stderr
 
 
+@pytest.mark.slow
 def test_it_prints_what_another_shell_needs_and_prints_the_same_again(clean, tmp_path):
     pipe, words, printed = subprocess.PIPE, serve(tmp_path, "--bucket", "evidence"), []
     for _ in range(2):

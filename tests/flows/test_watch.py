@@ -150,6 +150,7 @@ def test_a_job_that_nobody_completes_is_missed(prefect, deployment, outbox, cloc
         Watch(outbox, {"verify/nobody": 1}).look()
 
 
+@pytest.mark.slow
 def test_a_prefect_that_does_not_answer_is_told_once(outbox, clock):
     watching = looked(outbox, clock)
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):

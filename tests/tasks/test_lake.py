@@ -69,6 +69,7 @@ def test_it_has_the_same_rows_and_answers_and_holds(local, lake):
         there.select("SELECT * FROM postgres_query('file', 'SELECT 1')")
 
 
+@pytest.mark.slow
 def test_it_is_written_by_several_machines_and_a_lost_one_is_made_again(local, lake):
     log = log_of(local)
     script = (

@@ -112,7 +112,13 @@ register.register.fn(Path(sys.argv[2]), sys.argv[3], {"train": Path(sys.argv[4])
 """
 
 
-@pytest.mark.parametrize("at", ["init", "configuring", "commit", "adding", "fetch", "update-ref", "checkout", "tag"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        *("commit", "adding", "update-ref"),
+        *(pytest.param(at, marks=pytest.mark.slow) for at in ("init", "configuring", "fetch", "checkout", "tag")),
+    ],
+)
 def test_a_registration_that_is_killed_is_done_by_the_next(s3, world, tmp_path, at):
     registry, remote = tmp_path / "registry", f"s3://registry/killed-{at}"
     words = [sys.executable, "-c", KILLED, at, str(registry), remote, str(world.train)]
@@ -130,6 +136,7 @@ def test_a_missing_bucket_is_named(own_registry, tmp_path):
         pull.fn(str(folder), "v1", "train", tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_a_pull_survives_a_restart_of_s3(tmp_path, s3, prefect_server, monkeypatch):
     rows = training_rows("r", 28)
     folder = write_folder(tmp_path / "train", [draw(i, 0) for i in range(28)], rows)
@@ -155,6 +162,7 @@ def test_a_pull_survives_a_restart_of_s3(tmp_path, s3, prefect_server, monkeypat
         server.stop()
 
 
+@pytest.mark.slow
 def test_the_server_ends_with_its_block_and_keeps_its_data(tmp_path, s3):
     """`s3` keeps the environment that this test leaves behind."""
     with s3_server(tmp_path) as server:

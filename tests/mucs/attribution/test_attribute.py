@@ -125,6 +125,7 @@ torch.save((torch.backends.cpu.get_cpu_capability(), found.items, found.scores),
 """
 
 
+@pytest.mark.slow
 def test_another_kind_of_machine_gives_the_same_within_the_tolerance(world, data, exact, tmp_path):
     images, _, generated = data
     case = {"images": images.images, "images labels": images.conditioning["class_labels"]}
@@ -282,6 +283,7 @@ def test_every_choice_of_unlearning_does_something_and_repeats(model, data, opti
     assert not torch.equal(weights(one), weights(plain))
 
 
+@pytest.mark.slow
 def test_antithetic_copies_are_held_against_each_other(model, data, bank):
     images, held_out, generated = data
     both = replace(SETTINGS, antithetic=True, max_steps=12)
@@ -552,6 +554,7 @@ def test_a_standard_error_by_hand_leaves_out_what_levels_do():
     torch.testing.assert_close(found, torch.tensor([(5 / (2 * 3 * 4)) ** 0.5]))
 
 
+@pytest.mark.slow
 def test_a_standard_error_is_how_far_scores_of_other_noises_lie(model, data):
     images, _, generated = data
     done = mirrored_unlearning(model, generated[2:3], images, SETTINGS)

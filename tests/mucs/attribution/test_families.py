@@ -402,6 +402,7 @@ def test_edm_levels_that_are_none_are_refused(name, value, checkpoints, tmp_path
 
 
 @pytest.mark.heavy
+@pytest.mark.slow
 def test_what_predicts_noise_can_forget(checkpoints):
     """At the noisiest levels the noise is nearly the input: no forgetting brings the loss near an untrained network's."""
     family = FAMILIES["epsilon"]

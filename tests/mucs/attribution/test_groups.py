@@ -157,6 +157,7 @@ def test_groups_may_overlap_and_need_not_hold_everything(given, found):
     assert one.scores[one.groups.index("holder 3")] == found[0].scores[0]
 
 
+@pytest.mark.slow
 def test_the_same_call_gives_the_same_bits_and_a_seed_others(given):
     few = {"a": [3, 9], "b": [4]}
     first, again, other = (run(given, few, which=(0,), pseudo_groups=2, seed=seed)[0] for seed in (0, 0, 1))
@@ -165,6 +166,7 @@ def test_the_same_call_gives_the_same_bits_and_a_seed_others(given):
     assert first.null_scores[0].tolist() != first.null_scores[1].tolist()  # groups of two sizes
 
 
+@pytest.mark.slow
 def test_antithetic_copies_are_held_against_each_other(given, found, tmp_path):
     """And come back from the store as they were."""
     both = replace(SETTINGS, antithetic=True)
@@ -188,12 +190,14 @@ def test_new_images_need_no_unlearning(given, store, found):
     assert weights(store) == before
 
 
+@pytest.mark.slow
 def test_several_groups_at_once_give_the_same(given, found):
     with ThreadPoolExecutor(3) as pool:
         together = run(given, executor=pool)
     assert all(same(a, b) for a, b in zip(together, found, strict=True))
 
 
+@pytest.mark.slow
 def test_a_step_in_micro_batches_gives_the_same_but_for_rounding(given, found):
     parts = run(given, {"holder 3": GROUPS["holder 3"]}, replace(SETTINGS, micro_batch_size=5), which=(0,))
     torch.testing.assert_close(parts[0].scores[0], found[0].scores[0], rtol=0, atol=1e-2)

@@ -62,6 +62,7 @@ def read(store):
     return torch.from_numpy(np.fromfile(path, np.float32)).view(16, ITEMS).T
 
 
+@pytest.mark.slow
 def test_two_processes_fill_one_table(world, expected, tmp_path):
     with start(world, tmp_path) as one, start(world, tmp_path) as other:
         for process in (one, other):

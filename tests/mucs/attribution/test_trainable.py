@@ -75,5 +75,6 @@ def test_every_choice_of_parameters_has_the_right_gradients():
     assert {name: error for name, error in off.items() if not error < 1e-4} == {}
 
 
+@pytest.mark.slow
 def test_norms_alone_are_unlearned(world):
     assert run(UNLEARNED, world.checkpoint).split() == ["conv_norm_out.weight", "conv_norm_out.bias"]

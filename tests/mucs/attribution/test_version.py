@@ -56,6 +56,7 @@ def other_code(tmp_path):
     return tmp_path / "code"
 
 
+@pytest.mark.slow
 def test_other_code_finds_nothing_of_what_this_code_kept(world, other_code, tmp_path):
     def keep(code):
         words = [sys.executable, "-c", KEEP, world.checkpoint, tmp_path / "kept"]

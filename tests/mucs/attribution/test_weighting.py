@@ -127,8 +127,8 @@ def test_who_knows_nothing_loses_1_at_every_level(name):
     torch.testing.assert_close(null_loss.by_level(levels), torch.ones(20).double())
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("name", ["epsilon", pytest.param("sample", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["epsilon", "sample"])
 def test_copies_are_found_and_forgotten_under_the_weighting(name, checkpoints):
     family = FAMILIES[name]
     model = family.read(checkpoints(name))

@@ -223,7 +223,7 @@ def test_joined_items_keep_their_conditioning():
     assert both.conditioning["class_labels"].tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("antithetic", [False, True])
+@pytest.mark.parametrize("antithetic", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_mucs_scores_are_those_of_the_library(evaluated, tmp_path, antithetic):
     """Exact and screened, with losses kept in between."""
     case, bank, settings = evaluated
@@ -284,6 +284,7 @@ def test_look_alikes_are_not_retained(evaluated, tmp_path):
     assert not torch.equal(scores, as_it_is)
 
 
+@pytest.mark.slow
 def test_every_design_choice_says_something_else(evaluated, tmp_path):
     case, bank, settings = evaluated
     found = variants(Mucs(case, bank, replace(settings, stop="batch", max_steps=12), folder=tmp_path), 1)
@@ -303,6 +304,7 @@ def test_the_class_alone_is_a_method(evaluated):
     assert scores[0].tolist() == [i % 2 for i in range(24)] + [i % 2 for i in range(4)]
 
 
+@pytest.mark.slow
 def test_z_scores_are_in_deviations_of_the_items_own_scores(evaluated, tmp_path):
     case, bank, settings = evaluated
     mucs = Mucs(case, bank, settings, folder=tmp_path)

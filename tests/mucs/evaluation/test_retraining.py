@@ -42,6 +42,7 @@ def trained(like, items, recipe=RECIPE, **others) -> DiffusionModel:
     return model
 
 
+@pytest.mark.slow
 def test_training_depends_on_its_seed_and_on_nothing_before(like, items):
     first = weights(trained(like, items))
     torch.manual_seed(5)
@@ -52,6 +53,7 @@ def test_training_depends_on_its_seed_and_on_nothing_before(like, items):
     assert not torch.equal(weights(other), first)
 
 
+@pytest.mark.slow
 def test_what_is_not_present_is_never_seen(like, items):
     present = items.conditioning["class_labels"] == 0
     other = Items(torch.where(present.view(-1, 1, 1, 1), items.images, -items.images), items.conditioning)

@@ -4,6 +4,7 @@ import html
 import io
 import json
 import re
+import shutil
 import threading
 import time
 
@@ -68,9 +69,17 @@ def is_part(part, whole):
     return part.items() <= whole.items()
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """The folder of the ledger, to be copied."""
+    folder = tmp_path_factory.mktemp("first")
+    load(folder / "ledger", staged_run(folder, generated=1, sent=(BEFORE,)))
+    return folder
+
+
 @pytest.fixture
-def ledger(tmp_path):
-    load(tmp_path / "ledger", staged_run(tmp_path, generated=1, sent=(BEFORE,)))
+def ledger(first, tmp_path):
+    shutil.copytree(first, tmp_path, dirs_exist_ok=True)
     return tmp_path / "ledger"
 
 

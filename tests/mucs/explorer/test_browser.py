@@ -276,6 +276,7 @@ def test_a_page_of_50_items_is_light(browser, tmp_path):
     assert sum(len(row["webp"]) for row in rows) < weight < MOST
 
 
+@pytest.mark.slow
 def test_a_ledger_that_goes_away_is_told_and_comes_back(browser, own, tmp_path):
     """It comes back as another one, made anew from the log; the page that waits for it shows it by itself."""
     with (

@@ -68,6 +68,7 @@ def test_drop_by_drop_is_too_slow(connect):
             ended = connection.recv(100) == b""
 
 
+@pytest.mark.slow
 def test_who_waits_for_an_answer_or_asks_again_later_is_left_alone(connect):
     connection = connect()
     for path in ("/slow", "/", "/"):

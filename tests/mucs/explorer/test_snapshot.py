@@ -1,6 +1,7 @@
 """A snapshot answers as its ledger does, and follows it."""
 
 import datetime
+import gc
 import shutil
 import time
 
@@ -13,7 +14,9 @@ from mucs.ledger import Ledger, analyst
 from mucs.ledger.asked import Unavailable
 from mucs.ledger.questions import names, question
 from mucs.ledger.rights import withdraw
-from tests.factories import log_of, writing
+from tests.factories import load, log_of, writing
+from tests.mucs.explorer.conftest import tell
+from tests.mucs.ledger.test_ledger import make_run
 
 pytestmark = pytest.mark.heavy
 WAIT = 15  # seconds that a snapshot may take to come
@@ -64,6 +67,47 @@ def until(condition):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def databases(snapshot):
+    with snapshot.ledger() as ledger:
+        found = ledger.rows("SELECT database_name AS name FROM duckdb_databases() WHERE NOT internal ORDER BY name")
+    return [row["name"] for row in found if row["name"] != "memory"]
+
+
+def test_a_ledger_that_goes_on_is_followed_with_the_edges_that_were_copied_before(own, monkeypatch):
+    monkeypatch.setattr(snapshot, "SHARE", 1.0)  # three runs of two items each come to one of nine and two of two
+    first = take(Ledger.open(own), best=5)
+    second = first
+    for name in ("c", "d", "e"):
+        load(own, make_run(own.parent, name, scores=(0.8, 0.7, 0.6, 0.5)))
+        second = take(Ledger.open(own), before=second)
+    assert (second.earlier, second.most_rank, second.number) == (first, 5, 3)
+    with Ledger.open(own) as there, second.ledger() as here, first.ledger() as old:
+        assert there.at() == here.at() != old.at()
+        for ask in (lambda ledger: ledger.ask("why", generated="g0", top=50), lambda ledger: ledger.ask("shares")):
+            assert nearly(ask(here)) == nearly(ask(there)) != nearly(ask(old))
+        for count in ("SELECT count(*) FROM edges", "SELECT sum(score) FROM edges WHERE rank > 5"):
+            assert here.one(count) == there.one(count)
+    gc.collect()
+    assert databases(second) == ["kept_0", "kept_3", "views_0", "views_3"]  # of those between, memory was given back
+    del first
+    gc.collect()
+    assert len(databases(second)) == 4
+
+
+def test_a_ledger_of_another_log_or_with_much_more_is_copied_anew(told, own, tmp_path):
+    first = take(Ledger.open(own), best=5)
+    for name in ("c", "d"):
+        load(own, make_run(own.parent, name))
+    assert take(Ledger.open(own), before=first).earlier is None
+    shutil.rmtree(own)
+    (tmp_path / "other").mkdir()
+    tell(tmp_path / "other")
+    shutil.copytree(tmp_path / "other/ledger", own)  # as many entries, at other times
+    second = take(Ledger.open(own), before=first)
+    assert (second.position, second.earlier) == (first.position, None)
+    assert second.head != first.head
 
 
 def test_it_follows_its_ledger_and_says_when_that_is_away(own):

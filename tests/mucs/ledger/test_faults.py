@@ -84,9 +84,9 @@ def runs(path) -> int:
 @pytest.mark.parametrize(
     ("point", "said"),
     [
-        ("while items are applied", False),
+        pytest.param("while items are applied", False, marks=pytest.mark.slow),
         ("when edges are applied", False),
-        ("between objects and entry", False),
+        pytest.param("between objects and entry", False, marks=pytest.mark.slow),
         ("between entry and ledger", True),
     ],
 )
@@ -101,7 +101,9 @@ def test_a_writer_that_is_killed_has_said_all_or_nothing_and_the_next_goes_on(pa
     assert fault(path) is None
 
 
-@pytest.mark.parametrize("point", ["while items are applied", "when edges are applied"])
+@pytest.mark.parametrize(
+    "point", [pytest.param("while items are applied", marks=pytest.mark.slow), "when edges are applied"]
+)
 def test_a_rebuild_that_is_killed_leaves_the_ledger_as_it_was(path, point):
     killed(path.parent, f"in a rebuild, {point}")
     assert runs(path) == 1
@@ -158,7 +160,7 @@ except InputError as error:
 """
 
 
-@pytest.mark.parametrize("what", ["load", "rebuild"])
+@pytest.mark.parametrize("what", ["load", pytest.param("rebuild", marks=pytest.mark.slow)])
 def test_a_disk_that_fills_up_is_said_so_and_nothing_is_lost(path, what):
     """A limit on the size of files stands in for a full disk: the write fails in the same way."""
     limit = 40_000  # what SQLite needs to open a catalogue, and no more
@@ -216,6 +218,7 @@ def test_machines_that_write_and_sync_one_log_end_with_the_same_tables(path):
         assert {e.said["body"].get("child", "")[0:1] for e in ledger.entries()[1:]} == {"0", "1"}
 
 
+@pytest.mark.slow
 def test_two_writers_of_one_ledger_wait_for_each_other(path):
     """Whoever is late applies what came between and goes on, in one ledger as well."""
     script = SYNC.replace('f"ledger-{me}"', '"ledger"')

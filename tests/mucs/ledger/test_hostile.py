@@ -129,6 +129,7 @@ def test_a_query_that_is_sql_reaches_no_file_and_no_catalogue(whole):
 SLOW = "SELECT count(*) FROM range(100000000000) t(x) WHERE x * x % 7 = 3"
 
 
+@pytest.mark.slow
 def test_a_query_has_an_end(whole, mucs):
     for query, words in {
         (SLOW, "--timeout", 0.5): "took longer than 0.5 seconds",

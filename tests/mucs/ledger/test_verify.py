@@ -60,6 +60,7 @@ FILES = """SELECT count(*) FROM __ducklake_metadata_file.ducklake_data_file JOIN
 USING (table_id) WHERE table_name = 'edges' AND ducklake_data_file.end_snapshot IS NULL AND t.end_snapshot IS NULL"""
 
 
+@pytest.mark.slow
 def test_after_many_loads_files_are_merged_and_say_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr("mucs.ledger.catalogue.MANY", 4)
     files = []
