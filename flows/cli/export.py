@@ -119,22 +119,19 @@ def rocrate(run: str, output: Path | None, ledger: str, log: str | None) -> None
 @LOG
 def openlineage(run: str, output: Path | None, ledger: str, log: str | None) -> None:
     """Write what an OpenLineage receiver is told of a RUN, by the start of its SHA-256: an event of a run that ended, with counts of edges."""
-    from mucs.exports.openlineage import as_json, completed, name_of
+    from mucs.exports.openlineage import run_event
     from mucs.ledger.names import run_called
     from tasks.ledgers import writing
 
     with writing(ledger, log) as opened:
         opened.sync()
-        found = opened.run(run_called(opened.connection, run))
-        sha256, record = found["sha256"], found["record"]
-        at = opened.one("SELECT loaded_at FROM runs WHERE sha256 = ?", sha256)
-        job = f"audit.{record['inputs']['batch']['path']}"
-        event = completed(job, record, found["validations"], opened.follows, sha256, name_of(sha256), at)
-        given = f"{as_json(event)}\n".encode()
+        sha256 = run_called(opened.connection, run)
+        given = run_event(opened, sha256)
+        edges = opened.one("SELECT record->'results'->>'edges' FROM runs WHERE sha256 = ?", sha256)
         place = output or Path(f"openlineage-{sha256[:12]}.json")
         write({place: given})
         tell(opened, "openlineage", f"/runs/{sha256}", "infinity", given)
-    click.echo(f"{place}: run {sha256[:12]}, {record['results']['edges']} edges.")
+    click.echo(f"{place}: run {sha256[:12]}, {edges} edges.")
 
 
 def tell(ledger: Ledger, what: str, address: str, as_of: str, given: bytes) -> None:

@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 from mucs import InputError, __version__
 from mucs.evidence.thumbnails import Thumbnails
-from mucs.explorer import api
+from mucs.explorer import api, exports
 from mucs.explorer.access import Access
 from mucs.explorer.address import address
 from mucs.explorer.answers import Answers
@@ -166,7 +166,11 @@ def make_app(
     app.add_route("/health", health, include_in_schema=False)
     app.add_route("/ready", ready(snapshots), include_in_schema=False)
     app.add_route("/metrics", metrics(snapshots, verified), include_in_schema=False)
-    for router in (api.router(snapshots, answers, telling), attributions_router(sent, uploads)):
+    for router in (
+        api.router(snapshots, answers, telling),
+        exports.router(snapshots, telling, thumbnails),
+        attributions_router(sent, uploads),
+    ):
         app.include_router(router)
         for known in router.routes:
             if isinstance(known, APIRoute) and "GET" in (

@@ -45,5 +45,7 @@ def needed(method: str, path: str, form: str | None) -> str:
     first, _, rest = path.lstrip("/").partition("/")
     if method not in ("GET", "HEAD"):
         return "analyst" if path in ASKING else "officer"
-    takes_out = form == "csv" or first == "sql" or (first == "v1" and rest.endswith("/proof"))
+    takes_out = (
+        form == "csv" or first == "sql" or (first == "v1" and (rest.endswith("/proof") or rest.startswith("exports/")))
+    )
     return "analyst" if takes_out else "viewer"

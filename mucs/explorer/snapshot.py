@@ -97,11 +97,14 @@ class _Reading(Ledger):
     """A snapshot that is read, and stays until it is not."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        cursor = snapshot.connection.cursor()
-        # what is kept first, also where a macro names it
-        cursor.execute(f"SET search_path = '{snapshot.kept},{snapshot.views}'")
-        super().__init__(cursor, snapshot.place, seconds=SECONDS)
         self.snapshot = snapshot
+        super().__init__(self.cursor(), snapshot.place, seconds=SECONDS)
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        made = self.snapshot.connection.cursor()
+        # what is kept first, also where a macro names it
+        made.execute(f"SET search_path = '{self.snapshot.kept},{self.snapshot.views}'")
+        return made
 
 
 def take(ledger: Ledger, best: int | None = None, before: Snapshot | None = None) -> Snapshot:

@@ -60,7 +60,7 @@ class Telling:
 
         Args:
             request: What it answers.
-            what: `csv`, `sql`, `document` or `proof`; None for what takes nothing out.
+            what: `csv`, `sql`, `document`, `proof` or the kind of an export; None for what takes nothing out.
             as_of: The time whose knowledge it was answered from.
             position: Of the log, that it was answered from.
             answer: Nothing is told of one that refuses, or that has no body.

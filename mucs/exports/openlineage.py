@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 from openlineage.client.facet_v2 import (
@@ -26,6 +26,9 @@ from openlineage.client.serde import Serde
 
 from mucs import __version__
 from mucs.evidence.log import object_name
+
+if TYPE_CHECKING:
+    from mucs.ledger import Ledger
 
 PRODUCER = f"https://mucs.dev/{__version__}"
 SUITES = {
@@ -120,6 +123,15 @@ def completed(
     tags = [tags_run.TagsRunFacetFields(name, str(value), "mucs") for name, value in told.items()]
     said = {"tags": tags_run.TagsRunFacet(tags)}
     return _event(RunState.COMPLETE, run, at, _job(registry, job), inputs, [edges], said)
+
+
+def run_event(ledger: Ledger, run: str) -> bytes:
+    """The event of a run that ended, as a line of JSON. Args: ledger: one that has the run. run: its SHA-256."""
+    found = ledger.run(run)
+    at = ledger.one("SELECT loaded_at FROM runs WHERE sha256 = ?", run)
+    job = f"audit.{found['record']['inputs']['batch']['path']}"
+    event = completed(job, found["record"], found["validations"], ledger.follows, run, name_of(run), at)
+    return f"{as_json(event)}\n".encode()
 
 
 def name_of(sha256: str) -> uuid.UUID:

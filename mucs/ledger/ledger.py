@@ -372,6 +372,10 @@ class Ledger:
         found = self.connection.execute("SELECT position, kind, sha256, entry FROM entries ORDER BY position")
         return [Entry(*row) for row in found.fetchall()]
 
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Another reader of the same, whose rows can be fetched while this one goes on asking."""
+        return self.connection.cursor()
+
     def rows(
         self, sql: str | duckdb.Statement, parameters: Any = None, most: int | None = None
     ) -> list[dict[str, Any]]:

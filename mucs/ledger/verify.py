@@ -196,7 +196,7 @@ def _edges_fault(
 
     @functools.lru_cache(AT_ONCE)  # many runs have one training set
     def training(training_set: int) -> Known:
-        return Known.of(ledger.connection.cursor().execute(TRAINING, [training_set]).to_arrow_table())
+        return Known.of(ledger.cursor().execute(TRAINING, [training_set]).to_arrow_table())
 
     def compare(run: Mapping[str, Any]) -> str | None:
         own = free.get()

@@ -102,7 +102,7 @@ def audit_page(
 
 def _by_item(ledger: Ledger, asked: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
     """The best edges of each generated item that is asked for, in that order, a few hundred read at a time."""
-    found = ledger.connection.cursor().execute(EDGES, asked)
+    found = ledger.cursor().execute(EDGES, asked)
     names = [column[0] for column in found.description]
     rows = (dict(zip(names, row, strict=True)) for many in iter(lambda: found.fetchmany(READ), []) for row in many)
     groups = groupby(rows, key=itemgetter("generated"))

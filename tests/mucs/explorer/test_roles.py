@@ -73,6 +73,14 @@ TABLE = {
     "/v1/runs/{sha}": PAGE,
     "/v1/statements/{sha}": PAGE,
     "/v1/questions/{name}": PAGE,
+    **dict.fromkeys(
+        (
+            *("/v1/exports/statement/{sha}", "/v1/exports/rocrate/{run}", "/v1/exports/openlineage/{run}"),
+            *("/v1/exports/spdx/{checkpoint}", "/v1/exports/croissant/{training_set}"),
+            *("/v1/exports/eu-summary/{training_set}", "/v1/exports/ab2013/{training_set}"),
+        ),
+        OUT,
+    ),
     "/{rest:path}": NOBODY,
 }
 OFFICERS = (401, 403, 403, 400, 404, 404)
@@ -141,6 +149,8 @@ def things(told):
                 "position": "1",
                 "rest:path": "nothing",
                 "training": "t0",
+                "checkpoint": "0" * 64,
+                "training_set": "training_set",
                 "images": images,
                 "ledger": ledger,
             },
@@ -151,8 +161,10 @@ def url_of(path, things):
     given = dict(things)
     if path.startswith(("/training", "/v1/training")):
         given["item"] = "t0"
-    if path.startswith("/v1/statements"):
+    if path.startswith(("/v1/statements", "/v1/exports/statement")):
         given["sha"] = things["statement"]
+    if path.startswith(("/v1/exports/rocrate", "/v1/exports/openlineage")):
+        given["run"] = things["ledger"].one("SELECT sha256 FROM runs WHERE run_id = 3")  # which is as audits make them
     if path.startswith(("/questions", "/v1/questions")):
         given["name"] = "runs"
     if path.startswith("/artifacts"):
