@@ -56,7 +56,7 @@ def cli() -> None:
 for command in (
     *(jobs.demo, jobs.audit, jobs.calibrate, jobs.worker, index.index, index.ask_image, evaluate.evaluate),
     *(questions.why, questions.used, questions.questions, questions.ask, questions.sql),
-    *(records.rights, records.derive, records.withdraw, records.forget),
+    *(records.rights, records.opt_out, records.derive, records.withdraw, records.forget),
     *(royalties.royalties, royalties.dispute),
     *(log.head, log.sync, log.rebuild),
     *(explore.explore, export.export, token.token, notify.notify),

@@ -16,7 +16,7 @@ from flows.cli.shared import LEDGER, LOG, PLACE
 def rights(file: Path, ledger: str, log: str | None) -> None:
     """Record who granted what for which image over which days.
 
-    FILE is a CSV with the columns item, rights_holder, licence, standing, uses, valid_from, valid_to.
+    FILE is a CSV with the columns item, rights_holder, licence, standing, uses, valid_from, valid_to, source.
     """
     from mucs.ledger.rights import read_rights, say_rights
     from tasks.ledgers import writing
@@ -28,6 +28,29 @@ def rights(file: Path, ledger: str, log: str | None) -> None:
     click.echo(
         f"Recorded {len(found)} rights." if new else "Nothing to do: these are the rights that were recorded last."
     )
+
+
+@click.command("opt-out")
+@click.argument("file", type=PLACE)
+@LEDGER
+@LOG
+def opt_out(file: Path, ledger: str, log: str | None) -> None:
+    """Record which training images a list of opt-outs names: they are opted out from the day that it was seen.
+
+    FILE is a CSV with the columns domain, work, source, seen. A domain is that of an address in an image's manifest row; a work is an
+    id, the SHA-256 of an image, or such an address. Run it again when the training set has grown.
+    """
+    from mucs.ledger.opt_outs import read_opt_outs
+    from mucs.ledger.rights import say_rights
+    from tasks.ledgers import writing
+
+    with writing(ledger, log) as opened:
+        opened.sync()
+        found = read_opt_outs(opened, file)
+        if found.rights:
+            say_rights(opened, found.rights)
+    told = f"Opted out {len(found.rights)} images" if found.rights else "Nothing to do: no more images are opted out"
+    click.echo(f"{told}, by {found.rows} rows, of which {len(found.unknown)} name no training image.")
 
 
 @click.command()

@@ -21,7 +21,7 @@ from mucs.text import is_fit
 from mucs.written import nearest, one_name, read_day, read_reason
 
 MOST_BYTES = 1_000_000_000
-COLUMNS = ("item", "rights_holder", "licence", "standing", "uses", "valid_from", "valid_to")
+COLUMNS = ("item", "rights_holder", "licence", "standing", "uses", "valid_from", "valid_to", "source")
 STANDINGS = ("granted", "opted out")
 HELD = """SELECT sha256, rights_holder, licence FROM rights_on(current_date, 'infinity') WHERE rights_holder = $target ORDER BY sha256"""
 CALLED = """SELECT sha256, rights_holder, licence FROM rights_on(current_date, 'infinity')
@@ -33,7 +33,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 class Right:
     """What is said of an image from a day to the day before another, or for good.
 
-    sha256: of the image. standing: granted or opted out. uses: what it is granted for; None for everything.
+    sha256: of the image. standing: granted or opted out. uses: what it is granted for; None for everything. source: where it was said.
     """
 
     line: int
@@ -44,16 +44,17 @@ class Right:
     uses: list[str] | None
     valid_from: str
     valid_to: str | None
+    source: str | None = None
 
     def record(self) -> dict[str, object]:
-        """As JSON, which an entry's digest covers."""
-        return dict(vars(self))
+        """As JSON, which an entry's digest covers; nothing is said of a source where there is none, as before there were any."""
+        return {name: value for name, value in vars(self).items() if name != "source" or value is not None}
 
 
 def read_rights(ledger: Ledger, path: Path) -> list[Right]:
     """The rows of a CSV file with COLUMNS: an item is a training item's id, or the SHA-256 of an image.
 
-    standing may be empty for granted, uses for everything (else `training`, `output`, or both), valid_to for no end.
+    standing may be empty for granted, uses for everything (else `training`, `output`, or both), valid_to for no end, source for none.
     Raises InputError, with the line, for what cannot be read or is not known to the ledger.
     """
     try:
@@ -104,10 +105,10 @@ def _right(row: Mapping[str, str | None], found: Set[str], line: int, here: str)
     for name, value in values.items():
         if not value.isprintable():
             raise InputError(f"{here} {name} has characters that cannot be printed; leave them out.")
-    for name in ("item", "rights_holder", "licence", "valid_from"):
-        if not values[name]:
+    for name in ("item", "rights_holder", "licence", "valid_from", "source"):
+        if not values[name] and name != "source":
             raise InputError(f"{here} {name} is empty; fill it in.")
-        if not is_fit(values[name]):
+        if values[name] and not is_fit(values[name]):
             raise InputError(f"{here} {name} has characters that cannot be printed, or too many; leave them out.")
     if len(found) != 1:
         few = "no training item" if not found else f"{len(found)} images of training items"
@@ -133,7 +134,7 @@ def _right(row: Mapping[str, str | None], found: Set[str], line: int, here: str)
         )
     return Right(
         *(line, min(found), one_name(values["rights_holder"]), values["licence"], standing),
-        *(list(dict.fromkeys(uses)) or None, days["valid_from"], days.get("valid_to")),
+        *(list(dict.fromkeys(uses)) or None, days["valid_from"], days.get("valid_to"), values["source"] or None),
     )
 
 

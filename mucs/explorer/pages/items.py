@@ -213,7 +213,18 @@ def training(asked: Asked, item: str) -> Page:
     history = asked.view(
         "history",
         "Rights: what was said, and when we knew",
-        ["recorded_at", "event", "standing", "rights_holder", "licence", "uses", "valid_from", "valid_to", "position"],
+        [
+            "recorded_at",
+            "event",
+            "standing",
+            "rights_holder",
+            "licence",
+            "uses",
+            "valid_from",
+            "valid_to",
+            "source",
+            "position",
+        ],
         training=name,
     )
     stated = asked.query_view(

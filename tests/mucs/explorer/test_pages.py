@@ -64,6 +64,8 @@ def crawl(client, first, most_of_a_kind=4):
     known, waiting, kinds = {first}, deque([first]), {}
     while waiting:
         url = waiting.popleft()
+        if url.startswith("/v1/exports/"):  # `test_exports` has these, of a run that is as audits make them
+            continue
         kind = re.sub(r"=[^&]*", "", re.sub(r"(?<=/)[^/?]{20,}|\d+", "*", url))
         kinds[kind] = kinds.get(kind, 0) + 1
         if kinds[kind] > most_of_a_kind:
