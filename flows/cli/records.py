@@ -16,7 +16,7 @@ from flows.cli.shared import LEDGER, LOG, PLACE
 def rights(file: Path, ledger: str, log: str | None) -> None:
     """Record who granted what for which image over which days.
 
-    FILE is a CSV with the columns item, rights_holder, licence, standing, uses, valid_from, valid_to, source.
+    FILE is a CSV with the columns item, rights_holder, licence, standing, uses, valid_from, valid_to, cap, source.
     """
     from mucs.ledger.rights import read_rights, say_rights
     from tasks.ledgers import writing

@@ -35,6 +35,7 @@ RIGHTS = pa.schema(
         ("uses", pa.list_(pa.string())),
         ("valid_from", pa.string()),
         ("valid_to", pa.string()),
+        ("cap", pa.string()),
         ("source", pa.string()),
     ]
 )
@@ -466,7 +467,7 @@ class Applying:
             "rights",
             rows,
             f"{entry.position}, line, sha256, rights_holder, licence, standing, uses, valid_from::DATE, valid_to::DATE,"
-            f" source, '{entry.at.isoformat()}'::TIMESTAMPTZ",
+            f" cap, source, '{entry.at.isoformat()}'::TIMESTAMPTZ",
         )
 
     def _derivation(self, entry: Entry) -> None:

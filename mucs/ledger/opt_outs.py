@@ -98,7 +98,7 @@ def _rights(ledger: Ledger, named: dict[str, OptOut]) -> Iterator[Right]:
             row = named.get(held["sha256"])
             if row and row.seen == day and held["standing"] != "opted out":
                 of_image = (held["sha256"], held["rights_holder"], held["licence"])
-                yield Right(row.line, *of_image, "opted out", None, day, None, row.source)
+                yield Right(row.line, *of_image, "opted out", None, day, None, source=row.source)
 
 
 def _read(path: Path, reader: csv.DictReader[str]) -> tuple[dict[str, OptOut], dict[str, OptOut]]:

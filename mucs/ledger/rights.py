@@ -21,19 +21,21 @@ from mucs.text import is_fit
 from mucs.written import nearest, one_name, read_day, read_reason
 
 MOST_BYTES = 1_000_000_000
-COLUMNS = ("item", "rights_holder", "licence", "standing", "uses", "valid_from", "valid_to", "source")
+COLUMNS = ("item", "rights_holder", "licence", "standing", "uses", "valid_from", "valid_to", "cap", "source")
 STANDINGS = ("granted", "opted out")
 HELD = """SELECT sha256, rights_holder, licence FROM rights_on(current_date, 'infinity') WHERE rights_holder = $target ORDER BY sha256"""
 CALLED = """SELECT sha256, rights_holder, licence FROM rights_on(current_date, 'infinity')
 WHERE sha256 IN (SELECT sha256 FROM training_items WHERE id = $target OR sha256 = $target) ORDER BY sha256"""
 SHA256 = re.compile(r"[0-9a-f]{64}")
+CAP = re.compile(r"[01](\.[0-9]{1,6})?")
 
 
 @dataclass(frozen=True)
 class Right:
     """What is said of an image from a day to the day before another, or for good.
 
-    sha256: of the image. standing: granted or opted out. uses: what it is granted for; None for everything. source: where it was said.
+    sha256: of the image. standing: granted or opted out. uses: what it is granted for; None for everything. cap: the share of any one
+    generated image that may rest on the holder, as a decimal number; None for no bound. source: where it was said.
     """
 
     line: int
@@ -44,17 +46,19 @@ class Right:
     uses: list[str] | None
     valid_from: str
     valid_to: str | None
+    cap: str | None = None
     source: str | None = None
 
     def record(self) -> dict[str, object]:
-        """As JSON, which an entry's digest covers; nothing is said of a source where there is none, as before there were any."""
-        return {name: value for name, value in vars(self).items() if name != "source" or value is not None}
+        """As JSON, which an entry's digest covers; nothing is said of a cap and a source that are not, as before there were any."""
+        return {name: value for name, value in vars(self).items() if name not in ("cap", "source") or value is not None}
 
 
 def read_rights(ledger: Ledger, path: Path) -> list[Right]:
     """The rows of a CSV file with COLUMNS: an item is a training item's id, or the SHA-256 of an image.
 
-    standing may be empty for granted, uses for everything (else `training`, `output`, or both), valid_to for no end, source for none.
+    standing may be empty for granted, uses for everything (else `training`, `output`, or both), valid_to for no end, cap for no bound,
+    source for none.
     Raises InputError, with the line, for what cannot be read or is not known to the ledger.
     """
     try:
@@ -132,10 +136,22 @@ def _right(row: Mapping[str, str | None], found: Set[str], line: int, here: str)
         raise InputError(
             f"{here} valid_to is not after valid_from; it is the first day on which the right does not hold."
         )
+    cap = values["cap"] and _cap(values["cap"], standing, here)
     return Right(
         *(line, min(found), one_name(values["rights_holder"]), values["licence"], standing),
-        *(list(dict.fromkeys(uses)) or None, days["valid_from"], days.get("valid_to"), values["source"] or None),
+        *(list(dict.fromkeys(uses)) or None, days["valid_from"], days.get("valid_to")),
+        cap=cap or None,
+        source=values["source"] or None,
     )
+
+
+def _cap(text: str, standing: str, here: str) -> str:
+    """A cap as it is recorded."""
+    if not CAP.fullmatch(text) or not 0 < float(text) <= 1:
+        raise InputError(f"{here} cap cannot be {text!r}; give a share above 0 and at most 1, such as 0.25.")
+    if standing != "granted":
+        raise InputError(f"{here} cap is that of a right that is granted; leave it empty where it is {standing}.")
+    return text
 
 
 def _day(text: str, what: str) -> str:

@@ -156,6 +156,7 @@ CREATE TABLE rights (
     uses          VARCHAR[],                   -- what it is granted for, such as training and output; null for everything
     valid_from    DATE    NOT NULL,
     valid_to      DATE,                        -- the first day on which it does not hold; null for no end
+    cap           DECIMAL(7, 6),               -- share of any one generated image that may rest on the holder; null for no bound
     source        VARCHAR,                     -- where it was said, such as a letter or robots.txt; null where the file does not say
     recorded_at   TIMESTAMPTZ NOT NULL
 );

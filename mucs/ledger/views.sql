@@ -104,10 +104,10 @@ JOIN training_items t USING (training_id);
 -- How each image stands on a day: 'granted', 'opted out', 'lapsed' (granted once, for other days), or 'not yet'.
 CREATE MACRO rights_on(day, as_of) AS TABLE
 WITH known AS (
-    SELECT sha256, rights_holder, licence, standing, uses, valid_from, valid_to, position, line
+    SELECT sha256, rights_holder, licence, standing, uses, cap, valid_from, valid_to, position, line
     FROM rights WHERE recorded_at <= as_of::TIMESTAMPTZ
     UNION ALL
-    SELECT sha256, rights_holder, licence, 'granted', NULL, date, NULL, 0, training_id
+    SELECT sha256, rights_holder, licence, 'granted', NULL, NULL, date, NULL, 0, training_id
     FROM training_items t
     WHERE recorded_at <= as_of::TIMESTAMPTZ
         AND NOT EXISTS (SELECT 1 FROM rights r WHERE r.sha256 = t.sha256 AND r.recorded_at <= as_of::TIMESTAMPTZ)
@@ -117,7 +117,7 @@ WITH known AS (
 SELECT
     sha256, rights_holder, licence,
     CASE WHEN covers THEN standing WHEN valid_from > day::DATE THEN 'not yet' ELSE 'lapsed' END AS standing,
-    uses, valid_from, valid_to, position
+    uses, cap, valid_from, valid_to, position
 FROM ordered
 QUALIFY row_number() OVER (PARTITION BY sha256 ORDER BY covers DESC, position DESC, line DESC) = 1;
 

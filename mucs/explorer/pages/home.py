@@ -94,6 +94,7 @@ def _home(asked: Asked, verified: Event | None) -> Page:
             row["state"] in ("open", "under review") for row in asked.ledger.ask("disputes", as_of=asked.as_of)
         ),
         "without_licence": len(asked.ledger.ask("unlicensed", as_of=asked.as_of)),
+        "over_cap": len(asked.ledger.ask("over_cap", as_of=asked.as_of)),
     }
     statements = asked.view(
         "statements",

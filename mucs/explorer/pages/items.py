@@ -220,6 +220,7 @@ def training(asked: Asked, item: str) -> Page:
             "rights_holder",
             "licence",
             "uses",
+            "cap",
             "valid_from",
             "valid_to",
             "source",

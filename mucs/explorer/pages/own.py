@@ -65,11 +65,11 @@ WITH {MINE}, {RESTING}
 SELECT DISTINCT g.sha256, g.id FROM resting JOIN generated_items g USING (generated_id) WHERE g.id = $name OR g.sha256 = $name
 """
 HISTORY = """
-SELECT recorded_at, event, standing, licence, uses, valid_from, valid_to, source FROM (
-    SELECT recorded_at, 'manifest' AS event, 'granted' AS standing, licence, NULL AS uses, date AS valid_from, NULL AS valid_to, NULL AS source
+SELECT recorded_at, event, standing, licence, uses, cap, valid_from, valid_to, source FROM (
+    SELECT recorded_at, 'manifest' AS event, 'granted' AS standing, licence, NULL AS uses, NULL AS cap, date AS valid_from, NULL AS valid_to, NULL AS source
     FROM training_items WHERE sha256 = $training AND rights_holder = $holder
     UNION ALL
-    SELECT recorded_at, 'right', standing, licence, array_to_string(uses, ' '), valid_from, valid_to, source
+    SELECT recorded_at, 'right', standing, licence, array_to_string(uses, ' '), cap, valid_from, valid_to, source
     FROM rights WHERE sha256 = $training AND rights_holder = $holder
 ) WHERE recorded_at <= $as_of::TIMESTAMPTZ ORDER BY recorded_at, valid_from
 """
@@ -205,7 +205,7 @@ def training(asked: Asked, item: str) -> Page:
     history = asked.query_view(
         "history",
         "Rights: what was said of you, and when we knew",
-        ["recorded_at", "event", "standing", "licence", "uses", "valid_from", "valid_to", "source"],
+        ["recorded_at", "event", "standing", "licence", "uses", "cap", "valid_from", "valid_to", "source"],
         HISTORY,
         **_given(asked, training=sha256),
     )

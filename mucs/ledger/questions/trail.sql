@@ -16,7 +16,8 @@ WITH training AS MATERIALIZED (
     UNION ALL
     SELECT
         recorded_at, 'right', standing || ' by ' || rights_holder || ', ' || licence || ', from ' || valid_from || coalesce(' to ' || valid_to, '')
-            || coalesce(', for ' || array_to_string(uses, ' '), '') || coalesce('; said in ' || source, ''),
+            || coalesce(', for ' || array_to_string(uses, ' '), '') || coalesce(', up to ' || cap || ' of an image', '')
+            || coalesce('; said in ' || source, ''),
         sha256, position
     FROM rights WHERE sha256 IN (SELECT sha256 FROM training)
     UNION ALL

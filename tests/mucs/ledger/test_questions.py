@@ -1,6 +1,7 @@
 """Named questions: right against plain Python, and from what the ledger knew at any time."""
 
 import datetime
+import decimal
 import itertools
 import shutil
 from collections import defaultdict
@@ -58,9 +59,9 @@ def times(ledger) -> list[str]:
     return [row["loaded_at"].isoformat() for row in ledger.rows("SELECT loaded_at FROM runs ORDER BY run_id")]
 
 
-def record(ledger, tmp_path, *rows: str) -> bool:
+def record(ledger, tmp_path, *rows: str, more: str = "") -> bool:
     file = tmp_path / "rights.csv"
-    file.write_text("\n".join(["item,rights_holder,licence,standing,uses,valid_from,valid_to", *rows]))
+    file.write_text("\n".join([f"item,rights_holder,licence,standing,uses,valid_from,valid_to{more}", *rows]))
     return say_rights(ledger, read_rights(ledger, file))
 
 
@@ -82,6 +83,7 @@ EMPTY = (
     "lapsed",
     "coverage",
     "unlicensed",
+    "over_cap",
     "disputes",
     "statements",
     "lines",
@@ -352,3 +354,32 @@ def test_what_has_no_valid_licence_is_listed_with_what_rests_on_it(own, tmp_path
         "t3": ("Ben", "not yet", "", 0),
     }
     assert {each[3] for each in found(top=1).values()} == {2, 0}
+
+
+def test_what_rests_on_a_holder_by_more_than_was_granted_is_listed(own, tmp_path):
+    def found(**given):
+        return {(r["generated"], r["rights_holder"]): (r["share"], r["cap"]) for r in own.ask("over_cap", **given)}
+
+    shares = divided(SCORES["b"], 10)
+    assert set(shares) == {"Ada", "Ben"}
+    both = {(g["id"], "Ada"): (pytest.approx(shares["Ada"]), 0.5) for g in GENERATED}
+    start = datetime.datetime.now(datetime.UTC).isoformat()
+    record(own, tmp_path, "t0,Ada,CC0,,,2024-01-01,,0.5", "t2,Ada,CC0,,,2024-01-01,,0.9", more=",cap")
+    assert found() == both  # of several caps the smallest
+    assert found(as_of=start) == found(day="2023-12-31") == {}
+    assert found(top=1) == {(g["id"], "Ada"): (1.0, 0.5) for g in GENERATED}
+    record(own, tmp_path, "t0,Ada,CC0,,,2024-01-01,,1", "t2,Ada,CC0,,,2024-01-01,,", more=",cap")
+    assert found() == {}  # what was recorded last counts, and a share of 1 is not above 1
+    record(own, tmp_path, "t1,Ben,CC0,,,2024-01-01,,0.000001", more=",cap")
+    assert set(found()) == {(g["id"], "Ben") for g in GENERATED}
+    record(own, tmp_path, "t1,Ben,CC0,opted out,,2024-01-01,,", more=",cap")
+    assert found() == {}
+    assert [row["cap"] for row in own.ask("history", training="t1")] == [None, decimal.Decimal("0.000001"), None]
+
+
+@pytest.mark.parametrize("cap", ["0", "1.1", "-0.5", "50%", "0,5", "1e-1", "0.1234567", "nan"])
+def test_a_cap_is_a_share(own, tmp_path, cap):
+    with pytest.raises(InputError, match=r"line 2: cap cannot be '.*'; give a share above 0 and at most 1"):
+        record(own, tmp_path, f't0,Ada,CC0,,,2024-01-01,,"{cap}"', more=",cap")
+    with pytest.raises(InputError, match="cap is that of a right that is granted; leave it empty"):
+        record(own, tmp_path, "t0,Ada,CC0,opted out,,2024-01-01,,0.5", more=",cap")
