@@ -426,7 +426,7 @@ class Killing:
         ended = {m[1] for line in said if (m := re.search(r"(?:attribute|measure) +\d+ of \d+: (.*?),", line))}
         row = {"after lines": after, "and seconds": delay, "at": last_words(said), "ended": sorted(ended)}
         first = self.audit.wait()
-        # Ray waits for good for the first worker of a job where that is killed as it starts; the audit gives up after five minutes
+        # Ray waits for good for the first worker of a job where that is killed as it starts; the audit gives up after three minutes
         gave_up = first == -signal.SIGKILL and self.victim == "worker"
         if first and (gave_up or (self.victim, self.engine) not in IN_HAND):
             self.start()
