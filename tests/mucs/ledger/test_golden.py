@@ -51,6 +51,20 @@ def test_a_ledger_is_made_of_it_that_holds_answers_and_goes_on(tmp_path, version
         assert verify(ledger, log).fault is None
 
 
+def test_where_rights_were_said_and_up_to_which_share_is_known(tmp_path):
+    """Rights with a cap and a source, and those that a list of opt-outs came to."""
+    log = golden("log-3-rights", tmp_path)
+    assert [(entry.kind, entry.version) for entry in log.after()] == [("run", 3), ("rights", 3), ("rights", 3)]
+    with Ledger.rebuild(tmp_path / "ledger", log) as ledger:
+        assert verify(ledger, log).fault is None
+        said = "SELECT line, standing, cap::DOUBLE AS cap, source, valid_from::VARCHAR AS day FROM rights ORDER BY position"
+        assert [tuple(row.values()) for row in ledger.rows(said)] == [
+            (2, "granted", 0.25, "contract of 2023", "2024-01-01"),
+            (2, "opted out", None, "robots.txt", "2026-10-01"),
+        ]
+        assert {row["rights_holder"] for row in ledger.ask("over_cap")} == {"Ben"}
+
+
 def test_what_held_out_items_would_get_is_known(tmp_path):
     """A run that kept the scores of its held-out items, as an object of its entry, and a statement that says what they would get."""
     log = golden("log-3-unseen", tmp_path)
