@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogHandler
+
+from tasks.lines import Json, chosen
 
 
 def narrate() -> None:
@@ -19,3 +22,7 @@ def narrate() -> None:
             lambda _: bool(FlowRunContext.get() or TaskRunContext.get())
         )  # a bare thread has no run to tell of
         narrator.addHandler(handler)
+    if chosen() == "json" and not any(isinstance(handler.formatter, Json) for handler in narrator.handlers):
+        lines = logging.StreamHandler(sys.stderr)  # of a worker's process, whose lines nobody else writes
+        lines.setFormatter(Json())
+        narrator.addHandler(lines)

@@ -19,7 +19,7 @@ from flows.prefect_server import prefect_server
 from mucs import InputError
 from mucs.files import check_writable
 from mucs.parse import load_json
-from mucs.text import for_terminal
+from tasks.lines import formatter
 
 if TYPE_CHECKING:
     from mucs.attribution import Settings
@@ -32,15 +32,6 @@ class ToStandardError(logging.StreamHandler[TextIO]):
         """Write a record."""
         self.stream = sys.stderr
         super().emit(record)
-
-
-class Lines(logging.Formatter):
-    """A log record as a line for a person: the minutes and seconds since the command began, and the message."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line of a record."""
-        seconds = int(record.relativeCreated / 1000)
-        return f"{seconds // 60:2d}:{seconds % 60:02d}  {for_terminal(record.getMessage())}"
 
 
 def quiet_tools() -> None:
@@ -56,7 +47,7 @@ def quiet_tools() -> None:
     }.items():
         os.environ.setdefault(name, value)
     handler = ToStandardError()
-    handler.setFormatter(Lines())
+    handler.setFormatter(formatter())
     narrator = logging.getLogger("mucs")
     narrator.handlers = [handler]
     narrator.setLevel(logging.INFO)
