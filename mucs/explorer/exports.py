@@ -23,14 +23,19 @@ from mucs.ledger.names import run_called
 from mucs.ledger.questions import Parameter
 
 FIRST = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP can name; with it, the same files are the same bytes
-DAY = Query("today", description="The day on which rights are looked at, such as 2026-10-31.", max_length=10)
+DAY = Query(
+    "today",
+    description="The day on which rights are looked at, such as 2026-10-31.",
+    max_length=10,
+    json_schema_extra={"anyOf": [{"const": "today"}, {"format": "date"}]},
+)
 ON = Parameter("day", "day", None, "")
 JSON, ZIP = "application/json", "application/zip"
 OTHERWISE: dict[int | str, dict[str, Any]] = {
     status: {"description": why, "content": {JSON: {"schema": WRONG, "example": {"error": "…"}}}}
     for status, why in {
-        400: "A parameter is wrong, or what was asked for is not there; `error` says which.",
-        404: "There is no such run; `error` says how to find one.",
+        400: "A parameter is wrong; `error` says which.",
+        404: "There is nothing of that name, or more than one; `error` says how to find it.",
         503: "The ledger cannot be read, or the log cannot be told, just now.",
     }.items()
 }

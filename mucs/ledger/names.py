@@ -65,10 +65,10 @@ def run_called(connection: duckdb.DuckDBPyConnection, name: str) -> str:
 
 
 def only_called(known: Sequence[str], name: str | None, kind: str) -> str:
-    """The one of several SHA-256 that begins so; without a name, the only one. Raises InputError unless there is just one."""
+    """The one of several SHA-256 that begins so; without a name, the only one. Raises Unknown unless there is just one."""
     found = [str(each) for each in known if each.startswith(name or "")]
     if len(found) != 1:
-        raise InputError(
+        raise Unknown(
             f"The ledger has {len(found)} {kind}s{' called ' + repr(name) if name else ''}; name one of"
             f" {', '.join(each[:12] for each in known) or 'none'} as --{kind.replace(' ', '-')}."
         )

