@@ -73,7 +73,7 @@ def ledger_of(log, items, generated: int, shuffle=random.Random(0), unseen=()) -
     row = "INSERT INTO file.training_items VALUES (?, ?, ?, ?, ?, 'L', '2024-01-01', '{}', ?)"
     c.executemany(row, [[n, sha(i.id), i.id, i.image, i.holder, then] for n, i in enumerate(items, start=1)])
     c.executemany("INSERT INTO file.members VALUES (2, ?)", [[n] for n in range(1, len(items) + 1)])
-    right = "INSERT INTO file.rights VALUES (0, ?, ?, ?, 'L', 'granted', ?, '2024-01-01', NULL, ?)"
+    right = "INSERT INTO file.rights VALUES (0, ?, ?, ?, 'L', 'granted', ?, '2024-01-01', NULL, NULL, NULL, ?)"
     c.executemany(right, [[n, i.image, i.holder, list(i.uses), then] for n, i in enumerate(items, start=1)])
     c.execute(
         "INSERT INTO file.runs VALUES (1, '"
