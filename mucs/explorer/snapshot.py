@@ -115,17 +115,13 @@ def take(ledger: Ledger, best: int | None = None, before: Snapshot | None = None
         best: How many edges of each generated item are copied; as many as there is room for without it.
         before: The snapshot before it, if any, whose edges are taken if the ledger only went on from there.
     """
-    connection, earlier = ledger.connection, None
+    connection, number, earlier = ledger.connection, 0, None
     try:
-        if before is not None:
-            earlier = before.earlier or before
-            earlier = earlier if _went_on(ledger, earlier) else None
-        if before is None or earlier is None:
-            return _take(connection, ledger.place, best, 0, None)
-        connection = before.connection.cursor()
-        ledger.connection.close()
-        Lake.at(ledger.place).attach(connection, read_only=True)
-        return _take(connection, ledger.place, best, before.number + 1, earlier)
+        if before is not None and _went_on(ledger, before.earlier or before):
+            connection, number, earlier = before.connection.cursor(), before.number + 1, before.earlier or before
+            ledger.connection.close()
+            Lake.at(ledger.place).attach(connection, read_only=True)
+        return _take(connection, ledger.place, best, number, earlier)
     except BaseException as error:
         give_up(connection, error)
         raise

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from mucs import InputError
-from mucs.files import read_at_most
+from mucs.csvfile import read_csv
 from mucs.ledger.ledger import Ledger
-from mucs.ledger.rights import MOST_BYTES, Right
+from mucs.ledger.rights import Right
 from mucs.text import is_fit
 from mucs.written import read_day
 
@@ -28,10 +27,9 @@ HELD = "SELECT sha256, rights_holder, licence, standing FROM rights_on($day, 'in
 
 @dataclass(frozen=True)
 class OptOut:
-    """A row of a list. line: in the file. name: a domain, or what a work is called by. source: where it was said. seen: the day."""
+    """What a row of a list says of what it names. line: in the file. source: where it was said. seen: the day."""
 
     line: int
-    name: str
     source: str
     seen: str
 
@@ -64,19 +62,7 @@ def read_opt_outs(ledger: Ledger, path: Path) -> Found:
     Raises:
         InputError: With the line, for what cannot be read.
     """
-    try:
-        text = read_at_most(path, MOST_BYTES).decode("utf-8-sig")
-        with io.StringIO(text, newline="") as f:
-            reader = csv.DictReader(f)
-            if sorted(reader.fieldnames or ()) != sorted(COLUMNS):
-                raise InputError(f"{path} has other columns than a list of opt-outs; give {', '.join(COLUMNS)}.")
-            domains, works = _read(path, reader)
-    except InputError:
-        raise
-    except (OSError, ValueError, csv.Error):  # also too many bytes, or none of UTF-8
-        raise InputError(
-            f"{path} cannot be read as CSV; give a text file with the columns {', '.join(COLUMNS)}."
-        ) from None
+    domains, works = _read(path)
     named: dict[str, OptOut] = {}  # by image
     lines = set()
     for image in ledger.rows(IMAGES):
@@ -101,15 +87,17 @@ def _rights(ledger: Ledger, named: dict[str, OptOut]) -> Iterator[Right]:
                 yield Right(row.line, *of_image, "opted out", None, day, None, source=row.source)
 
 
-def _read(path: Path, reader: csv.DictReader[str]) -> tuple[dict[str, OptOut], dict[str, OptOut]]:
-    """The rows that name domains, and those that name works, each by what it names."""
+def _check(path: Path, found: Sequence[str]) -> None:
+    if sorted(found) != sorted(COLUMNS):
+        raise InputError(f"{path} has other columns than a list of opt-outs; give {', '.join(COLUMNS)}.")
+
+
+def _read(path: Path) -> tuple[dict[str, OptOut], dict[str, OptOut]]:
+    """What is said of domains, and of works, each by what it names."""
     domains: dict[str, OptOut] = {}
     works: dict[str, OptOut] = {}
-    for row in reader:
-        here = f"{path}, line {reader.line_num}:"
-        if None in row:
-            raise InputError(f"{here} there are more values than columns; quote those that have a comma in them.")
-        values = {name: (row[name] or "").strip() for name in COLUMNS}
+    for line, values in read_csv(path, COLUMNS, partial(_check, path)):
+        here = f"{path}, line {line}:"
         for name, value in values.items():
             if not is_fit(value):
                 raise InputError(f"{here} {name} has characters that cannot be printed, or too many; leave them out.")
@@ -121,14 +109,14 @@ def _read(path: Path, reader: csv.DictReader[str]) -> tuple[dict[str, OptOut], d
             seen = read_day(values["seen"]).isoformat()
         except ValueError:
             raise InputError(f"{here} seen cannot be {values['seen']!r}; write a day as 2026-10-31.") from None
-        told = (reader.line_num, values["domain"] or values["work"], values["source"], seen)
+        said = OptOut(line, values["source"], seen)
         if values["work"]:
-            works[values["work"]] = OptOut(*told)
+            works[values["work"]] = said
             continue
         domain = _ascii(values["domain"].removeprefix("*.").rstrip("."))
         if domain is None or "." not in domain:
             raise InputError(f"{here} domain cannot be {values['domain']!r}; write one as example.org.")
-        domains[domain] = OptOut(*told)
+        domains[domain] = said
     return domains, works
 
 

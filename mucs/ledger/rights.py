@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
+from mucs.csvfile import check_columns, read_csv
 from mucs.evidence.pseudonyms import Pseudonyms, erased
-from mucs.files import read_at_most
 from mucs.ledger.ledger import Ledger, Said
 from mucs.ledger.names import HOLDERS, run_called
 from mucs.ledger.questions import USES
 from mucs.text import is_fit
 from mucs.written import nearest, one_name, read_day, read_reason
 
-MOST_BYTES = 1_000_000_000
 COLUMNS = ("item", "rights_holder", "licence", "standing", "uses", "valid_from", "valid_to", "cap", "source")
+NEEDED = ("item", "rights_holder", "licence", "valid_from")
 STANDINGS = ("granted", "opted out")
 HELD = """SELECT sha256, rights_holder, licence FROM rights_on(current_date, 'infinity') WHERE rights_holder = $target ORDER BY sha256"""
 CALLED = """SELECT sha256, rights_holder, licence FROM rights_on(current_date, 'infinity')
@@ -61,39 +59,12 @@ def read_rights(ledger: Ledger, path: Path) -> list[Right]:
     source for none.
     Raises InputError, with the line, for what cannot be read or is not known to the ledger.
     """
-    try:
-        text = read_at_most(path, MOST_BYTES).decode("utf-8-sig")
-        with io.StringIO(text, newline="") as f:
-            reader = csv.DictReader(f)
-            if missing := [
-                name
-                for name in ("item", "rights_holder", "licence", "valid_from")
-                if name not in (reader.fieldnames or ())
-            ]:
-                raise InputError(f"{path} has no column {missing[0]}; give {', '.join(COLUMNS)}.")
-            if unknown := [name for name in reader.fieldnames or () if name not in COLUMNS]:
-                raise InputError(f"{path} has a column {unknown[0]!r}, which says nothing; give {', '.join(COLUMNS)}.")
-            if len(reader.fieldnames or ()) > len(set(reader.fieldnames or ())):
-                raise InputError(f"{path} has a column twice; give each once.")
-            return list(_rights(ledger, path, reader))
-    except InputError:
-        raise
-    except (OSError, ValueError, csv.Error):  # also too many bytes, or none of UTF-8
-        raise InputError(
-            f"{path} cannot be read as CSV; give a text file with the columns {', '.join(COLUMNS)}."
-        ) from None
-
-
-def _rights(ledger: Ledger, path: Path, reader: csv.DictReader[str]) -> Iterator[Right]:
     images: dict[str, set[str]] = {}
     for name, sha256 in ledger.connection.execute("SELECT id, sha256 FROM training_items").fetchall():
         images.setdefault(name, set()).add(sha256)
         images.setdefault(sha256, set()).add(sha256)
-    for row in reader:
-        here = f"{path}, line {reader.line_num}:"
-        if None in row:
-            raise InputError(f"{here} there are more values than columns; quote those that have a comma in them.")
-        yield _right(row, images.get((row.get("item") or "").strip(), set()), reader.line_num, here)
+    rows = read_csv(path, COLUMNS, lambda found: check_columns(path, found, COLUMNS, NEEDED))
+    return [_right(values, images.get(values["item"], set()), line, f"{path}, line {line}:") for line, values in rows]
 
 
 def read_right(ledger: Ledger, values: Mapping[str, str]) -> Right:
@@ -103,13 +74,13 @@ def read_right(ledger: Ledger, values: Mapping[str, str]) -> Right:
     return _right(values, {row["sha256"] for row in found}, 1, "This right cannot be recorded:")
 
 
-def _right(row: Mapping[str, str | None], found: Set[str], line: int, here: str) -> Right:
+def _right(row: Mapping[str, str], found: Set[str], line: int, here: str) -> Right:
     """A right from a row. found: the images that its item is called by. here: how a sentence about it begins."""
     values = {name: (row.get(name) or "").strip() for name in COLUMNS}
     for name, value in values.items():
         if not value.isprintable():
             raise InputError(f"{here} {name} has characters that cannot be printed; leave them out.")
-    for name in ("item", "rights_holder", "licence", "valid_from", "source"):
+    for name in (*NEEDED, "source"):
         if not values[name] and name != "source":
             raise InputError(f"{here} {name} is empty; fill it in.")
         if values[name] and not is_fit(values[name]):

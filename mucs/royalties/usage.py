@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,15 +11,14 @@ from pathlib import Path
 
 from mucs import InputError
 from mucs.canonical import canonical, digest
+from mucs.csvfile import check_columns, read_csv
 from mucs.evidence.chain import Entry
-from mucs.files import read_at_most
 from mucs.ledger import Ledger, Said
 from mucs.royalties.contract import NUMBER, TERRITORY, Contract
 from mucs.text import is_fit
 from mucs.written import read_day
 
 MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
-MOST_BYTES = 1_000_000_000
 COLUMNS = ("generated", "date", "units", "revenue", "territory")
 
 
@@ -121,35 +118,14 @@ def read_usage(path: Path, period: Period) -> Usage:
     Raises:
         InputError: With the line, for what cannot be read.
     """
-    try:
-        text = read_at_most(path, MOST_BYTES).decode("utf-8-sig")
-        with io.StringIO(text, newline="") as f:
-            reader = csv.DictReader(f)
-            for name in COLUMNS[:3]:
-                if name not in (reader.fieldnames or ()):
-                    raise InputError(f"{path} has no column {name}; give {', '.join(COLUMNS)}.")
-            for name in reader.fieldnames or ():
-                if name not in COLUMNS:
-                    raise InputError(f"{path} has a column {name!r}, which says nothing; give {', '.join(COLUMNS)}.")
-            if len(reader.fieldnames or ()) > len(set(reader.fieldnames or ())):
-                raise InputError(f"{path} has a column twice; give each once.")
-            rows = list(_uses(path, reader))
-    except InputError:
-        raise
-    except (OSError, ValueError, csv.Error):  # also too many bytes, or none of UTF-8
-        raise InputError(
-            f"{path} cannot be read as CSV; give a text file with the columns {', '.join(COLUMNS)}."
-        ) from None
+    rows = list(_uses(path))
     within = [row for row in rows if period.start <= row.date < period.end]
     return Usage(tuple(within), len(rows) - len(within))
 
 
-def _uses(path: Path, reader: csv.DictReader[str]) -> Iterator[Use]:
-    for row in reader:
-        here = f"{path}, line {reader.line_num}:"
-        if None in row:
-            raise InputError(f"{here} there are more values than columns; quote those that have a comma in them.")
-        values = {name: (row.get(name) or "").strip() for name in COLUMNS}
+def _uses(path: Path) -> Iterator[Use]:
+    for line, values in read_csv(path, COLUMNS, lambda found: check_columns(path, found, COLUMNS, COLUMNS[:3])):
+        here = f"{path}, line {line}:"
         if not values["generated"] or not is_fit(values["generated"]):
             raise InputError(f"{here} generated is empty or cannot be printed; give an id or a SHA-256.")
         try:
@@ -162,7 +138,7 @@ def _uses(path: Path, reader: csv.DictReader[str]) -> Iterator[Use]:
             )
         revenue = _amount(values["revenue"], f"{here} revenue") if values["revenue"] else None
         units = _amount(values["units"], f"{here} units")
-        yield Use(reader.line_num, values["generated"], day, units, revenue, values["territory"])
+        yield Use(line, values["generated"], day, units, revenue, values["territory"])
 
 
 def _amount(text: str, what: str) -> Decimal:
