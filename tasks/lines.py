@@ -60,6 +60,7 @@ def _runs() -> dict[str, str]:
     if flow and flow.flow_run:
         found |= {"flow_run": str(flow.flow_run.id), "flow_run_name": flow.flow_run.name}
     if task:
-        found |= {"flow_run": str(task.task_run.flow_run_id or ""), "task_run": str(task.task_run.id)}
-        found |= {"task_run_name": task.task_run.name}
-    return {name: value for name, value in found.items() if value}
+        if task.task_run.flow_run_id:
+            found["flow_run"] = str(task.task_run.flow_run_id)
+        found |= {"task_run": str(task.task_run.id), "task_run_name": task.task_run.name}
+    return found

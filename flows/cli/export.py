@@ -127,7 +127,7 @@ def openlineage(run: str, output: Path | None, ledger: str, log: str | None) -> 
         opened.sync()
         sha256 = run_called(opened.connection, run)
         given = run_event(opened, sha256)
-        edges = opened.one("SELECT record->'results'->>'edges' FROM runs WHERE sha256 = ?", sha256)
+        edges = opened.edges_of(sha256)
         place = output or Path(f"openlineage-{sha256[:12]}.json")
         write({place: given})
         tell(opened, "openlineage", f"/runs/{sha256}", "infinity", given)

@@ -216,11 +216,7 @@ def router(snapshots: Snapshots, answers: Answers, telling: Telling) -> APIRoute
 def one_proof(ledger: Ledger, generated: str, training: str, as_of: str) -> dict[str, Any]:
     """The proof of an edge, unless its run has too many to make the tree of them here."""
     found = ledger.ask("edge", generated=generated, training=training, as_of=as_of)
-    edges = (
-        ledger.one("SELECT (record->'results'->>'edges')::BIGINT FROM runs WHERE sha256 = ?", found[0]["run"])
-        if found
-        else 0
-    )
+    edges = ledger.edges_of(found[0]["run"]) if found else 0
     if edges > MOST_TO_PROVE:
         raise InputError(
             f"The run has {edges:,} edges, too many to prove one of them here; write the proof with `mucs prove`."

@@ -90,7 +90,7 @@ def router(snapshots: Snapshots, telling: Telling, thumbnails: Thumbnails) -> AP
 
         def made(ledger: Ledger, _: str) -> tuple[str, bytes]:
             sha256 = run_called(ledger.connection, name_of(run))
-            edges = ledger.one("SELECT (record->'results'->>'edges')::BIGINT FROM runs WHERE sha256 = ?", sha256)
+            edges = ledger.edges_of(sha256)
             if edges > MOST_TO_PROVE:
                 raise InputError(
                     f"The run has {edges:,} edges, too many to hand over here; write the folder with `mucs export rocrate`."

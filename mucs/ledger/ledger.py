@@ -490,6 +490,10 @@ class Ledger:
         """Whether a run is loaded."""
         return self.one("SELECT 1 FROM runs WHERE sha256 = ?", sha256) is not None
 
+    def edges_of(self, sha256: str) -> int:
+        """How many edges a loaded run has, as its record says."""
+        return int(self.one("SELECT (record->'results'->>'edges')::BIGINT FROM runs WHERE sha256 = ?", sha256))
+
     def run(self, sha256: str) -> dict[str, Any]:
         """A loaded run: its sha256, record, location, validations (in the record's order), and its artifacts' files and bytes by kind."""
         (found,) = self.rows("SELECT run_id, sha256, record, location FROM runs WHERE sha256 = ?", [sha256])
