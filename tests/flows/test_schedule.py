@@ -141,7 +141,7 @@ def set_up(operator: Operator, registry: Path, name: str = "nightly", **changes:
     of_prefect, places, server, pool, deploy, _, _ = steps()
     folder = operator.folder
     operator.export(of_prefect, {"PREFECT_API_URL": operator.api})  # at a port of its own
-    own = {"MUCS_REGISTRY": registry, "MUCS_LOG": f"s3://evidence/{name}"}
+    own = {"MUCS_REGISTRY": registry, "MUCS_LOG": f"s3://evidence/{folder.name}"}  # a log of its own
     own |= {variable: folder / variable.lower() for variable in ("MUCS_LEDGER", "MUCS_REPORTS", "MUCS_HEAD")}
     operator.export(
         places, {variable: str(place) for variable, place in own.items()} | {"MUCS_OUTBOX": str(folder / "outbox")}
