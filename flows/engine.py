@@ -8,6 +8,7 @@ import logging
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -185,25 +186,30 @@ def check_workers() -> None:
     """See whether every node of the Ray cluster that is connected has this version of the package.
 
     Raises:
-        InputError: If one has another, or lacks it.
+        InputError: If one has another, lacks it, or does not answer.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from tasks.plan import check_same_code, code_version
 
-    remote = cast(Any, ray.remote)  # whose types know no scheduling strategy
-    for node in cast(Any, ray).nodes():
-        if not node["Alive"]:
-            continue
-        where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked = remote(num_cpus=0, max_retries=1, scheduling_strategy=where)(code_version)
-        name = node["NodeManagerHostname"]
+    untyped = cast(Any, ray)  # its types know neither scheduling strategies nor nodes
+    asked = []
+    for node in untyped.nodes():
+        if node["Alive"]:
+            where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            question = untyped.remote(num_cpus=0, max_retries=1, scheduling_strategy=where)(code_version)
+            asked.append((node["NodeID"], node["NodeManagerHostname"], question.remote()))
+    end = time.monotonic() + SECONDS_TO_TAKE
+    for node_id, name, answer in asked:
         try:
-            theirs = ray.get(asked.remote(), timeout=60)
+            theirs = ray.get(answer, timeout=max(0.0, end - time.monotonic()))
         except Exception as error:
-            if not any(other["NodeID"] == node["NodeID"] and other["Alive"] for other in cast(Any, ray).nodes()):
+            if not any(other["NodeID"] == node_id and other["Alive"] for other in untyped.nodes()):
                 continue  # it has died meanwhile
+            if isinstance(error, ray.exceptions.GetTimeoutError):
+                late = f"did not answer within {SECONDS_TO_TAKE:.0f} seconds; look at its logs, and run the same command again"
+                raise InputError(f"The Ray worker on {name} {late}.") from None
             reason = for_terminal((str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip("."), 200)
             raise InputError(f"The Ray worker on {name} cannot run an audit ({reason}); run there: {NEEDED}.") from None
         check_same_code(f"The Ray worker on {name}", theirs, code_version())
