@@ -16,7 +16,6 @@ from mucs.attribution.calibration import Calibration
 from mucs.attribution.compare import compared
 from mucs.attribution.hyperparameters import Unlearning
 from mucs.attribution.items import Items, as_items
-from mucs.attribution.likeness import likeness
 from mucs.attribution.losses import Done, LossStore, LossTable, Scoring
 from mucs.attribution.missed import Expected, InFull, Missed, sample_size, widened
 from mucs.attribution.model import DiffusionModel
@@ -26,7 +25,6 @@ from mucs.attribution.seeds import stream
 from mucs.attribution.skew import standard_error
 from mucs.attribution.unlearning import Progress, Unlearned, mirrored_unlearning
 
-PAIRS = 20  # matched pairs of seen and unseen look-alikes
 Expecting = Callable[[Items], Expected]  # of all training items, for one generated item
 
 
@@ -44,9 +42,7 @@ class Attribution(Ranking):
     a calibration of 3 decoys or more. Only survivors of screening can be the closest, so with screening it errs towards 1.
     survivors: how many items were left after each screening stage. recall: of screening, by K, where it was measured.
     missed: what lies with the training items that were not measured, where an index named the candidates.
-    seen_auc: probability that a training item outscores a held-out item that looks as much like the generated one,
-    and its 95 % interval. held_out_ks: distance from uniform of held-out p-values against each other.
-    discoveries, decoy_discoveries: how many items survive Benjamini–Hochberg at 5 % among all N, for each null.
+    held_out_ks: distance from uniform of held-out p-values against each other.
     forget_loss: mean bounded forget loss of the last batch; retain_loss: its mean retain loss. probe_before,
     probe_after: mean bounded forget loss under the fixed probe, of the original and the unlearned model.
     null_loss: L₀; 1 where it goes by level, and bounded forget losses are then shares of it.
@@ -57,10 +53,7 @@ class Attribution(Ranking):
     survivors: tuple[int, ...]
     recall: dict[str, float] | None
     missed: Missed | None
-    seen_auc: tuple[float, float, float] | None
     held_out_ks: float | None
-    discoveries: int | None
-    decoy_discoveries: int | None
     tie_p_value: float | None
     steps: int
     converged: bool
@@ -78,11 +71,10 @@ class Attribution(Ranking):
                 f"The calibration is of {calibration.entries} bank entries, the attribution kept its scores of {self.prefix}; make one of them anew."
             )
         ranked = self.held_against(calibration.null_scores[self.items])
-        found = chance.discoveries(ranked.decoy_p_values, len(calibration.null_scores))
         largest = calibration.largest_z_scores
         tie = None if largest.isnan().any() else float(chance.p_values(ranked.decoy_z.max()[None], largest))
         unseen = self.unseen and calibration.held_against(self.unseen)
-        return replace(ranked, decoy_discoveries=found, tie_p_value=tie, unseen=unseen)
+        return replace(ranked, tie_p_value=tie, unseen=unseen)
 
 
 def attribute(
@@ -215,8 +207,7 @@ class _Method:
 
     def attribute(self, generated: Items, measure_recall: bool) -> Attribution:
         """Unlearn one item, score, rank, and say what chance would do."""
-        alike = self.likeness(generated)
-        unlearned = self.unlearn(generated, 0, alike)
+        unlearned = self.unlearn(generated, 0)
         done = self.pairs_done(measure_recall)
         survivors, measured = self.in_full(generated, unlearned, done)
         ranked = _Scored(self.candidates, measured.items, measured.values)
@@ -225,9 +216,9 @@ class _Method:
         if self.held_out is not None:
             everyone = torch.arange(len(self.held_out.items))
             unseen = _Scored(self.held_out, everyone, self.compare(self.held_out, unlearned, everyone, None, done))
-        chance_says = self.against_held_out(generated, unlearned, ranked, unseen, alike, done)
+        chance_says = self.against_held_out(generated, ranked, unseen)
         for repeat in range(1, self.repeats):
-            copy = self.unlearn(generated, repeat, alike)  # once more, with other draws
+            copy = self.unlearn(generated, repeat)  # once more, with other draws
             for scored in (ranked, unseen) if unseen else (ranked,):
                 scored.add(self.compare(scored.table, copy, scored.items, None, done))
         return Attribution(
@@ -237,7 +228,6 @@ class _Method:
             survivors=survivors,
             recall=exact,
             missed=measured.missed,
-            decoy_discoveries=None,
             tie_p_value=None,
             steps=unlearned.steps,
             converged=unlearned.converged,
@@ -282,8 +272,7 @@ class _Method:
         if measure_recall:
             of += (count - survivors - drawn) * full
         if self.held_out is not None:
-            held_out = len(self.held_out.items)
-            of += (self.repeats * held_out + min(PAIRS, count, held_out)) * full
+            of += self.repeats * len(self.held_out.items) * full
         of *= self.settings.copies
         so_far, progress = 0, self.progress
 
@@ -294,16 +283,11 @@ class _Method:
 
         return done
 
-    def likeness(self, generated: Items) -> Tensor | None:
-        """Of all candidates to the generated item, (N,), where anything asks for it."""
-        needed = self.held_out is not None or self.settings.down_weight
-        return likeness(self.candidates.items, generated.images[0]) if needed else None
-
-    def unlearn(self, generated: Items, repeat: int, alike: Tensor | None) -> Unlearned:
+    def unlearn(self, generated: Items, repeat: int) -> Unlearned:
         # the first is what a run without repeats does
         seed = self.seed if repeat == 0 else stream(self.seed, f"repeat {repeat}").initial_seed()
         original, images, told = self.candidates.model, self.candidates.items, self.progress
-        return mirrored_unlearning(original, generated, images, self.settings, seed=seed, alike=alike, progress=told)
+        return mirrored_unlearning(original, generated, images, self.settings, seed=seed, progress=told)
 
     def compare(
         self, table: LossTable, unlearned: Unlearned, which: Tensor, entries: range | None, done: Done | None
@@ -320,36 +304,13 @@ class _Method:
         exact[dropped] = self.compare(self.candidates, unlearned, dropped, None, done).mean(dim=1)
         return recall(exact, items)
 
-    def against_held_out(
-        self,
-        generated: Items,
-        unlearned: Unlearned,
-        ranked: _Scored,
-        unseen: _Scored | None,
-        alike: Tensor | None,
-        done: Done | None,
-    ) -> dict[str, Any]:
+    def against_held_out(self, generated: Items, ranked: _Scored, unseen: _Scored | None) -> dict[str, Any]:
         """What the held-out items say of the training items, by the attribution's names; nothing of any where there are none."""
-        if unseen is None or alike is None:
-            return {"held_out_scores": torch.empty(0), "seen_auc": None, "held_out_ks": None, "discoveries": None}
+        if unseen is None:
+            return {"held_out_scores": torch.empty(0), "held_out_ks": None}
         null = unseen.first
-        p = chance.p_values(ranked.first, null)
         return {
-            "p_values": p,
+            "p_values": chance.p_values(ranked.first, null),
             "held_out_scores": null,
-            "seen_auc": self.seen_auc(generated, unlearned, null, alike, done),
             "held_out_ks": chance.uniformity(null, stream(self.seed, "halves", generated.digest)),
-            "discoveries": chance.discoveries(p, len(self.candidates.items)),
         }
-
-    def seen_auc(
-        self, generated: Items, unlearned: Unlearned, held_out_scores: Tensor, alike: Tensor, done: Done | None
-    ) -> tuple[float, float, float]:
-        """Do training items outscore held-out items that look equally like the generated one?"""
-        assert self.held_out is not None
-        seen, unseen = chance.matched(alike, likeness(self.held_out.items, generated.images[0]), PAIRS)
-        return chance.area_under_curve(
-            self.compare(self.candidates, unlearned, seen, None, done).mean(dim=1),
-            held_out_scores[unseen],
-            stream(self.seed, "resamples", generated.digest),
-        )

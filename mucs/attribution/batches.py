@@ -54,7 +54,6 @@ def batches(
     settings: Unlearning,
     seed: int,
     draws: Iterable[Draw] | None = None,
-    alike: Tensor | None = None,
     retained: Tensor | None = None,
 ) -> Iterator[Batch]:
     """A batch for each step.
@@ -66,7 +65,6 @@ def batches(
         settings: Of unlearning.
         seed: Of all random streams, with the digest of what is forgotten.
         draws: As `mirrored_unlearning` takes them; None for endless random ones.
-        alike: (N,) the training items' `likeness` to what is forgotten, where it is known.
         retained: Indices of the training items that are retained, rising; None for all.
     """
     if draws is None:
@@ -77,8 +75,7 @@ def batches(
         draws = (check_draw(draw, model, len(items)) for draw in draws)
     weights = torch.ones(len(items))
     if settings.down_weight:
-        if alike is None:
-            alike = torch.stack([likeness(items, one) for one in forgotten.images]).amax(dim=0)
+        alike = torch.stack([likeness(items, one) for one in forgotten.images]).amax(dim=0)
         weights -= settings.down_weight * alike.clamp(min=0)
     members = stream(seed, "forget set", forgotten.digest)
     mirrors = stream(seed, "augmentation", forgotten.digest) if settings.augment else None

@@ -47,46 +47,6 @@ def largest_z_scores(null: Tensor) -> Tensor:
     return largest
 
 
-def discoveries(p: Tensor, tests: int, rate: float = 0.05) -> int:
-    """How many p-values (K,) survive at that false discovery rate, of `tests` ≥ K tests whose others were all failed.
-
-    Benjamini and Hochberg 1995: the largest k with p₍ₖ₎ ≤ rate · k / tests.
-    """
-    ordered = p.sort().values
-    below = (ordered <= rate * torch.arange(1, len(p) + 1) / tests).nonzero()
-    return int(below.max()) + 1 if len(below) else 0
-
-
-def matched(seen: Tensor, unseen: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Pairs of a training and a held-out item that look equally like something.
-
-    seen (N,), unseen (H,): likeness. The `count` most alike held-out items, best first, each with the training item
-    of the nearest likeness that is still free: indices (n,), (n,), n = min(count, N, H).
-    """
-    held_out = unseen.argsort(descending=True, stable=True)[: min(count, len(seen))]
-    free = seen.clone()
-    training = []
-    for h in held_out.tolist():
-        nearest = int((free - unseen[h]).abs().argmin())
-        training.append(nearest)
-        free[nearest] = torch.inf
-    return torch.tensor(training), held_out
-
-
-def area_under_curve(
-    seen: Tensor, unseen: Tensor, generator: torch.Generator, resamples: int = 1000
-) -> tuple[float, float, float]:
-    """Probability that a seen item outscores an unseen one, ties counting half, and its 95 % interval.
-
-    seen, unseen: (n,) scores of matched pairs; the interval is a bootstrap over the pairs.
-    """
-    wins = (seen[:, None] > unseen).double() + 0.5 * (seen[:, None] == unseen).double()
-    drawn = torch.randint(len(seen), (resamples, len(seen)), generator=generator)
-    means = np.array([float(wins[rows][:, rows].mean()) for rows in drawn])
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(wins.mean()), float(low), float(high)
-
-
 def others_p_values(scores: Tensor) -> Tensor:
     """As `p_values`, each item against all others: (H,) to (H,) in [1/H, 1]."""
     at_least = len(scores) - torch.searchsorted(

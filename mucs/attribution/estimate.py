@@ -18,7 +18,6 @@ from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mucs.attribution.attribute import PAIRS
 from mucs.attribution.bank import NoiseBank
 from mucs.attribution.batches import Batch
 from mucs.attribution.draws import Draw, random_draws
@@ -127,7 +126,7 @@ def estimate(
     if settings.screening and settings.screening.candidates:
         drawn = sample_size(training - survivors, survivors)
         screened, survivors, shared = screened + drawn * full, survivors + drawn, 0
-    beside = settings.repeats * held_out * full + (min(PAIRS, training, held_out) * full if held_out else 0)
+    beside = settings.repeats * held_out * full
     probes = 2 + (unlearning.max_steps // PROBE_EVERY if unlearning.stop == "probe" else 0)
     network = sum(p.numel() for p in model.network.parameters())
     trained = sum(

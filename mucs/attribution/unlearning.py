@@ -114,7 +114,6 @@ def mirrored_unlearning(
     *,
     seed: int = 0,
     draws: Iterable[Draw] | None = None,
-    alike: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Unlearned:
     """Unlearn one generated item from a copy of the trained weights, retaining the training images.
@@ -127,7 +126,6 @@ def mirrored_unlearning(
         seed: Of the random draws, with the generated item.
         draws: To be used in order, one a step, instead: (indices (B,), retain noise (B, C, H, W) and levels (B,), forget
             noise (F, C, H, W) and levels (F,)).
-        alike: (N,) the training images' `likeness` to the generated one, for down-weighting, where it is known.
         progress: Called with ("unlearning", steps done, step cap).
 
     Returns:
@@ -141,7 +139,7 @@ def mirrored_unlearning(
     objective = Objective.of(model, items, settings)
     null_loss, by_probe = objective.null_loss.value, settings.stop == "probe"
     ends_at, forgotten_at = (1 - settings.tolerance) * null_loss, settings.converged_at * null_loss
-    steps = batches(model, items, generated, settings, seed, draws, alike)
+    steps = batches(model, items, generated, settings, seed, draws)
     probe = Probe(model, generated, objective)
     return unlearn(model, objective, steps, probe, ends_at, forgotten_at, by_probe=by_probe, progress=progress)
 

@@ -23,18 +23,17 @@ OUTCOME = pa.schema(  # as `attributions` of schema.sql describes it; null is wh
         pa.field("candidates", pa.int32(), nullable=False),
         pa.field("survivors", pa.int32(), nullable=False),
         pa.field("held_out", pa.int32()),
-        pa.field("seen_auc", pa.float64()),
-        pa.field("seen_auc_low", pa.float64()),
-        pa.field("seen_auc_high", pa.float64()),
         pa.field("held_out_ks", pa.float64()),
-        pa.field("discoveries", pa.int32()),
-        pa.field("decoy_discoveries", pa.int32()),
         pa.field("tie_p_value", pa.float64()),
         pa.field("recall", pa.json_()),
         pa.field("missed", pa.json_()),
     ]
 )
-LATER = ("held_out", "tie_p_value", "missed")  # earlier records do not have these
+LATER = (
+    "held_out",
+    "tie_p_value",
+    "missed",
+)  # earlier records do not have these, and have others that are read no more
 
 
 def outcome(attribution: Attribution, candidates: int) -> dict[str, Any]:
@@ -44,11 +43,10 @@ def outcome(attribution: Attribution, candidates: int) -> dict[str, Any]:
         attribution: what was measured.
         candidates: how many training items there are.
     """
-    auc, low, high = attribution.seen_auc or (None, None, None)
     unseen = attribution.unseen and len(attribution.unseen.items)
     counts = {"candidates": candidates, "survivors": len(attribution.items), "held_out": unseen}
     missed = attribution.missed and asdict(attribution.missed)
-    made = counts | {"missed": missed, "seen_auc": auc, "seen_auc_low": low, "seen_auc_high": high}
+    made = counts | {"missed": missed}
     return {
         field.name: _or_null(made[field.name] if field.name in made else getattr(attribution, field.name), field)
         for field in OUTCOME

@@ -24,8 +24,8 @@ HERE = Path(__file__).parent
 TABLES, VIEWS = (HERE / "schema.sql").read_text(), (HERE / "views.sql").read_text()
 NAMES = tuple(re.findall(r"CREATE TABLE (\w+)", TABLES))
 # Whatever changes in those two files makes another schema, and ledgers of the one before are made anew from their logs.
-SCHEMA = 16
-DEFINITIONS = "2fa8a667162c07223e6e98d38b09bc4a42bcab1c32ef567e079b719801054222"  # SHA-256 of what they define, as `digest_of` makes it
+SCHEMA = 17
+DEFINITIONS = "91f97c1b0bc74da63bc9f5afa9a2290e733aa9b1377ed38606f1a7b4dc843210"  # SHA-256 of what they define, as `digest_of` makes it
 
 Catalogue = dict[tuple[str, str], str]  # definitions by kind and name
 

@@ -78,12 +78,7 @@ CREATE TABLE attributions (
     candidates        INTEGER NOT NULL,        -- training items in the race
     survivors         INTEGER NOT NULL,        -- those that were measured on the whole noise bank, each of which is an edge
     held_out          INTEGER,                 -- held-out items that were scored beside them, all in full; null where unseen_edges has none
-    seen_auc          DOUBLE,                  -- how often a training item outscores an equally similar held-out one
-    seen_auc_low      DOUBLE,                  -- its 95 % interval; all of these are null without held-out items
-    seen_auc_high     DOUBLE,
-    held_out_ks       DOUBLE,                  -- distance from uniform of held-out p-values against each other
-    discoveries       INTEGER,                 -- edges that survive a false discovery rate of 5 % against held-out items
-    decoy_discoveries INTEGER,                 -- and against decoys; null without a calibration
+    held_out_ks       DOUBLE,                  -- distance from uniform of held-out p-values against each other; null without held-out items
     tie_p_value       DOUBLE,                  -- of its largest decoy_z, against the largest that decoys have; null without a calibration
     recall            JSON,                    -- share of the exact best K that screening kept, by K; null where not measured
     missed            JSON,                    -- shares of score and excess that lie with who was not measured; null without an index

@@ -210,7 +210,7 @@ def test_the_librarys_options_reach_it(folders, whole):
     (item,) = outcome.measured()
     assert item.attribution.seed_spread.isfinite().all()
     assert item.attribution.p_values.isnan().all()
-    assert item.attribution.seen_auc is None
+    assert item.attribution.held_out_ks is None
     assert item.device["type"] == "cpu"
     assert outcome.trained["names"] == [f"mid_block.resnets.{k}.conv1.weight" for k in (0, 1)]
     assert outcome.trained["count"] == 2 * 32 * 32 * 9

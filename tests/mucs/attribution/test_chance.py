@@ -1,9 +1,6 @@
 """What chance would do, by hand and by simulation."""
 
-import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mucs.attribution import chance
 
@@ -45,31 +42,6 @@ def test_an_image_like_the_decoys_seldom_stands_out_and_a_copy_does():
         copied = chance.p_values(chance.z_scores(image, null).max()[None], chance.largest_z_scores(null))
         assert float(copied) == 1 / (decoys + 1)
     assert 0.01 < stands_out / trials < 0.1
-
-
-@given(st.lists(st.floats(0.001, 1), min_size=1, max_size=30), st.integers(0, 50))
-def test_discoveries_are_those_of_the_definition(p, failed):
-    tests = len(p) + failed
-    ordered = sorted(p)
-    expected = max((k for k in range(1, len(p) + 1) if ordered[k - 1] <= 0.05 * k / tests), default=0)
-    assert chance.discoveries(torch.tensor(p, dtype=torch.float64), tests) == expected
-
-
-def test_look_alikes_are_matched_by_likeness():
-    seen, unseen = torch.tensor([0.95, 0.70, 0.30, 0.68]), torch.tensor([0.1, 0.69, 0.71])
-    training, held_out = chance.matched(seen, unseen, 2)
-    assert held_out.tolist() == [2, 1]
-    assert training.tolist() == [1, 3]
-
-
-@pytest.mark.parametrize(("shift", "expected"), [(0.0, 0.5), (1.0, 0.76), (10.0, 1.0)])
-def test_area_under_the_curve(shift, expected):
-    random = torch.Generator().manual_seed(0)
-    seen, unseen = torch.randn(400, generator=random) + shift, torch.randn(400, generator=random)
-    area, low, high = chance.area_under_curve(seen, unseen, random, resamples=200)
-    assert low <= area <= high
-    assert area == pytest.approx(expected, abs=0.05)
-    assert low <= expected <= high
 
 
 def test_uniformity_tells_alike_halves_from_others():

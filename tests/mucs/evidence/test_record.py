@@ -32,7 +32,7 @@ def test_the_ledgers_outcomes_are_the_one_list(path):
 def test_an_outcome_has_null_for_what_was_not_measured():
     made = outcome(attribution(6, 4), candidates=6)
     assert list(made) == OUTCOME.names
-    assert (made["candidates"], made["survivors"], made["held_out_ks"], made["seen_auc_high"]) == (6, 4, None, 0.8)
+    assert (made["candidates"], made["survivors"], made["held_out_ks"]) == (6, 4, None)
 
 
 def test_a_run_with_failed_items_is_loaded_verified_proven_and_its_failures_are_left_to_the_next_audit(path, tmp_path):
