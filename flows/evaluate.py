@@ -37,6 +37,7 @@ class Spec:
         judged: Methods whose lists are removed in the counterfactual; all where none are named.
         ablations: On how many generated items each design choice is tried.
         payments: Whether it is asked what would be paid to images that were never trained on.
+        answers: The file of what retrained models gave before, which are then not trained again; it need not be there.
     """
 
     train: Source
@@ -48,6 +49,7 @@ class Spec:
     judged: tuple[str, ...] = ()
     ablations: int = 0
     payments: bool = False
+    answers: Path | None = None
 
 
 def read_spec(name: str, **changed: Any) -> Spec:
@@ -74,9 +76,8 @@ def read_spec(name: str, **changed: Any) -> Spec:
         reason = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise InputError(f"The study {name} cannot be read at {where} ({reason}); mend {STUDIES.name}.") from None
     train, held_out = (dataclasses.replace(source, path=DATA / source.path) for source in (spec.train, spec.held_out))
-    return dataclasses.replace(
-        spec, train=train, held_out=held_out, checkpoint=spec.checkpoint and DATA / spec.checkpoint
-    )
+    checkpoint, answers = (path and DATA / path for path in (spec.checkpoint, spec.answers))
+    return dataclasses.replace(spec, train=train, held_out=held_out, checkpoint=checkpoint, answers=answers)
 
 
 def merged(base: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def prepare(spec: Spec, folder: Path, workers: int, device: str) -> Study:
     like.check(images, "training images")
     like.check(held_out, "held-out images")
     holders = read_column(spec.train, "rights_holder") if spec.plan.holders else ()
-    study = Study(like, images, held_out, spec.plan, folder, workers, spec.checkpoint is None, holders)
+    study = Study(like, images, held_out, spec.plan, folder, workers, spec.checkpoint is None, holders, spec.answers)
     study.check(spec.judged)
     return study
 
@@ -143,12 +144,15 @@ def evaluate(name: str, folder: Path, device: str = "auto", **changed: Any) -> d
     with deterministic(device):
         study = prepare(spec, folder, workers, device)
         found: dict[str, Any] = {"plan": plain(spec.plan), "training_items": len(study.images)}
-        for part in measured(study, spec, folder / name):
-            found |= part  # written as soon as it is there
-            results = {"json": json.dumps(found, indent=1, ensure_ascii=False), "md": tables(found)}
-            for suffix, text in results.items():
-                with replacing(folder / name / f"results.{suffix}") as partial:
-                    partial.write_text(text + "\n")
+        try:
+            for part in measured(study, spec, folder / name):
+                found |= part  # written as soon as it is there
+                results = {"json": json.dumps(found, indent=1, ensure_ascii=False), "md": tables(found)}
+                for suffix, text in results.items():
+                    with replacing(folder / name / f"results.{suffix}") as partial:
+                        partial.write_text(text + "\n")
+        finally:
+            study.keep(folder / name / "answers.parquet")
     return found
 
 

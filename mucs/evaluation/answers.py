@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from mucs.evaluation.retraining import Job, Retraining
 from mucs.evaluation.sampling import initial_noise, sample
 from mucs.files import replacing
 
+STEPS = 50  # of the sampler
 Similarity = Callable[[Tensor, Tensor], Tensor]  # images (G, C, H, W), the same, to (G,): how alike each pair is
 
 
@@ -29,13 +30,17 @@ class Answers:
     Attributes:
         seeds: Of the generated items, from which the model is asked for them again.
         bank: Under which it is asked for its loss on them.
+        known: Answers that are there already, by training.
+        used: The trainings that were asked about, done or not.
     """
 
     retraining: Retraining
     generated: Items
     seeds: Sequence[int]
     bank: NoiseBank
-    steps: int = 50
+    steps: int = STEPS
+    known: Mapping[Job, Mapping[str, Tensor]] = field(default_factory=dict)
+    used: dict[Job, None] = field(default_factory=dict)
 
     def made(self, model: DiffusionModel) -> Tensor:
         """The model's images from the same seeds, as 8-bit pictures have them: (G, C, H, W) in [-1, 1]."""
@@ -43,17 +48,35 @@ class Answers:
         return ((made + 1) * 127.5).round() / 127.5 - 1 if model.pixels_per_latent == 1 else made
 
     def of(self, jobs: Sequence[Job]) -> dict[str, Tensor]:
-        """`images` (J, G, C, H, W) and `losses` (J, G) of trained models, which are trained first where they have not been."""
-        self.retraining.run(jobs)
-        different = list(dict.fromkeys(jobs))
-        with ThreadPoolExecutor(self.retraining.workers) as pool:
-            found = dict(zip(different, pool.map(self._one, different), strict=True))
+        """`images` (J, G, C, H, W) and `losses` (J, G) of trained models, which are trained first where nothing is known of them."""
+        found = self.by_job(jobs)
         return {name: torch.stack([found[job][name] for job in jobs]) for name in ("images", "losses")}
 
-    def _one(self, job: Job) -> dict[str, Tensor]:
+    def by_job(self, jobs: Iterable[Job]) -> dict[Job, Mapping[str, Tensor]]:
+        """`images` (G, C, H, W) and `losses` (G,) by training, likewise."""
+        different = list(dict.fromkeys(jobs))
+        self.used.update(dict.fromkeys(different))
+        missing = [job for job in different if job not in self.known]
+        self.retraining.run(missing, then=self._one)
+        with ThreadPoolExecutor(self.retraining.workers) as pool:
+            asked = dict(zip(missing, pool.map(self._one, missing), strict=True))
+        return {job: self.known.get(job) or asked[job] for job in different}
+
+    def there(self) -> dict[Job, Mapping[str, Tensor]]:
+        """The same of those of the trainings asked about that are done."""
+        return {
+            job: self.known.get(job) or self._one(job)
+            for job in self.used
+            if job in self.known or self._path(job).exists()
+        }
+
+    def _path(self, job: Job) -> Path:
         code = source_sha256(METHOD_SHA256, Path(__file__), Path(sampling.__file__))
         name = f"{self.generated.digest[:16]}-{self.bank.digest[:16]}-{self.steps}-{code[:16]}"
-        path: Path = self.retraining.path(job).with_suffix(f".{name}.answer")
+        return self.retraining.path(job).with_suffix(f".{name}.answer")
+
+    def _one(self, job: Job) -> dict[str, Tensor]:
+        path = self._path(job)
         if not path.exists():
             model = self.retraining.model(job)
             losses = denoising_losses(model, self.generated, self.bank).mean(dim=1)

@@ -23,6 +23,7 @@ from mucs.evaluation.gradients import Output, differentiable, gradient, projecte
 
 Features = Callable[[Items], Tensor]  # N items, images float in [-1, 1], to (N, F)
 
+DAMPING = 0.1  # of D-TRAK's kernel, in units of the mean squared length of the training features
 OUTPUTS: dict[str, Output] = {"squared norm": squared_norms, "loss": DiffusionModel.losses}
 
 
@@ -160,7 +161,7 @@ def dtrak(
     output: Literal["squared norm", "loss"] = "squared norm",
     timesteps: int = 10,
     projection: int = 32768,
-    damping: float = 0.1,
+    damping: float = DAMPING,
 ) -> Tensor:
     """D-TRAK (Zheng et al. 2024, arXiv 2311.00500): φ(x_g)ᵀ (ΦᵀΦ + λI)⁻¹ φ(x_n), without TRAK's weighting by the loss.
 
@@ -184,13 +185,26 @@ def dtrak(
     """
     if output not in OUTPUTS:
         raise InputError(f"The output {output!r} is not known; use one of: {', '.join(OUTPUTS)}.")
+    (scores,) = damped(case, [damping], output=output, timesteps=timesteps, projection=projection)
+    return scores
+
+
+def damped(
+    case: Case,
+    dampings: Sequence[float],
+    *,
+    output: Literal["squared norm", "loss"] = "squared norm",
+    timesteps: int = 10,
+    projection: int = 32768,
+) -> list[Tensor]:
+    """What `dtrak` gives with each of the dampings; gradients are taken once."""
     of_generated, of_candidates = (
         projected_gradients(
             case.model, items, output=OUTPUTS[output], timesteps=timesteps, size=projection, seed=case.seed
         )
         for items in (case.generated, case.candidates)
     )
-    return kernel_scores(of_generated, of_candidates, len(case.images), damping)
+    return [kernel_scores(of_generated, of_candidates, len(case.images), damping) for damping in dampings]
 
 
 CROSS_ATTENTION = ("*.attn2.to_k.weight", "*.attn2.to_v.weight")

@@ -121,6 +121,12 @@ class Mucs:
             found = dict(zip(first, pool.map(one, first.values()), strict=True))
         return [found[content] for content in digests]
 
+    def losses(self) -> Tensor:
+        """The original model's mean loss on every item over the bank: (N + H,)."""
+        store = LossStore(self.folder and self.folder / "losses")
+        table = store.table(self.case.model, self.case.candidates, self.bank, self.scoring)
+        return table.rows(torch.arange(len(self.case.candidates)), range(len(self.bank))).mean(dim=1)
+
     def scores(self, seed: int | None = None) -> Tensor:
         """The method's scores: (G, N + H)."""
         return self.entries(seed=seed).mean(dim=2)

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -57,7 +57,8 @@ class Retraining:
     from_scratch: bool = True
 
     @cached_property
-    def _about(self) -> dict[str, object]:
+    def about(self) -> dict[str, object]:
+        """What all of its trainings have in common, whichever version trains them on whichever machine; as JSON."""
         config = {name: value for name, value in self.like.network.config.items() if not name.startswith("_")}
         scheduler = {name: value for name, value in self.like.scheduler.config.items() if not name.startswith("_")}
         described = json.dumps([type(self.like.network).__name__, config, scheduler], sort_keys=True, default=str)
@@ -65,18 +66,17 @@ class Retraining:
             "model": hashlib.sha256(described.encode()).hexdigest(),
             "items": self.items.digest,
             "recipe": asdict(self.recipe),
-            "code": source_sha256(METHOD_SHA256, Path(training.__file__)),
-            "machine": machine(self.like.device),
             **({} if self.from_scratch else {"from": self.like.digest}),
         }
 
     def path(self, job: Job) -> Path:
         """Where its weights are kept."""
-        about = json.dumps(self._about | asdict(job), sort_keys=True)
+        made = {"code": source_sha256(METHOD_SHA256, Path(training.__file__)), "machine": machine(self.like.device)}
+        about = json.dumps(self.about | made | asdict(job), sort_keys=True)
         return self.folder / f"{hashlib.sha256(about.encode()).hexdigest()}.safetensors"
 
-    def run(self, jobs: Iterable[Job]) -> None:
-        """Do whichever of the jobs have not been done, in their order."""
+    def run(self, jobs: Iterable[Job], then: Callable[[Job], object] = lambda job: None) -> None:
+        """Do whichever of the jobs have not been done, in their order, and after each of these call `then` with it."""
         wanted = list(dict.fromkeys(jobs))
         missing = [job for job in wanted if not self.path(job).exists()]
         if not missing:
@@ -85,7 +85,7 @@ class Retraining:
         began = time.monotonic()
         stopped = threading.Event()
         with ThreadPoolExecutor(self.workers) as pool:
-            waiting: list[Future[None]] = [pool.submit(self._train, job, stopped) for job in missing]
+            waiting: list[Future[None]] = [pool.submit(self._train, job, stopped, then) for job in missing]
             try:
                 for done, future in enumerate(as_completed(waiting), start=1):
                     future.result()
@@ -102,7 +102,7 @@ class Retraining:
         model.network.load_state_dict(load_file(self.path(job)))
         return model
 
-    def _train(self, job: Job, stopped: threading.Event) -> None:
+    def _train(self, job: Job, stopped: threading.Event, then: Callable[[Job], object]) -> None:
         def look(step: int, loss: float) -> None:
             if stopped.is_set():
                 raise CancelledError
@@ -119,6 +119,7 @@ class Retraining:
         weights = {name: tensor.contiguous().cpu() for name, tensor in model.network.state_dict().items()}
         with replacing(path) as partial:
             save_file(weights, partial)
+        then(job)
 
 
 def part(which: Tensor | Sequence[int]) -> tuple[int, ...]:

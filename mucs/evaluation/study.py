@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,9 +26,9 @@ from mucs.attribution import (
 )
 from mucs.attribution.version import METHOD_SHA256
 from mucs.digests import source_sha256
-from mucs.evaluation import baselines, gradients
+from mucs.evaluation import baselines, gradients, patches
 from mucs.evaluation.agreement import between
-from mucs.evaluation.answers import Answers, Similarity, feature_similarity, squared_error, structural
+from mucs.evaluation.answers import STEPS, Answers, Similarity, feature_similarity, squared_error, structural
 from mucs.evaluation.case import Case, Method
 from mucs.evaluation.cause import Suspicion, suspicion
 from mucs.evaluation.counterfactual import Design, Moved, counterfactual
@@ -44,7 +44,9 @@ from mucs.evaluation.holders import (
     of_items,
     of_sizes,
 )
+from mucs.evaluation.kept import Kept
 from mucs.evaluation.methods import Mucs
+from mucs.evaluation.patches import SIGMA, nonparametric
 from mucs.evaluation.payments import FalsePayments, centred, false_payments, within
 from mucs.evaluation.retraining import Job, Retraining
 from mucs.evaluation.training import Recipe
@@ -54,6 +56,10 @@ ENSEMBLES = {
     "MUCS + D-TRAK": ("MUCS", "D-TRAK"),
     "MUCS + feature cosine": ("MUCS", "feature cosine"),
     "MUCS + D-TRAK + feature cosine": ("MUCS", "D-TRAK", "feature cosine"),
+}
+SWEPT: dict[str, Sequence[float]] = {  # what of a method is tried besides, in multiples of what it is
+    "D-TRAK": (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0),  # its damping
+    "nonparametric": (0.25, 0.5, 1.0, 2.0, 4.0),  # its noise
 }
 COMBINED = {"ranks": baselines.rank_ensemble, "standardised": baselines.standard_ensemble}
 PROBE_SEED = 1  # of the bank under which retrained models are asked for their losses: not the one that MUCS scores with
@@ -109,6 +115,7 @@ class Study:
             first.
         images, held_out: What it was trained on, and others of the same kind, of which every second is a decoy.
         rights_holders: Of each image, where the plan asks for holders.
+        kept: The file of answers that retrained models gave before, which are then not trained again.
     """
 
     like: DiffusionModel
@@ -119,6 +126,7 @@ class Study:
     workers: int = 1
     from_scratch: bool = True
     rights_holders: tuple[str, ...] = ()
+    kept: Path | None = None
 
     @cached_property
     def retraining(self) -> Retraining:
@@ -135,19 +143,38 @@ class Study:
         return self.retraining.model(Job())
 
     @cached_property
+    def probe(self) -> NoiseBank:
+        """Under which retrained models are asked for their losses."""
+        return NoiseBank.draw(self.like, 64, fraction=1.0, seed=PROBE_SEED)
+
+    @cached_property
     def answers(self) -> Answers:
         """What retrained models make of the generated items."""
-        bank = NoiseBank.draw(self.like, 64, fraction=1.0, seed=PROBE_SEED)
-        return Answers(self.retraining, self.case.generated, range(self.plan.generated), bank)
+        return Answers(
+            self.retraining, self.case.generated, range(self.plan.generated), self.probe, known=self.known_answers
+        )
+
+    def kept_answers(self, path: Path) -> Kept:
+        """The file of this study's answers at a place."""
+        asked = {"generated": self.plan.generated, "bank": self.probe.digest, "steps": STEPS}
+        return Kept(path, self.retraining.about | asked)
+
+    @cached_property
+    def known_answers(self) -> Mapping[Job, Mapping[str, Tensor]]:
+        """What is kept of earlier retrainings."""
+        return self.kept_answers(self.kept).read() if self.kept else {}
 
     @cached_property
     def case(self) -> Case:
         """The generated items, and the items that may have caused them."""
         count = self.plan.generated
         labels = {"class_labels": torch.arange(count) % (self.model.classes or 1)} if self.model.classes else {}
-        blank = Items(torch.zeros(count, *self.model.shape), labels)
-        asked = Answers(self.retraining, blank, range(count), NoiseBank.draw(self.like, 1))
-        generated = Items(asked.made(self.model), labels)
+        if Job() in self.known_answers:  # those that the kept answers are about, to the bit
+            generated = Items(self.known_answers[Job()]["images"], labels)
+        else:
+            blank = Items(torch.zeros(count, *self.model.shape), labels)
+            asked = Answers(self.retraining, blank, range(count), NoiseBank.draw(self.like, 1))
+            generated = Items(asked.made(self.model), labels)
         order = torch.arange(len(self.held_out))
         return Case(self.model, self.images, generated, self.held_out[order[::2]], self.held_out[order[1::2]])
 
@@ -175,6 +202,7 @@ class Study:
             "gradient cosine": lambda case: baselines.gradient_dot(case, timesteps=plan.timesteps, cosine=True),
             "TRAK": lambda case: baselines.dtrak(case, output="loss", timesteps=plan.timesteps),
             "D-TRAK": lambda case: baselines.dtrak(case, timesteps=plan.timesteps),
+            "nonparametric": nonparametric,
             "unlearning": lambda case: baselines.unlearning_scores(case, levels=plan.levels),
             "MUCS": lambda case: self.mucs.scores(),
             "MUCS, screened": lambda case: self.mucs.screened(plan.screening),
@@ -214,7 +242,9 @@ class Study:
         case = self.case
         about: list[Any] = [name, self.plan.timesteps, self.plan.levels, self.model.digest]
         about += [items.digest for items in (case.images, case.candidates, case.generated)]
-        about += [source_sha256(METHOD_SHA256, Path(baselines.__file__), Path(gradients.__file__))]
+        about += [
+            source_sha256(METHOD_SHA256, Path(baselines.__file__), Path(gradients.__file__), Path(patches.__file__))
+        ]
         return self.folder / "scores" / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.safetensors"
 
     @property
@@ -231,11 +261,47 @@ class Study:
         conditioning = self.case.generated[:].conditioning
         return {"MSE": squared_error, "SSIM": structural, "features": feature_similarity(features, conditioning)}
 
+    def keep(self, path: Path) -> None:
+        """Write all answers that there are to a file: those that were kept, and those that this study has come to.
+
+        Nothing is written where none came to be, or of a model with a VAE, whose images are no pixels.
+        """
+        there = self.answers.there() if "answers" in vars(self) else {}  # else nothing was asked
+        if there and self.model.pixels_per_latent == 1:
+            self.kept_answers(path).write({**self.known_answers, **there, Job(): self.answers.by_job([Job()])[Job()]})
+
     def datamodeling(self) -> dict[str, Predicted]:
-        """The linear datamodeling score by method, and its difference to that of MUCS."""
+        """The linear datamodeling score by method, and its difference to that of MUCS.
+
+        Of methods that are `swept`, that of the best setting as well, which the score itself has chosen: no figure of theirs can be better.
+        """
         kept = halves(len(self.images), self.plan.halves)
         losses = half_losses(self.answers, kept)
-        return estimated(self.of_training, kept, losses, "MUCS")
+        swept = {name: self.swept(name) for name in SWEPT if name in self.scores}
+        every = {setting: scores for of in swept.values() for setting, scores in of.items()}
+        found = estimated(self.of_training | every, kept, losses, "MUCS")
+        for of in swept.values():
+            best = max(of, key=lambda setting: found[setting].score.value)
+            of_best = found[best]
+            for setting in of:
+                del found[setting]
+            found[f"{best} (the best of {len(of)}, by this score)"] = of_best
+        return found
+
+    def swept(self, name: str) -> dict[str, Tensor]:
+        """What a method scores with other settings: (G, N) by method and setting."""
+        case, plan, factors = self.case, self.plan, SWEPT[name]
+
+        def compute() -> Tensor:
+            if name == "D-TRAK":
+                return torch.stack(
+                    baselines.damped(case, [baselines.DAMPING * factor for factor in factors], timesteps=plan.timesteps)
+                )
+            return torch.stack([nonparametric(case, sigma=SIGMA * factor) for factor in factors])
+
+        found = kept_scores(self._place(f"{name}, swept over {factors}"), compute)[:, :, : len(self.images)]
+        what, unit = ("damping", baselines.DAMPING) if name == "D-TRAK" else ("σ", SIGMA)
+        return {f"{name}, {what} {unit * factor:.3g}": of for factor, of in zip(factors, found, strict=True)}
 
     def counterfactual(self, methods: Sequence[str] = ()) -> dict[str, dict[str, Moved]]:
         """What removal moves, by method and measure; of all methods where none are named.
@@ -254,7 +320,7 @@ class Study:
         plan, mucs = self.plan, self.mucs
         holders = largest(self.rights_holders, plan.holders)
         random = at_random([*map(len, holders.values())], len(self.images))
-        self.retraining.run(leaving_out({**holders, **random}, plan.seeds))  # one queue, one estimate
+        self.answers.by_job(leaving_out({**holders, **random}, plan.seeds))  # one queue, one estimate
         store, found = LossStore(self.folder / "losses"), {}
         for kind, groups in {"holders": holders, "random groups": random}.items():
             forgotten, told = of_forgotten(
@@ -274,9 +340,9 @@ class Study:
     def suspicions(self) -> dict[str, Suspicion]:
         """What else than cause the scores could be made of, by method."""
         pixels, features = baselines.pixel_cosine(self.case), baselines.feature_cosine(self.case)
-        whole = len(self.case.candidates)
+        whole, losses = len(self.case.candidates), self.mucs.losses()
         return {
-            name: suspicion(self.case, of, pixels, features, name)
+            name: suspicion(self.case, of, pixels, features, losses, name)
             for name, of in self.scores.items()
             if of.shape[1] == whole
         }

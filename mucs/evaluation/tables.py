@@ -75,11 +75,18 @@ def tables(found: Mapping[str, Any]) -> str:
         lines += table(["AUC of the controls", *measures], rows)
     if "suspicions" in found:
         asked = found["suspicions"]
-        columns = ["look_alikes", "unrelated", "pixels", "features"]
-        rows = {name: [interval(asked[name][column]) for column in columns] for name in asked}
-        lines += table(
-            ["method", "seen against unseen look-alikes", "of unrelated", "with pixels", "with features"], rows
-        )
+        columns = {
+            "look_alikes": "seen against unseen look-alikes",
+            "unrelated": "of unrelated",
+            "equally_known": "of look-alikes known as well",
+            "pixels": "with pixels",
+            "features": "with features",
+        }
+        rows = {
+            name: [interval(of[column]) if of[column] else "too few pairs" for column in columns]
+            for name, of in asked.items()
+        }
+        lines += table(["method", *columns.values()], rows)
     if "payments" in found:
         paid = found["payments"]
         rows = {

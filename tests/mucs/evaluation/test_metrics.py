@@ -17,7 +17,7 @@ from mucs.evaluation.ablations import look_alikes_dropped, redrawn_losses
 from mucs.evaluation.agreement import between, correlations, overlap
 from mucs.evaluation.baselines import feature_cosine, same_class, standard_ensemble
 from mucs.evaluation.case import Case, joined
-from mucs.evaluation.cause import suspicion
+from mucs.evaluation.cause import equally_known, matched, suspicion
 from mucs.evaluation.counterfactual import Design, movement
 from mucs.evaluation.datamodel import datamodeling_score, estimated, halves
 from mucs.evaluation.holders import at_random, best_summed, ceiling, largest, named, of_items, of_sizes
@@ -183,12 +183,38 @@ def test_membership_and_likeness_are_seen_for_what_they_are():
     case = Case(None, items, items[:10], items[:others])
     alike = random(10, count + others)
     member = (torch.arange(count + others) < count).float().expand(10, -1)
-    found = suspicion(case, member + 0 * alike, alike, alike)
-    assert found.unrelated.value == found.look_alikes.value == 1
-    found = suspicion(case, alike, alike, random(10, count + others, seed=1))
+    losses = random(1, count + others, seed=2)[0].abs()
+    found = suspicion(case, member + 0 * alike, alike, alike, losses)
+    assert found.unrelated.value == found.look_alikes.value == found.equally_known.value == 1
+    found = suspicion(case, alike, alike, random(10, count + others, seed=1), losses)
     assert found.pixels.value == pytest.approx(1)
     assert abs(found.features.value) < 0.2
     assert abs(found.look_alikes.value - 0.5) < 0.1
+
+
+def test_a_score_that_follows_the_base_loss_says_nothing_of_items_that_are_known_equally_well():
+    count, others = 400, 100
+    items = Items(torch.zeros(count, 3, 8, 8))
+    case = Case(None, items, items[:10], items[:others])
+    alike, noise = random(10, count + others), random(1, count + others, seed=3)[0]
+    losses = (0.5 * noise - (torch.arange(count + others) < count).float()).exp()
+    found = suspicion(case, -losses.expand(10, -1), alike, alike, losses)
+    assert found.look_alikes.value > 0.85
+    assert abs(found.equally_known.value - 0.5) < 0.1
+    losses[count:] += 100  # nobody that the model was trained on is known as badly
+    assert suspicion(case, -losses.expand(10, -1), alike, alike, losses).equally_known is None
+
+
+def test_look_alikes_are_matched_by_likeness_and_where_asked_for_by_base_loss():
+    seen, unseen = torch.tensor([0.95, 0.70, 0.30, 0.68]), torch.tensor([0.1, 0.69, 0.71])
+    training, held_out = matched(seen, unseen, 2)
+    assert held_out.tolist() == [2, 1]
+    assert training.tolist() == [1, 3]
+    equal = equally_known(torch.tensor([1.0, 2.0, 9.0, 1.01, 9.0, 1.0, 50.0]), 4)
+    assert equal.tolist() == [[False, False, True, False], [True, False, False, True], [False] * 4]
+    training, held_out = matched(seen, unseen, 3, equal)
+    assert held_out.tolist() == [1, 0]
+    assert training.tolist() == [3, 2]
 
 
 def test_an_ensemble_weighs_its_members_alike():

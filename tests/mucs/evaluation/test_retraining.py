@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from mucs import InputError
-from mucs.attribution import DiffusionModel, Items
+from mucs.attribution import DiffusionModel, Items, NoiseBank
+from mucs.evaluation.answers import Answers
+from mucs.evaluation.kept import Kept
 from mucs.evaluation.retraining import Job, Retraining
 from mucs.evaluation.sampling import initial_noise, sample
 from mucs.evaluation.training import Recipe, fresh, small_unet, train
@@ -143,7 +145,9 @@ SCRIPT = """
 import sys, logging, torch
 from pathlib import Path
 from dataclasses import replace
-from mucs.attribution import DiffusionModel, Items
+from mucs.attribution import DiffusionModel, Items, NoiseBank
+from mucs.evaluation.answers import Answers
+from mucs.evaluation.kept import Kept
 from mucs.evaluation.retraining import Job, Retraining
 from mucs.evaluation.training import Recipe, small_unet
 torch.set_num_threads(1)
@@ -200,3 +204,33 @@ def test_samples_depend_on_their_seed_and_not_on_their_neighbours(like, items):
     assert torch.equal(together[2:], alone)
     assert together.min() >= -1
     assert together.max() <= 1
+
+
+def test_answers_are_kept_as_a_file_and_nobody_trains_again_for_them(like, items, tmp_path):
+    queue = Retraining(like, items, RECIPE, tmp_path / "retrained")
+    bank = NoiseBank.draw(like, 4)
+    generated = Items(items[:2].images, {name: of[:2] for name, of in items[:].conditioning.items()})
+    jobs = [Job((1, 2)), Job(), Job((), 1), Job((1, 2))]
+    first = Answers(queue, generated, range(2), bank, steps=4)
+    found = first.of(jobs)
+    assert found["images"].shape == (4, 2, 3, SIZE, SIZE)
+    file = Kept(tmp_path / "answers.parquet", queue.about | {"bank": bank.digest})
+    assert file.read() == {}
+    file.write(first.there())
+    written = file.path.read_bytes()
+    known = file.read()
+    file.write(known)
+    assert file.path.read_bytes() == written
+    assert set(known) == set(jobs)
+    elsewhere = replace(queue, folder=tmp_path / "elsewhere")
+    again = Answers(elsewhere, generated, range(2), bank, steps=4, known=known)
+    assert torch.equal(again.of(jobs)["losses"], found["losses"])
+    torch.testing.assert_close(again.of(jobs)["images"], found["images"], atol=1e-6, rtol=0)
+    assert not elsewhere.folder.exists()
+    again.of([Job((3,))])
+    assert len([*elsewhere.folder.iterdir()]) == 2  # weights and answer of what was not known
+    other = replace(queue, recipe=replace(RECIPE, steps=121)).about | {"bank": bank.digest}
+    assert Kept(file.path, other).read() == {}
+    file.path.write_bytes(written[:100])
+    with pytest.raises(InputError, match="cannot be read as kept answers"):
+        file.read()
