@@ -199,8 +199,10 @@ def verify(
                 f"  entry {stamped.position} of {stamped.said['at'][:19]} UTC, and all before it, were there at"
                 f" {stamp.at.isoformat()[:19]} UTC, when it was stamped"
             )
-        for table, sha256 in (done.digests or {}).items():
-            click.echo(f"  {table:16}{sha256}")
+        digests = done.digests or {}
+        width = max(map(len, digests), default=0)
+        for table, sha256 in digests.items():
+            click.echo(f"  {table:{width}}  {sha256}")
     if outbox:
         tell(Outbox(outbox), done, held_to, None if alone else ledger)
     if done.fault:
