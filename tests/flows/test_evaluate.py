@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from flows import evaluate as flow
 from mucs import InputError
+from mucs.evaluation.retraining import Job
 from tests.conftest import read_rows, write_manifest
 
 TINY = {
@@ -204,3 +206,21 @@ def test_mucs_beats_random_removal_on_the_demos_checkpoint(tmp_path):
     assert done.returncode == 0, done.stderr
     auc = json.loads(done.stdout)["counterfactual"]["MUCS"]["MSE"]["auc"]
     assert auc[1] > 0.5
+
+
+def test_kept_answers_are_those_of_the_studies_that_name_them(tmp_path):
+    """Where a study's images, recipe or probe have changed, its answers are to be made anew."""
+    for name in ("openmoji", "holders"):
+        spec = flow.read_spec(name)
+        study = flow.prepare(spec, tmp_path, 1, "cpu")
+        answers = study.known_answers
+        assert Job() in answers
+        for job, found in answers.items():
+            assert found["losses"].shape == (spec.plan.generated,)
+            assert found["images"].shape == (spec.plan.generated, *study.like.shape)
+            assert set(job.removed) < set(range(len(study.images)))
+        untouched, without = (
+            torch.stack([found["losses"] for job, found in answers.items() if bool(job.removed) == removed]).mean()
+            for removed in (False, True)
+        )
+        assert untouched < without
