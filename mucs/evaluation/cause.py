@@ -69,6 +69,11 @@ def equally_known(losses: Tensor, seen: int) -> Tensor:
     return (known[seen:, None] - known[None, :seen]).abs() <= CALIPER * known.std()
 
 
+def outscoring(seen: Tensor, unseen: Tensor) -> Tensor:
+    """How often scores of training items (n,) exceed those of held-out items (m,), every one against every one: ()."""
+    return exceeds(seen, unseen.expand(len(seen), -1)).mean()
+
+
 def suspicion(
     case: Case, scores: Tensor, pixels: Tensor, features: Tensor, losses: Tensor, name: str = ""
 ) -> Suspicion:
@@ -87,15 +92,15 @@ def suspicion(
     alike, apart, known, possible, made = [], [], [], 0, 0
     for of, like in zip(scores, pixels, strict=True):
         seen, unseen = matched(like[:count], like[count:], min(PAIRS, scores.shape[1] - count))
-        alike.append(exceeds(of[seen], of[count + unseen].expand(len(seen), -1)).mean())
+        alike.append(outscoring(of[seen], of[count + unseen]))
         possible += len(seen)
         seen, unseen = matched(like[:count], like[count:], len(seen), equal)
         made += len(seen)
         if len(seen):
-            known.append(exceeds(of[seen], of[count + unseen].expand(len(seen), -1)).mean())
+            known.append(outscoring(of[seen], of[count + unseen]))
         far_seen = like[:count].argsort(stable=True)[: int(UNRELATED * count)]
         far_unseen = like[count:].argsort(stable=True)[: max(1, int(UNRELATED * (scores.shape[1] - count)))]
-        apart.append(exceeds(of[far_seen], of[count + far_unseen].expand(len(far_seen), -1)).mean())
+        apart.append(outscoring(of[far_seen], of[count + far_unseen]))
 
     def estimate(values: Tensor, what: str) -> Estimate:
         return bootstrap([len(values)], lambda which: float(values[which].mean()), f"{what} {name}")
